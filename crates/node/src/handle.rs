@@ -1,0 +1,154 @@
+//! The two directions between a source and its consumer, and the thread between them.
+
+use std::sync::Arc;
+
+use bitcoin::BlockHash;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{Solution, Template, TemplateId, TemplateSource};
+
+/// Requests a source may have in its queue before callers wait.
+const REQUEST_QUEUE_MAX: usize = 64;
+/// Events a consumer may leave unread before the source waits.
+const EVENT_QUEUE_MAX: usize = 64;
+
+/// What a source tells its consumer.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The node answers; sent at the first success and after every [`Event::Down`].
+    Up {
+        /// What answers, for people: name, version, chain.
+        node: String,
+    },
+    /// Mine this. A `prev_hash` other than the last one's is a new tip.
+    Template(Arc<Template>),
+    /// All transactions of a template but the coinbase, in block order, consensus encoded with
+    /// witness. Follows its template when the source could get them.
+    Transactions {
+        /// Whose transactions.
+        template: TemplateId,
+        /// One consensus-encoded transaction each.
+        transactions: Arc<Vec<Vec<u8>>>,
+    },
+    /// The node does not answer or cannot give templates; the source keeps trying.
+    Down {
+        /// What is wrong and what would be right, for the operator.
+        reason: String,
+    },
+}
+
+/// What became of a submitted block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The node took it.
+    Accepted,
+    /// The node had it already: as good as accepted.
+    Duplicate,
+    /// The node refused it, with its reason.
+    Rejected(String),
+}
+
+/// Why a submission has no verdict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SubmitError {
+    /// The source does not know that template (any more).
+    UnknownTemplate,
+    /// The node did not answer in time or is away; try again.
+    Unavailable(String),
+    /// This source cannot do that at all.
+    Unsupported,
+}
+
+/// Where a block stands in the node's chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockStatus {
+    /// The node has never seen it.
+    Unknown,
+    /// In the best chain, with this many blocks on it, itself included.
+    Confirmed(u32),
+    /// Known, but not in the best chain.
+    Stale,
+}
+
+/// What a consumer asks of a source. Every request is answered or its sender dropped.
+#[derive(Debug)]
+pub enum Request {
+    /// Submit a solution of one of this source's templates.
+    Submit(Solution, oneshot::Sender<Result<Verdict, SubmitError>>),
+    /// Submit a whole consensus-encoded block.
+    SubmitBlock(Vec<u8>, oneshot::Sender<Result<Verdict, SubmitError>>),
+    /// Where does this block stand?
+    Status(BlockHash, oneshot::Sender<Result<BlockStatus, SubmitError>>),
+    /// Give up the last `depth` blocks and mine `depth + 1` others (embedded chain only, for tests).
+    Reorganise(u32, oneshot::Sender<Result<(), SubmitError>>),
+}
+
+/// The source's end of the request queue.
+pub type Requests = mpsc::Receiver<Request>;
+
+/// The consumer's way to ask; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handle(mpsc::Sender<Request>);
+
+impl Handle {
+    /// Submits a solution.
+    pub async fn submit(&self, solution: Solution) -> Result<Verdict, SubmitError> {
+        self.ask(|answer| Request::Submit(solution, answer)).await
+    }
+
+    /// Submits a whole block.
+    pub async fn submit_block(&self, block: Vec<u8>) -> Result<Verdict, SubmitError> {
+        self.ask(|answer| Request::SubmitBlock(block, answer)).await
+    }
+
+    /// Asks where a block stands.
+    pub async fn status(&self, block: BlockHash) -> Result<BlockStatus, SubmitError> {
+        self.ask(|answer| Request::Status(block, answer)).await
+    }
+
+    /// Asks the embedded chain to reorganise.
+    pub async fn reorganise(&self, depth: u32) -> Result<(), SubmitError> {
+        self.ask(|answer| Request::Reorganise(depth, answer)).await
+    }
+
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<T, SubmitError>>) -> Request,
+    ) -> Result<T, SubmitError> {
+        let gone = || SubmitError::Unavailable("the template source has stopped".into());
+        let (answer, wait) = oneshot::channel();
+        self.0.send(request(answer)).await.map_err(|_| gone())?;
+        wait.await.map_err(|_| gone())?
+    }
+}
+
+/// A running source: ask through `handle`, read `events`. It stops when every handle is dropped.
+#[derive(Debug)]
+pub struct Node {
+    /// Asks the source.
+    pub handle: Handle,
+    /// What the source says.
+    pub events: mpsc::Receiver<Event>,
+}
+
+/// Runs a source on a thread of its own.
+///
+/// # Errors
+/// When the thread or its runtime cannot be made.
+pub fn spawn(source: impl TemplateSource) -> std::io::Result<Node> {
+    let (request_in, requests) = mpsc::channel(REQUEST_QUEUE_MAX);
+    let (event_in, events) = mpsc::channel(EVENT_QUEUE_MAX);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    std::thread::Builder::new()
+        .name("adit-node".into())
+        .spawn(move || {
+            let local = tokio::task::LocalSet::new();
+            local.block_on(&runtime, source.run(requests, event_in));
+        })?;
+    Ok(Node {
+        handle: Handle(request_in),
+        events,
+    })
+}
