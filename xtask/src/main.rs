@@ -1,2 +1,42 @@
-//! Developer commands.
-fn main() {}
+//! Developer commands: `cargo xtask <command>`.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "developer commands measure real time; nothing here is a machine"
+)]
+
+mod capnp;
+mod exec;
+mod peers;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Developer commands of adit", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build and install the real peers that the tests run against, once, into a cache.
+    Peers(peers::Options),
+    /// Generate the Cap'n Proto code of `adit-node` again from the schemas of Bitcoin Core.
+    Capnp(capnp::Options),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Peers(options) => peers::run(&options),
+        Command::Capnp(options) => capnp::run(&options),
+    };
+    match done {
+        Ok(code) => code,
+        Err(reason) => {
+            eprintln!("xtask: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
