@@ -1,0 +1,150 @@
+//! What a handshake ends in: two keys, two counters, and nothing that a peer can do to them.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::Header;
+use crate::aead::{AeadError, Cipher};
+use crate::records::{Opener, Sealer};
+use crate::symmetric::Symmetric;
+
+/// An encrypted connection: seals frames to send, opens bytes received. It knows no socket.
+///
+/// Not `Clone`, and `seal` needs `&mut`: no counter is used twice. After the first error the keys are dropped and
+/// everything is [`SessionError::Poisoned`]; close the connection without an answer.
+pub struct Session {
+    /// Gone once the session is poisoned.
+    transport: Option<Transport>,
+}
+
+/// How frames travel. The 2022 suites add a variant with U16-framed records here.
+enum Transport {
+    /// Spec 4.6: header record and payload records.
+    Records { sealer: Sealer, opener: Opener },
+}
+
+impl Session {
+    pub(crate) fn initiator(symmetric: Symmetric) -> Self {
+        let (to_responder, to_initiator) = symmetric.split();
+        Self::with_ciphers(Cipher::new(&to_responder), Cipher::new(&to_initiator))
+    }
+
+    pub(crate) fn responder(symmetric: Symmetric) -> Self {
+        let (to_responder, to_initiator) = symmetric.split();
+        Self::with_ciphers(Cipher::new(&to_initiator), Cipher::new(&to_responder))
+    }
+
+    fn with_ciphers(send: Cipher, receive: Cipher) -> Self {
+        Self {
+            transport: Some(Transport::Records {
+                sealer: Sealer(send),
+                opener: Opener::new(receive),
+            }),
+        }
+    }
+
+    /// Appends the ciphertext of one plain frame (6-byte header and payload) to `out`, which is grown once at most.
+    /// After an error `out` is as it was.
+    ///
+    /// Errors: [`SessionError::Malformed`] if the header's `msg_length` is not the payload's length,
+    /// [`SessionError::Exhausted`], [`SessionError::Poisoned`].
+    pub fn seal(&mut self, frame: &[u8], out: &mut Vec<u8>) -> Result<(), SessionError> {
+        let sealed = match &mut self.transport {
+            Some(Transport::Records { sealer, .. }) => sealer.seal(frame, out),
+            None => Err(SessionError::Poisoned),
+        };
+        self.poison_if(sealed.is_err());
+        sealed
+    }
+
+    /// Opens the first frame in `buf`, in place.
+    ///
+    /// `buf` holds what was received and not yet used: its first byte is the first byte after the last frame. On
+    /// [`Feed::Need`] call again with the same bytes, as this call left them, and more behind them. On [`Feed::Frame`] drop
+    /// `used` bytes. `limit` is asked once a frame, on the decrypted header, for the longest payload in bytes that the
+    /// reader is willing to take of such a message: before anybody waits for it or makes room for it.
+    ///
+    /// Errors: [`SessionError::Authentication`], [`SessionError::TooLong`], [`SessionError::Exhausted`],
+    /// [`SessionError::Poisoned`].
+    pub fn feed<'b>(
+        &mut self,
+        buf: &'b mut [u8],
+        limit: impl FnOnce(&Header) -> u32,
+    ) -> Result<Feed<'b>, SessionError> {
+        let fed = match &mut self.transport {
+            Some(Transport::Records { opener, .. }) => opener.feed(buf, limit),
+            None => Err(SessionError::Poisoned),
+        };
+        self.poison_if(fed.is_err());
+        fed
+    }
+
+    #[inline]
+    fn poison_if(&mut self, failed: bool) {
+        if failed {
+            self.transport = None;
+        }
+    }
+}
+
+/// What [`Session::feed`] found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Feed<'b> {
+    /// `buf` must hold this many bytes in total before the call can say more.
+    Need(usize),
+    /// One whole frame.
+    Frame {
+        /// Bytes of `buf` that this frame took.
+        used: usize,
+        /// Its decrypted header.
+        header: Header,
+        /// Its decrypted payload, `header.msg_length` bytes.
+        payload: &'b [u8],
+    },
+}
+
+/// Why a session has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// A record was damaged, repeated, left out or moved; or the peer never had the key.
+    Authentication,
+    /// The peer announced a longer payload than this message may have here.
+    TooLong {
+        /// What the header says, in bytes.
+        length: u32,
+        /// What the reader allows, in bytes.
+        limit: u32,
+    },
+    /// A frame given to [`Session::seal`] is no frame.
+    Malformed,
+    /// The counter has reached 2^64-1, which must not be used; there is no rekey.
+    Exhausted,
+    /// An earlier call failed.
+    Poisoned,
+}
+
+impl From<AeadError> for SessionError {
+    fn from(error: AeadError) -> Self {
+        match error {
+            AeadError::Exhausted => Self::Exhausted,
+            AeadError::Authentication => Self::Authentication,
+        }
+    }
+}
+
+impl fmt::Display for SessionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Authentication => write!(f, "a record does not authenticate"),
+            Self::TooLong { length, limit } => {
+                write!(f, "a payload of {length} bytes, {limit} are allowed here")
+            }
+            Self::Malformed => write!(f, "the frame to seal has a wrong length"),
+            Self::Exhausted => write!(f, "the record counter is used up"),
+            Self::Poisoned => write!(f, "the session has failed before"),
+        }
+    }
+}
+
+impl core::error::Error for SessionError {}
