@@ -31,8 +31,13 @@ pub mod frame;
 #[macro_use]
 mod table;
 pub mod common;
+pub mod declare;
 pub mod message;
 pub mod mining;
+pub mod negotiation;
+pub mod refusal;
+pub mod template;
+pub mod tlv;
 pub mod types;
 
 pub use codec::{DecodeError, Field, Reader, Reason};
