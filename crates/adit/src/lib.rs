@@ -1,1 +1,9 @@
-//! (to be written)
+//! Every role of Stratum V2 as a library; the `adit` binary is a command line over it.
+//!
+//! A role is `run(settings, ..., shutdown) -> Result<(), Exit>`: checked [`config::Settings`] in, an
+//! [`exit::Exit`] with advice out, and a [`shutdown::Shutdown`] that ends it cleanly.
+
+pub mod cli;
+pub mod config;
+pub mod exit;
+pub mod shutdown;

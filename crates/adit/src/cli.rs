@@ -1,0 +1,354 @@
+//! The command line: what may be typed, and which configuration keys the flags stand for.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{Settings, Sources};
+use crate::exit::Exit;
+
+const EXIT_CODES: &str = "\
+Exit status:
+  0  done
+  1  failed; the message says why, and what to do
+  2  the command line or the configuration is wrong";
+
+/// Stratum V2, every role, one binary. Without a command it is `adit up`.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "adit", version, args_conflicts_with_subcommands = true, after_help = EXIT_CODES)]
+#[command(after_long_help = format!("{EXIT_CODES}\n\n{}", crate::config::help()))]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    up: UpArgs,
+}
+
+impl Cli {
+    /// What is to be done.
+    pub fn command(self) -> Command {
+        self.command.unwrap_or(Command::Up(self.up))
+    }
+}
+
+/// What adit does.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Node, pool and mining device in one process: mines on an embedded chain, or on your node.
+    Up(UpArgs),
+    /// A mining pool: devices and proxies connect to it.
+    Pool(PoolArgs),
+    /// A CPU mining device: connects to a pool and mines.
+    Device(DeviceArgs),
+    /// The pool's authority key.
+    Keys(KeysArgs),
+    /// The record of accepted shares.
+    Ledger(LedgerArgs),
+    /// Load generator against any Stratum V2 pool.
+    Load(LoadArgs),
+}
+
+impl Command {
+    /// Whether results and errors are wanted as JSON.
+    pub fn json(&self) -> bool {
+        match self {
+            Self::Up(args) => args.json,
+            Self::Pool(_) => false,
+            Self::Device(args) => args.json,
+            Self::Keys(args) => args.json,
+            Self::Ledger(args) => args.json,
+            Self::Load(args) => args.json,
+        }
+    }
+
+    /// The checked configuration: file, environment, and this command's flags.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or anything in the configuration is wrong.
+    pub fn settings(&self, environment: Vec<(String, String)>) -> Result<Settings, Exit> {
+        let mut sources = Sources {
+            environment,
+            ..Sources::default()
+        };
+        match self {
+            Self::Up(args) => args.give(&mut sources)?,
+            Self::Pool(args) => args.give(&mut sources)?,
+            Self::Device(args) => args.give(&mut sources)?,
+            Self::Keys(args) => args.common.give(args.data.as_ref(), &mut sources)?,
+            Self::Ledger(args) => args.common.give(args.data.as_ref(), &mut sources)?,
+            Self::Load(args) => args.common.give(None, &mut sources)?,
+        }
+        Settings::load(&sources)
+    }
+}
+
+/// Configuration, for every command.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Configuration")]
+pub struct Common {
+    /// Configuration file in TOML [default: none; environment: ADIT_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Set any configuration key, such as shares.vardiff=false; may be repeated. --help lists all keys
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+impl Common {
+    fn give(&self, data: Option<&PathBuf>, sources: &mut Sources) -> Result<(), Exit> {
+        let variable = |(name, value): &(String, String)| {
+            (name == "ADIT_CONFIG" && !value.is_empty()).then(|| PathBuf::from(value))
+        };
+        if let Some(path) = self
+            .config
+            .clone()
+            .or_else(|| sources.environment.iter().find_map(variable))
+        {
+            let text = std::fs::read_to_string(&path).map_err(|error| {
+                Exit::usage(format!(
+                    "cannot read the configuration file {}: {error}",
+                    path.display()
+                ))
+                .help("give an existing file with --config, or none: every key has a default")
+            })?;
+            sources.file = Some((path.display().to_string(), text));
+        }
+        if let Some(data) = data {
+            sources.flag("data", data.display().to_string(), "--data");
+        }
+        for set in &self.set {
+            let (key, value) = set.split_once('=').ok_or_else(|| {
+                Exit::usage(format!("--set {set}: no value"))
+                    .help("write --set KEY=VALUE, such as --set shares.vardiff=false")
+            })?;
+            sources.flag(key.trim(), value.trim(), format!("--set {key}"));
+        }
+        Ok(())
+    }
+}
+
+/// Flags for the keys that most people need, of `up` and `pool`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Serving {
+    /// Folder for secrets, ledger and found blocks [default: ~/.adit]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Where devices connect [default: 127.0.0.1:3333]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// Where status, metrics and the live page are served, or off [default: 127.0.0.1:3380]
+    #[arg(long, value_name = "ADDR")]
+    pub http: Option<String>,
+    /// Where templates come from: embedded, embedded:LOG2 (a block takes 2^LOG2 hashes) or ipc:PATH
+    #[arg(long, value_name = "SPEC")]
+    pub node: Option<String>,
+    /// Address or descriptor that earns the blocks; not needed on the embedded chain
+    #[arg(long, value_name = "ADDRESS")]
+    pub payout: Option<String>,
+    /// Text in the coinbase of our blocks, at most 32 characters
+    #[arg(long, value_name = "TEXT")]
+    pub tag: Option<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Serving {
+    fn give(&self, sources: &mut Sources) -> Result<(), Exit> {
+        self.common.give(self.data.as_ref(), sources)?;
+        let flags = [
+            ("listen", "--listen", &self.listen),
+            ("http.listen", "--http", &self.http),
+            ("node", "--node", &self.node),
+            ("payout.address", "--payout", &self.payout),
+            ("coinbase.tag", "--tag", &self.tag),
+        ];
+        for (key, typed, value) in flags {
+            if let Some(value) = value {
+                sources.flag(key, value, typed);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `adit up`
+#[derive(Clone, Debug, Default, Args)]
+pub struct UpArgs {
+    #[command(flatten)]
+    serving: Serving,
+    /// Threads that mine [default: all cores but one]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<u32>,
+    /// Stop after this many accepted blocks
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub until_blocks: Option<u64>,
+    /// Print the result as one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl UpArgs {
+    fn give(&self, sources: &mut Sources) -> Result<(), Exit> {
+        self.serving.give(sources)?;
+        threads(self.threads, sources);
+        Ok(())
+    }
+}
+
+/// `adit pool`
+#[derive(Clone, Debug, Default, Args)]
+#[command(after_long_help = crate::config::help())]
+pub struct PoolArgs {
+    #[command(flatten)]
+    serving: Serving,
+    /// Threads that serve connections [default: one for each core]
+    #[arg(long, value_name = "N")]
+    pub workers: Option<u32>,
+}
+
+impl PoolArgs {
+    fn give(&self, sources: &mut Sources) -> Result<(), Exit> {
+        self.serving.give(sources)?;
+        if let Some(workers) = self.workers {
+            sources.flag("pool.workers", workers.to_string(), "--workers");
+        }
+        Ok(())
+    }
+}
+
+/// How a device or load generator mines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Channel {
+    /// Standard channel: header-only mining.
+    #[default]
+    Standard,
+    /// Extended channel: rolls the extranonce itself.
+    Extended,
+}
+
+/// `adit device`
+#[derive(Clone, Debug, Args)]
+pub struct DeviceArgs {
+    /// The pool: stratum2+tcp://HOST:PORT/KEY
+    #[arg(long, value_name = "URL")]
+    pub upstream: String,
+    /// The name to mine under [default: adit.device]
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// Threads that mine [default: all cores but one]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<u32>,
+    /// Kind of channel
+    #[arg(long, value_enum, default_value_t)]
+    pub channel: Channel,
+    /// Stop after this many accepted shares
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub until_shares: Option<u64>,
+    /// Print the result as one JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl DeviceArgs {
+    fn give(&self, sources: &mut Sources) -> Result<(), Exit> {
+        self.common.give(None, sources)?;
+        threads(self.threads, sources);
+        if let Some(user) = &self.user {
+            sources.flag("device.user", user, "--user");
+        }
+        Ok(())
+    }
+}
+
+fn threads(threads: Option<u32>, sources: &mut Sources) {
+    if let Some(threads) = threads {
+        sources.flag("device.threads", threads.to_string(), "--threads");
+    }
+}
+
+/// `adit keys`
+#[derive(Clone, Debug, Args)]
+pub struct KeysArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub action: KeysAction,
+    /// The data folder [default: ~/.adit]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub data: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What to do with the authority key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum KeysAction {
+    /// Make a new authority key in the data folder.
+    New {
+        /// Replace the key that is there: every device that knows it will refuse this pool
+        #[arg(long)]
+        force: bool,
+    },
+    /// Show the public key and the pool's address.
+    Show,
+}
+
+/// `adit ledger`
+#[derive(Clone, Debug, Args)]
+pub struct LedgerArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub action: LedgerAction,
+    /// The data folder [default: ~/.adit]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub data: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What to do with the ledger; none changes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum LedgerAction {
+    /// Check every record; exit status 1 when something is damaged.
+    Verify,
+    /// Who did the most work.
+    Top {
+        /// How many names
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        count: u32,
+    },
+    /// Every record, oldest first: CSV, or one JSON object a line.
+    Export,
+}
+
+/// `adit load`
+#[derive(Clone, Debug, Args)]
+pub struct LoadArgs {
+    /// The pool: stratum2+tcp://HOST:PORT/KEY
+    #[arg(long, value_name = "URL")]
+    pub upstream: String,
+    /// Connections to open
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub connections: u32,
+    /// How long to send shares
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub seconds: u64,
+    /// Kind of channel
+    #[arg(long, value_enum, default_value_t)]
+    pub channel: Channel,
+    /// Shares of one connection that may wait for their answer [default: the generator's choice]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub window: Option<u32>,
+    /// Print the result as one JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    common: Common,
+}

@@ -1,0 +1,253 @@
+//! How the text of a value becomes the value: one [`Field`] a type.
+
+use std::path::PathBuf;
+
+use bitcoin::Network;
+
+use super::source::Raw;
+use super::values::{Hosts, HttpListen, Level, Listen, LogFormat, NetworkChoice, NodeSpec, Tag, WorkFloor};
+
+/// Smallest and largest number, or length in bytes.
+pub type Range = Option<(u64, u64)>;
+
+/// A type of value.
+pub(super) trait Field: Sized {
+    /// What would be right, as it follows "give".
+    fn expected(range: Range) -> String;
+
+    /// Reads it; the error is what would be right.
+    fn read(raw: &Raw, range: Range, explicit: bool) -> Result<Self, String>;
+}
+
+fn text(raw: &Raw) -> Option<&str> {
+    match raw {
+        Raw::Bare(text) | Raw::Text(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// For the types that are text and need nothing but the text.
+macro_rules! text_field {
+    ($ty:ty, $expected:expr, $parse:expr) => {
+        impl Field for $ty {
+            fn expected(_: Range) -> String {
+                $expected.to_string()
+            }
+            fn read(raw: &Raw, range: Range, _: bool) -> Result<Self, String> {
+                let parse: fn(&str) -> Option<Self> = $parse;
+                text(raw)
+                    .and_then(parse)
+                    .ok_or_else(|| <Self as Field>::expected(range))
+            }
+        }
+    };
+}
+
+impl Field for bool {
+    fn expected(_: Range) -> String {
+        "true or false".into()
+    }
+
+    fn read(raw: &Raw, range: Range, _: bool) -> Result<Self, String> {
+        match raw {
+            Raw::Bool(value) => Ok(*value),
+            Raw::Bare(text) if text == "true" => Ok(true),
+            Raw::Bare(text) if text == "false" => Ok(false),
+            _ => Err(Self::expected(range)),
+        }
+    }
+}
+
+fn integer(raw: &Raw, range: Range) -> Option<u64> {
+    let value = match raw {
+        Raw::Integer(value) => u64::try_from(*value).ok()?,
+        Raw::Bare(text) => text.parse().ok()?,
+        _ => return None,
+    };
+    let (low, high) = range.unwrap_or((0, u64::MAX));
+    (low..=high).contains(&value).then_some(value)
+}
+
+macro_rules! integer_field {
+    ($($ty:ty),*) => { $(
+        impl Field for $ty {
+            fn expected(range: Range) -> String {
+                let (low, high) = range.unwrap_or((0, <$ty>::MAX.into()));
+                if high == u64::MAX { format!("a whole number from {low}") }
+                else { format!("a whole number from {low} to {high}") }
+            }
+            fn read(raw: &Raw, range: Range, _: bool) -> Result<Self, String> {
+                integer(raw, range)
+                    .and_then(|value| value.try_into().ok())
+                    .ok_or_else(|| <Self as Field>::expected(range))
+            }
+        }
+    )* };
+}
+integer_field!(u16, u32, u64);
+
+impl Field for String {
+    fn expected(range: Range) -> String {
+        match range {
+            Some((_, high)) => format!("text of at most {high} bytes without control characters"),
+            None => "text".into(),
+        }
+    }
+
+    fn read(raw: &Raw, range: Range, _: bool) -> Result<Self, String> {
+        let (low, high) = range.unwrap_or((0, u64::MAX));
+        text(raw)
+            .filter(|text| (low..=high).contains(&(text.len() as u64)))
+            .filter(|text| !text.chars().any(char::is_control))
+            .map(str::to_owned)
+            .ok_or_else(|| Self::expected(range))
+    }
+}
+
+text_field!(PathBuf, "a folder", |text| (!text.is_empty())
+    .then(|| text.into()));
+
+impl Field for Listen {
+    fn expected(_: Range) -> String {
+        "an IP address and a port, such as 127.0.0.1:3333; port 0 is any free one".into()
+    }
+
+    fn read(raw: &Raw, range: Range, explicit: bool) -> Result<Self, String> {
+        let addr = text(raw).and_then(|text| text.replace("localhost:", "127.0.0.1:").parse().ok());
+        addr.map(|addr| Self { addr, explicit })
+            .ok_or_else(|| Self::expected(range))
+    }
+}
+
+impl Field for HttpListen {
+    fn expected(_: Range) -> String {
+        "an IP address and a port, such as 127.0.0.1:3380, or off".into()
+    }
+
+    fn read(raw: &Raw, range: Range, explicit: bool) -> Result<Self, String> {
+        match text(raw) {
+            Some("off") => Ok(Self::Off),
+            _ => Listen::read(raw, range, explicit)
+                .map(Self::On)
+                .map_err(|_| Self::expected(range)),
+        }
+    }
+}
+
+impl Field for NodeSpec {
+    fn expected(_: Range) -> String {
+        format!(
+            "embedded, embedded:LOG2 with LOG2 from 1 to {}, or ipc:PATH",
+            Self::LOG2_MAX
+        )
+    }
+
+    fn read(raw: &Raw, range: Range, _: bool) -> Result<Self, String> {
+        let spec = text(raw).ok_or_else(|| Self::expected(range))?;
+        match spec.split_once(':') {
+            None if spec == "embedded" => Ok(Self::Embedded { log2: None }),
+            Some(("embedded", log2)) => match log2.parse() {
+                Ok(log2 @ 1..=Self::LOG2_MAX) => Ok(Self::Embedded { log2: Some(log2) }),
+                _ => Err(Self::expected(range)),
+            },
+            Some(("ipc", path)) if !path.is_empty() => Ok(Self::Ipc(path.into())),
+            Some((later @ ("rpc" | "tdp"), _)) => Err(format!(
+                "{}; {later}: comes in a later version",
+                Self::expected(range)
+            )),
+            _ => Err(Self::expected(range)),
+        }
+    }
+}
+
+text_field!(
+    NetworkChoice,
+    "auto, main, testnet3, testnet4, signet or regtest",
+    |text| {
+        Some(Self::Is(match text {
+            "auto" => return Some(Self::Auto),
+            "main" => Network::Bitcoin,
+            "testnet3" => Network::Testnet,
+            "testnet4" => Network::Testnet4,
+            "signet" => Network::Signet,
+            "regtest" => Network::Regtest,
+            _ => return None,
+        }))
+    }
+);
+
+impl Field for Tag {
+    fn expected(_: Range) -> String {
+        format!("at most {} printable ASCII characters", Self::BYTES_MAX)
+    }
+
+    fn read(raw: &Raw, range: Range, _: bool) -> Result<Self, String> {
+        let printable = |text: &&str| text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        text(raw)
+            .filter(|text| text.len() <= Self::BYTES_MAX)
+            .filter(printable)
+            .map(|text| Self(text.to_owned()))
+            .ok_or_else(|| Self::expected(range))
+    }
+}
+
+impl Field for WorkFloor {
+    fn expected(range: Range) -> String {
+        format!("auto or {}", u64::expected(range))
+    }
+
+    fn read(raw: &Raw, range: Range, explicit: bool) -> Result<Self, String> {
+        match text(raw) {
+            Some("auto") => Ok(Self::Auto),
+            _ => u64::read(raw, range, explicit)
+                .map(Self::Is)
+                .map_err(|_| Self::expected(range)),
+        }
+    }
+}
+
+fn host(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    !name.is_empty() && name.len() <= 253 && name.bytes().all(allowed)
+}
+
+impl Field for Hosts {
+    fn expected(_: Range) -> String {
+        format!(
+            "at most {} host names without ports, such as pool.example.org",
+            Self::COUNT_MAX
+        )
+    }
+
+    fn read(raw: &Raw, range: Range, _: bool) -> Result<Self, String> {
+        let names: Vec<&str> = match raw {
+            Raw::Bare(text) | Raw::Text(text) if text.is_empty() => Vec::new(),
+            Raw::Bare(text) | Raw::Text(text) => text.split(',').map(str::trim).collect(),
+            Raw::List(names) => names.iter().map(String::as_str).collect(),
+            _ => return Err(Self::expected(range)),
+        };
+        if names.len() > Self::COUNT_MAX || !names.iter().all(|name| host(name)) {
+            return Err(Self::expected(range));
+        }
+        Ok(Self(names.into_iter().map(str::to_ascii_lowercase).collect()))
+    }
+}
+
+text_field!(Level, "error, warn, info, debug or trace", |text| {
+    Some(match text {
+        "error" => Self::Error,
+        "warn" => Self::Warn,
+        "info" => Self::Info,
+        "debug" => Self::Debug,
+        "trace" => Self::Trace,
+        _ => return None,
+    })
+});
+
+text_field!(LogFormat, "text or json", |text| {
+    Some(match text {
+        "text" => Self::Text,
+        "json" => Self::Json,
+        _ => return None,
+    })
+});

@@ -1,0 +1,23 @@
+//! Configuration: text -> [`Config`] (what was given, and where) -> [`Settings`] (what is right).
+//!
+//! [`table`] holds every key once. TOML, the environment (`ADIT_SHARES__VARDIFF=false`) and the
+//! command line (`--set shares.vardiff=false`) are read into a [`Config`], the later over the earlier;
+//! [`Settings::check`] makes typed values of it or says what is wrong, where, and what would be right.
+
+mod docs;
+mod field;
+mod origin;
+mod payout;
+mod settings;
+mod source;
+pub mod table;
+mod values;
+
+pub use docs::{help, markdown};
+pub use field::Range;
+pub use origin::{Origin, Problem, suggestion};
+pub use payout::Payout;
+pub use settings::{Settings, WORK_FLOOR};
+pub use source::{Config, Raw, Sources};
+pub use table::{Key, keys};
+pub use values::{Hosts, HttpListen, Level, Listen, LogFormat, NetworkChoice, NodeSpec, Tag, WorkFloor};

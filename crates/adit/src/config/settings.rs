@@ -1,0 +1,265 @@
+//! The checked configuration: what exists here is right.
+
+use std::path::{Path, PathBuf};
+
+use bitcoin::Network;
+
+use super::origin::{Origin, Problem};
+use super::payout::{Payout, name};
+use super::source::{Config, Sources};
+use super::table::{
+    Coinbase, Device, Embedded, Http, Ipc, KeyKeys, LedgerKeys, Limits, Log, PayoutKeys, PoolKeys, ShareKeys,
+    Top,
+};
+use super::values::{Listen, NetworkChoice, NodeSpec, WorkFloor};
+use crate::exit::Exit;
+
+/// Least expected hashes of a share outside regtest, unless configured (see `shares.work_min`).
+pub const WORK_FLOOR: u64 = 1 << 16;
+
+/// Everything that is configured, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The data folder.
+    pub data: PathBuf,
+    /// Where devices connect.
+    pub listen: Listen,
+    /// Where templates come from.
+    pub node: NodeSpec,
+    /// The Bitcoin network.
+    pub network: Network,
+    /// Who is paid.
+    pub payout: Payout,
+    /// Status, metrics and page.
+    pub http: Http,
+    /// What we write into blocks.
+    pub coinbase: Coinbase,
+    /// How work is handed out.
+    pub shares: Shares,
+    /// What one peer may take.
+    pub limits: Limits,
+    /// The journal.
+    pub ledger: LedgerKeys,
+    /// The pool's shape.
+    pub pool: PoolKeys,
+    /// Certificates.
+    pub keys: KeyKeys,
+    /// Bitcoin Core.
+    pub ipc: Ipc,
+    /// The embedded chain.
+    pub embedded: Embedded,
+    /// The CPU device.
+    pub device: Device,
+    /// Logging.
+    pub log: Log,
+}
+
+/// `shares.*` with the floor of the network put in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shares {
+    /// Whether difficulty follows the share rate.
+    pub vardiff: bool,
+    /// Shares a minute that a channel should find.
+    pub per_minute: u32,
+    /// Expected hashes of the easiest share, at least 1.
+    pub work_min: u64,
+    /// Longest wait of an accepted share for its acknowledgement, in milliseconds.
+    pub ack_delay_max_ms: u64,
+    /// Shares remembered for each channel.
+    pub seen_max: u32,
+}
+
+impl Settings {
+    /// Reads and checks all sources.
+    ///
+    /// # Errors
+    /// Everything that is wrong, with where it stands and what would be right.
+    pub fn load(sources: &Sources) -> Result<Self, Exit> {
+        let mut problems = Vec::new();
+        let config = Config::gather(sources, &mut problems);
+        let settings = Self::check(&config, &mut problems);
+        match (Problem::exit(&problems), settings) {
+            (Some(exit), _) => Err(exit),
+            (None, Some(settings)) => Ok(settings),
+            (None, None) => Err(Exit::usage("the configuration cannot be read")),
+        }
+    }
+
+    /// The defaults with some keys changed: what a test needs.
+    ///
+    /// # Errors
+    /// As [`Settings::load`].
+    pub fn with(changes: &[(&str, &str)]) -> Result<Self, Exit> {
+        let home = std::env::temp_dir().display().to_string();
+        let mut sources = Sources {
+            environment: vec![("HOME".into(), home)],
+            ..Sources::default()
+        };
+        for (key, value) in changes {
+            sources.flag(key, *value, format!("--set {key}={value}"));
+        }
+        Self::load(&sources)
+    }
+
+    /// Checks what was given. `None` when a value is wrong, and `problems` says which.
+    pub fn check(config: &Config, problems: &mut Vec<Problem>) -> Option<Self> {
+        // Every group is read before the first `?`, so that all mistakes are told at once.
+        let top = Top::read(config, problems);
+        let payout = PayoutKeys::read(config, problems);
+        let shares = ShareKeys::read(config, problems);
+        let http = Http::read(config, problems);
+        let coinbase = Coinbase::read(config, problems);
+        let limits = Limits::read(config, problems);
+        let ledger = LedgerKeys::read(config, problems);
+        let pool = PoolKeys::read(config, problems);
+        let keys = KeyKeys::read(config, problems);
+        let ipc = Ipc::read(config, problems);
+        let embedded = Embedded::read(config, problems);
+        let device = Device::read(config, problems);
+        let log = Log::read(config, problems);
+        let (top, embedded) = (top?, embedded?);
+        let network = told(network(config, &top, &payout.as_ref()?.address), problems);
+        let payout = told(
+            payee(config, &top, payout?.address, network, embedded.seed),
+            problems,
+        );
+        let data = told(data(config, top.data), problems);
+        Some(Self {
+            data: data?,
+            listen: top.listen,
+            node: top.node,
+            network: network?,
+            payout: payout?,
+            http: http?,
+            coinbase: coinbase?,
+            shares: floor(shares?, network?),
+            limits: limits?,
+            ledger: ledger?,
+            pool: pool?,
+            keys: keys?,
+            ipc: ipc?,
+            embedded,
+            device: device?,
+            log: log?,
+        })
+    }
+}
+
+fn told<T>(result: Result<T, Option<Problem>>, problems: &mut Vec<Problem>) -> Option<T> {
+    result.map_err(|problem| problems.extend(problem)).ok()
+}
+
+fn problem(config: &Config, key: &str, what: impl Into<String>, right: impl Into<String>) -> Option<Problem> {
+    Some(Problem {
+        origin: config.origin(key),
+        what: what.into(),
+        right: right.into(),
+    })
+}
+
+fn data(config: &Config, given: PathBuf) -> Result<PathBuf, Option<Problem>> {
+    let xdg = config
+        .variable("XDG_DATA_HOME")
+        .filter(|_| config.origin("data") == Origin::Default);
+    if let Some(base) = xdg {
+        return Ok(Path::new(base).join("adit"));
+    }
+    match (given.strip_prefix("~"), config.variable("HOME")) {
+        (Err(_), _) => Ok(given),
+        (Ok(rest), Some(home)) => Ok(Path::new(home).join(rest)),
+        (Ok(_), None) => Err(problem(
+            config,
+            "data",
+            format!("data is {given:?} and HOME is not set"),
+            "name the data folder: --data DIR",
+        )),
+    }
+}
+
+/// Which network it is: what is configured, else what node and payout say without doubt.
+fn network(config: &Config, top: &Top, payout: &str) -> Result<Network, Option<Problem>> {
+    let NodeSpec::Ipc(socket) = &top.node else {
+        return match top.network {
+            NetworkChoice::Is(other) if other != Network::Regtest => Err(problem(
+                config,
+                "network",
+                format!("network is {:?} with the embedded chain", name(other)),
+                "give regtest or leave it out; other networks need a node (node = \"ipc:PATH\")",
+            )),
+            _ => Ok(Network::Regtest),
+        };
+    };
+    match top.network {
+        NetworkChoice::Is(network) => Ok(network),
+        NetworkChoice::Auto => of_socket(socket)
+            .or_else(|| Payout::network(payout))
+            .ok_or_else(|| {
+                problem(
+                    config,
+                    "network",
+                    format!("cannot tell the network of {}", top.node),
+                    "set network to main, testnet3, testnet4, signet or regtest",
+                )
+            }),
+    }
+}
+
+/// Bitcoin Core puts the socket of a test network into a folder named for it.
+fn of_socket(socket: &Path) -> Option<Network> {
+    match socket.parent()?.file_name()?.to_str()? {
+        "testnet3" => Some(Network::Testnet),
+        "testnet4" => Some(Network::Testnet4),
+        "signet" => Some(Network::Signet),
+        "regtest" => Some(Network::Regtest),
+        _ => None,
+    }
+}
+
+fn payee(
+    config: &Config,
+    top: &Top,
+    text: String,
+    network: Option<Network>,
+    seed: u64,
+) -> Result<Payout, Option<Problem>> {
+    // Without a network that has been told already, nothing can be said about the address.
+    let network = network.ok_or(None)?;
+    if text.is_empty() {
+        return match top.node {
+            NodeSpec::Embedded { .. } => Ok(Payout::throw_away(seed)),
+            NodeSpec::Ipc(_) => Err(problem(
+                config,
+                "payout.address",
+                format!("payout.address is required with {}", top.node),
+                "give the address or descriptor that is to earn the blocks: --payout ADDRESS",
+            )),
+        };
+    }
+    Payout::parse(&text, network).map_err(|right| {
+        let shown = if text.contains("prv") {
+            "a secret".to_owned()
+        } else {
+            format!("{text:?}")
+        };
+        problem(
+            config,
+            "payout.address",
+            format!("payout.address is {shown}"),
+            right,
+        )
+    })
+}
+
+fn floor(keys: ShareKeys, network: Network) -> Shares {
+    Shares {
+        vardiff: keys.vardiff,
+        per_minute: keys.per_minute,
+        work_min: match keys.work_min {
+            WorkFloor::Is(work) => work,
+            WorkFloor::Auto if network == Network::Regtest => 1,
+            WorkFloor::Auto => WORK_FLOOR,
+        },
+        ack_delay_max_ms: keys.ack_delay_max_ms,
+        seen_max: keys.seen_max,
+    }
+}

@@ -1,0 +1,229 @@
+//! Every configuration key, once: name, type, default, range, unit and what it is for.
+//!
+//! From these rows come the typed groups of [`Settings`](super::Settings), the reading of TOML,
+//! environment and flags, `adit help keys`, and docs/configuration.md.
+
+use std::path::PathBuf;
+
+use super::field::{Field, Range};
+use super::origin::Problem;
+use super::source::Config;
+use super::values::{Hosts, HttpListen, Level, Listen, LogFormat, NetworkChoice, NodeSpec, Tag, WorkFloor};
+
+/// One row.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Full name: `shares.vardiff`.
+    pub path: &'static str,
+    /// As it would be typed in a flag.
+    pub default: &'static str,
+    /// Smallest and largest number, or length in bytes.
+    pub range: Range,
+    /// What a number counts; empty where that is plain.
+    pub unit: &'static str,
+    /// What it is for, on one line.
+    pub doc: &'static str,
+    expected: fn(Range) -> String,
+}
+
+impl Key {
+    /// What may be given.
+    pub fn expected(&self) -> String {
+        (self.expected)(self.range)
+    }
+
+    /// Its name in the environment: `ADIT_SHARES__VARDIFF`.
+    pub fn environment(&self) -> String {
+        format!("ADIT_{}", self.path.replace('.', "__").to_ascii_uppercase())
+    }
+
+    /// The table it stands in, empty at the top, and its name there.
+    pub fn split(&self) -> (&'static str, &'static str) {
+        self.path.rsplit_once('.').unwrap_or(("", self.path))
+    }
+}
+
+macro_rules! table {
+    ($(
+        $(#[doc = $group_doc:literal])+
+        [$prefix:literal] $Group:ident {
+            $( $(#[doc = $doc:literal])+
+            $name:ident: $ty:ty = $default:literal $(, $low:literal ..= $high:literal)? $(, unit $unit:literal)?; )*
+        }
+    )*) => {
+        $(
+            $(#[doc = $group_doc])+
+            #[derive(Clone, Debug, PartialEq, Eq)]
+            pub struct $Group { $( $(#[doc = $doc])+ pub $name: $ty, )* }
+
+            impl $Group {
+                /// Reads the group; what is wrong goes to `problems`.
+                pub(super) fn read(config: &Config, problems: &mut Vec<Problem>) -> Option<Self> {
+                    $( let $name = config.read::<$ty>(concat!($prefix, stringify!($name)), problems); )*
+                    Some(Self { $( $name: $name?, )* })
+                }
+            }
+        )*
+
+        static KEYS: &[Key] = &[ $( $( Key {
+            path: concat!($prefix, stringify!($name)),
+            default: $default,
+            range: table!(@range $($low, $high)?),
+            unit: concat!($($unit)?),
+            doc: concat!($($doc),+),
+            expected: <$ty as Field>::expected,
+        }, )* )* ];
+
+        /// The tables of the file with what each is for; the top has no name.
+        pub(super) static TABLES: &[(&str, &str)] = &[ $( ($prefix, concat!($($group_doc),+)), )* ];
+    };
+    (@range) => { None };
+    (@range $low:literal, $high:literal) => { Some(($low, $high)) };
+}
+
+/// Every key, in the order of the documentation.
+pub fn keys() -> &'static [Key] {
+    KEYS
+}
+
+/// The row of a full name.
+pub(super) fn key(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+table! {
+    /// Where things are.
+    [""] Top {
+        /// Folder of everything that adit keeps: secrets, ledger, found blocks. Made at first start.
+        /// Where `XDG_DATA_HOME` is set, the default is `$XDG_DATA_HOME/adit`.
+        data: PathBuf = "~/.adit";
+        /// Where mining devices and proxies connect. `adit up` takes a free port instead when the
+        /// default one is busy; a port that was asked for is never replaced.
+        listen: Listen = "127.0.0.1:3333";
+        /// Where templates come from and blocks go: `embedded` is a regtest chain inside the process,
+        /// `embedded:40` one where a block takes 2^40 hashes, `ipc:/path/node.sock` a Bitcoin Core node.
+        node: NodeSpec = "embedded";
+        /// The Bitcoin network. `auto` is regtest for the embedded chain; for a node it is read from the
+        /// folder of its socket (`.../regtest/node.sock`) or, failing that, from the payout address.
+        network: NetworkChoice = "auto";
+    }
+    /// Status, metrics and the live page.
+    ["http."] Http {
+        /// Where HTTP is served, or `off`. There is no password: keep it on loopback or a trusted
+        /// network. `adit up` takes a free port instead when the default one is busy.
+        listen: HttpListen = "127.0.0.1:3380";
+        /// Further host names by which browsers may ask. IP addresses, `localhost` and names that end
+        /// in `.local` always may; others are refused, so that no web site can rebind its name to us.
+        hosts: Hosts = "";
+        /// Connections served at once; more wait in the kernel's queue.
+        connections_max: u32 = "64", 1..=4096;
+    }
+    /// Who is paid.
+    ["payout."] PayoutKeys {
+        /// Address or descriptor that earns the blocks, such as `bc1q...`, `wpkh(xpub.../0/7)`, `addr(...)`
+        /// or `raw(HEX)`; checked against the network. Required, but on the embedded chain, which makes
+        /// a throw-away one.
+        address: String = "", 0..=4096;
+    }
+    /// What we write into blocks.
+    ["coinbase."] Coinbase {
+        /// Text in the coinbase of our blocks, by which people recognise the pool.
+        tag: Tag = "";
+    }
+    /// How work is handed out and judged.
+    ["shares."] ShareKeys {
+        /// Adjust the difficulty of each channel to the share rate. Without it every channel keeps the
+        /// difficulty that its declared hash rate gave it at opening.
+        vardiff: bool = "true";
+        /// Shares a channel should find. More is smoother, less is cheaper.
+        per_minute: u32 = "12", 1..=6000, unit "shares a minute";
+        /// Expected hashes of the easiest share, whatever a device claims. `auto` is 1 on the embedded
+        /// chain and regtest, and 65536 elsewhere: a device of 13 kH/s still finds 12 a minute, a NerdMiner
+        /// of 50 kH/s one every 1.3 seconds if it wanted to, and nobody gets credit for no work.
+        work_min: WorkFloor = "auto", 1..=9223372036854775807, unit "hashes";
+        /// Longest time that an accepted share waits for others to be acknowledged with it.
+        ack_delay_max_ms: u64 = "250", 0..=60000, unit "milliseconds";
+        /// Shares remembered for each channel to recognise duplicates; a channel with more is told to
+        /// wait for the next block.
+        seen_max: u32 = "65536", 64..=1048576, unit "shares";
+    }
+    /// What one peer may take. An offender loses its connection, others notice nothing.
+    ["limits."] Limits {
+        /// Shares a channel may submit, sustained; short bursts of more are fine. 0 is no limit.
+        /// The default is what a device sends at first that finds a thousand times what it declared.
+        shares_per_second: u32 = "200", 0..=1000000, unit "shares a second";
+        /// Connections of all peers together. 19000 leaves room in the usual limit of 20000 open files.
+        connections_max: u32 = "19000", 1..=1000000;
+        /// Connections from one IP address, loopback not counted. 0 is no limit. A large farm behind one
+        /// address without a proxy needs more than the default.
+        connections_per_address_max: u32 = "2048", 0..=1000000;
+        /// Channels of one connection.
+        channels_max: u32 = "256", 1..=65535;
+        /// Handshakes in progress at once; more wait in the kernel's queue, so that a storm of
+        /// reconnects cannot take the processor from those who mine.
+        handshakes_max: u32 = "64", 1..=65536;
+        /// From accept to the end of the handshake.
+        handshake_ms: u64 = "5000", 100..=600000, unit "milliseconds";
+        /// From the end of the handshake to SetupConnection.
+        setup_ms: u64 = "10000", 100..=600000, unit "milliseconds";
+        /// From SetupConnection to the first channel.
+        first_channel_ms: u64 = "30000", 100..=3600000, unit "milliseconds";
+        /// Output that may wait for a peer that does not read; beyond it the connection ends.
+        queue_bytes_max: u32 = "262144", 16384..=67108864, unit "bytes";
+        /// Messages that one connection may send, shares not counted; four times as many at once.
+        /// 0 is no limit.
+        messages_per_second: u32 = "500", 0..=1000000, unit "messages a second";
+    }
+    /// The record of accepted shares.
+    ["ledger."] LedgerKeys {
+        /// Size of one file of the journal.
+        segment_bytes: u64 = "67108864", 65536..=4294967296, unit "bytes";
+        /// Longest time that the writer gathers shares before it syncs the disk. 0 syncs as soon as the
+        /// last sync has ended, which gathers what arrived meanwhile.
+        group_max_ms: u64 = "0", 0..=1000, unit "milliseconds";
+    }
+    /// The pool's own shape.
+    ["pool."] PoolKeys {
+        /// Threads that serve connections; 0 is one for each core.
+        workers: u32 = "0", 0..=1024;
+        /// Number of this front end, a part of every extranonce. Pools that pay from one ledger or
+        /// share a node need different ones.
+        front_end: u16 = "0", 0..=65535;
+    }
+    /// Keys and certificates. The secrets themselves are files in the data folder, never settings.
+    ["keys."] KeyKeys {
+        /// Days that a server certificate is valid; it is renewed at half of them.
+        certificate_days: u32 = "90", 1..=3650, unit "days";
+        /// How wrong our clock may be when we check the certificate of a server.
+        clock_leeway_s: u32 = "60", 0..=86400, unit "seconds";
+    }
+    /// A Bitcoin Core node over IPC (`node = "ipc:PATH"`).
+    ["ipc."] Ipc {
+        /// Fees that a better template must add before work is replaced within one block.
+        fee_delta_sat: u64 = "10000", 0..=2100000000000000, unit "satoshis";
+        /// Shortest time between two templates on the same tip.
+        interval_ms: u64 = "10000", 100..=3600000, unit "milliseconds";
+    }
+    /// The regtest chain inside the process (`node = "embedded"`).
+    ["embedded."] Embedded {
+        /// What the chain's transactions and its throw-away payout address are made from; the same seed
+        /// gives the same.
+        seed: u64 = "1";
+        /// Transactions in each block, besides the coinbase.
+        transactions: u32 = "24", 0..=10000, unit "transactions";
+    }
+    /// The CPU mining device of `adit device` and `adit up`.
+    ["device."] Device {
+        /// Threads that mine; 0 leaves one core to the rest, where there are several.
+        threads: u32 = "0", 0..=1024;
+        /// The name by which it opens its channel.
+        user: String = "adit.device", 0..=255;
+    }
+    /// What is logged. Logs go to stderr.
+    ["log."] Log {
+        /// How much is logged.
+        level: Level = "info";
+        /// Lines for people, or one JSON object a line.
+        format: LogFormat = "text";
+    }
+}

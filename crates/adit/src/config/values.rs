@@ -1,0 +1,123 @@
+//! The types of configuration values: each is right once it exists.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use bitcoin::Network;
+
+/// A socket to listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// Address and port; port 0 is any free one.
+    pub addr: SocketAddr,
+    /// Whether somebody asked for just this one. If not, a busy port may be replaced by a free one.
+    pub explicit: bool,
+}
+
+/// Where HTTP is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpListen {
+    /// Nowhere.
+    Off,
+    /// There.
+    On(Listen),
+}
+
+/// Where templates come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeSpec {
+    /// The regtest chain inside this process.
+    Embedded {
+        /// Work of one block as a power of two of hashes; `None` is what this machine's own device
+        /// finds in a few seconds.
+        log2: Option<u8>,
+    },
+    /// A Bitcoin Core node by its Cap'n Proto socket.
+    Ipc(PathBuf),
+}
+
+impl NodeSpec {
+    /// Largest `LOG2` of `embedded:LOG2`. What no machine will ever find needs no number above it.
+    pub const LOG2_MAX: u8 = 80;
+}
+
+impl fmt::Display for NodeSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Embedded { log2: None } => f.write_str("embedded"),
+            Self::Embedded { log2: Some(log2) } => write!(f, "embedded:{log2}"),
+            Self::Ipc(path) => write!(f, "ipc:{}", path.display()),
+        }
+    }
+}
+
+/// The Bitcoin network, or how to find it out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NetworkChoice {
+    /// From the node, the folder of its socket, and the payout address.
+    Auto,
+    /// This one.
+    Is(Network),
+}
+
+/// The text that a pool writes into its coinbase: at most [`Tag::BYTES_MAX`] printable ASCII bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tag(pub(super) String);
+
+impl Tag {
+    /// Longest tag. The scriptSig has 100 bytes: height (up to 8), start epoch (4), extranonce and tag.
+    pub const BYTES_MAX: usize = 32;
+
+    /// The tag as bytes; empty when there is none.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
+    /// The tag as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The least work of a share, before the network is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkFloor {
+    /// By network.
+    Auto,
+    /// This many hashes.
+    Is(u64),
+}
+
+/// Host names by which a browser may ask, besides IP addresses, `localhost` and names in `.local`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hosts(pub Vec<String>);
+
+impl Hosts {
+    /// Most names in the list.
+    pub const COUNT_MAX: usize = 16;
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// What needs somebody.
+    Error,
+    /// And what may need somebody.
+    Warn,
+    /// And what happened.
+    Info,
+    /// And why.
+    Debug,
+    /// And each step.
+    Trace,
+}
+
+/// How a log line is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
