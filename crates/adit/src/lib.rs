@@ -6,4 +6,5 @@
 pub mod cli;
 pub mod config;
 pub mod exit;
+pub mod observe;
 pub mod shutdown;

@@ -1,0 +1,241 @@
+//! [`Status`] for Prometheus, in the OpenMetrics text format.
+//!
+//! Names start with `adit_` and stay. No label carries a name that a peer chose, so the number of
+//! series is fixed however many workers there are.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeCounterValue, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+use super::Latency;
+use super::status::{LedgerState, Light, NodeState, Status};
+
+/// The content type of [`render`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The whole page.
+///
+/// # Errors
+/// Never in practice: writing to a string does not fail.
+pub fn render(status: &Arc<Status>) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("adit");
+    registry.register_collector(Box::new(Picture(Arc::clone(status))));
+    let mut page = String::with_capacity(16 * 1024);
+    text::encode(&mut page, &registry)?;
+    Ok(page)
+}
+
+#[derive(Debug)]
+struct Picture(Arc<Status>);
+
+impl Collector for Picture {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let (out, status) = (&mut Writer(&mut encoder), &*self.0);
+        process(out, status)?;
+        shares(out, status)?;
+        peers(out, status)?;
+        node(out, status)?;
+        ledger(out, status)
+    }
+}
+
+fn process(out: &mut Writer<'_, '_>, status: &Status) -> fmt::Result {
+    let version = [("version", status.version)];
+    out.gauges("build_info", "The running version", &[(version, 1.0)])?;
+    out.gauge(
+        "uptime_seconds",
+        "How long the process has run",
+        status.uptime_ms as f64 / 1e3,
+    )?;
+    let light = status.health().light;
+    out.gauge(
+        "healthy",
+        "1: all is well, 0.5: somebody should look, 0: not working",
+        match light {
+            Light::Green => 1.0,
+            Light::Amber => 0.5,
+            Light::Red => 0.0,
+        },
+    )
+}
+
+fn shares(out: &mut Writer<'_, '_>, status: &Status) -> fmt::Result {
+    out.counter("shares_accepted", "Accepted shares", status.shares.accepted)?;
+    let by_reason = |(reason, count): (&&'static str, &u64)| ([("reason", *reason)], *count);
+    let reasons: Vec<_> = status.shares.by_reason.iter().map(by_reason).collect();
+    out.counters("shares_rejected", "Refused shares by refusal code", &reasons)?;
+    out.counter(
+        "work_hashes",
+        "Expected hashes of all accepted shares",
+        status.shares.work as f64,
+    )?;
+    let best = status.best_share.as_ref().map_or(0, |best| best.work);
+    out.gauge(
+        "best_share_hashes",
+        "Expected hashes of the best share",
+        best as f64,
+    )?;
+    let rates = status.hash_rate;
+    out.gauges(
+        "hash_rate",
+        "Hashes a second, estimated from accepted work",
+        &[
+            ([("window", "1m")], rates.m1),
+            ([("window", "10m")], rates.m10),
+            ([("window", "1h")], rates.h1),
+        ],
+    )?;
+    out.histogram(
+        "ack_latency_seconds",
+        "From a share read to its acknowledgement",
+        &status.ack_latency,
+    )
+}
+
+fn peers(out: &mut Writer<'_, '_>, status: &Status) -> fmt::Result {
+    let connections = &status.connections;
+    out.gauge("connections", "Open connections", connections.open as f64)?;
+    out.counter(
+        "connections_accepted",
+        "Connections accepted",
+        connections.accepted,
+    )?;
+    out.counter(
+        "connections_refused",
+        "Connections turned away for a limit",
+        connections.refused,
+    )?;
+    out.counter(
+        "connections_faulted",
+        "Connections ended for a fault of the peer",
+        connections.faulted,
+    )?;
+    out.gauges(
+        "channels",
+        "Open channels by kind",
+        &[
+            ([("kind", "standard")], status.channels.standard as f64),
+            ([("kind", "extended")], status.channels.extended as f64),
+        ],
+    )?;
+    out.gauge("workers", "Names that submit shares", status.workers_total as f64)?;
+    out.histogram(
+        "job_fan_out_seconds",
+        "From a template's arrival to the last connection's job",
+        &status.fan_out_latency,
+    )
+}
+
+fn node(out: &mut Writer<'_, '_>, status: &Status) -> fmt::Result {
+    let blocks = &status.blocks;
+    out.counter("blocks_found", "Blocks that our miners found", blocks.found)?;
+    out.counter("blocks_accepted", "Blocks that the node took", blocks.accepted)?;
+    out.counter("blocks_rejected", "Blocks that the node refused", blocks.rejected)?;
+    out.gauge(
+        "blocks_pending",
+        "Blocks that wait for the node's answer",
+        blocks.pending as f64,
+    )?;
+    let last = blocks.last.as_ref().map_or(0, |last| last.at_us);
+    out.gauge(
+        "block_last_timestamp_seconds",
+        "When the last block was found, Unix time",
+        last as f64 / 1e6,
+    )?;
+    let up = status.node.state == NodeState::Up;
+    out.gauge(
+        "node_up",
+        "Whether the Bitcoin node answers",
+        f64::from(u8::from(up)),
+    )?;
+    out.gauge(
+        "node_height",
+        "Height of the node's tip",
+        status.node.height as f64,
+    )?;
+    if let Some(age) = status.node.template_age_ms {
+        out.gauge(
+            "template_age_seconds",
+            "Age of the template in work",
+            age as f64 / 1e3,
+        )?;
+    }
+    if let Some(transactions) = status.node.transactions {
+        out.gauge(
+            "template_transactions",
+            "Transactions in the template",
+            f64::from(transactions),
+        )?;
+    }
+    if let Some(fees) = status.node.fees_sat {
+        out.gauge("template_fees_satoshis", "Fees in the template", fees as f64)?;
+    }
+    Ok(())
+}
+
+fn ledger(out: &mut Writer<'_, '_>, status: &Status) -> fmt::Result {
+    let up = status.ledger.state == LedgerState::Up;
+    out.gauge(
+        "ledger_up",
+        "Whether shares are made durable",
+        f64::from(u8::from(up)),
+    )?;
+    out.counter(
+        "ledger_committed",
+        "Records that are durable",
+        status.ledger.committed,
+    )?;
+    out.histogram(
+        "ledger_commit_seconds",
+        "Duration of one group commit",
+        &status.ledger.commit_latency,
+    )
+}
+
+/// One line a metric.
+struct Writer<'a, 'e>(&'a mut DescriptorEncoder<'e>);
+
+type Label = [(&'static str, &'static str); 1];
+
+impl Writer<'_, '_> {
+    fn gauge(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+        self.0
+            .encode_descriptor(name, help, None, MetricType::Gauge)?
+            .encode_gauge(&value)
+    }
+
+    fn gauges(&mut self, name: &str, help: &str, values: &[(Label, f64)]) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (label, value) in values {
+            metric.encode_family(label)?.encode_gauge(value)?;
+        }
+        Ok(())
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: impl EncodeCounterValue) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        metric.encode_counter::<NoLabelSet, _, f64>(&value, None)
+    }
+
+    fn counters(&mut self, name: &str, help: &str, values: &[(Label, u64)]) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (label, value) in values {
+            metric
+                .encode_family(label)?
+                .encode_counter::<NoLabelSet, _, f64>(value, None)?;
+        }
+        Ok(())
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, latency: &Latency) -> fmt::Result {
+        let mut metric = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Histogram)?;
+        let sum = latency.sum_us() as f64 / 1e6;
+        metric.encode_histogram::<NoLabelSet>(sum, latency.count(), &latency.buckets_s(), None)
+    }
+}

@@ -1,0 +1,367 @@
+//! One picture of a running pool.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::latency::Latency;
+use super::rate::Rates;
+
+/// Everything that is shown of a pool. All times are microseconds since the Unix epoch (`*_us`) or
+/// durations in the unit of their name; all counts are since the start of the process.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Status {
+    /// Version of adit.
+    pub version: &'static str,
+    /// When this picture was taken.
+    pub taken_at_us: u64,
+    /// When the process started.
+    pub started_at_us: u64,
+    /// How long it has run.
+    pub uptime_ms: u64,
+    /// Where devices connect.
+    pub pool: PoolStatus,
+    /// The Bitcoin node.
+    pub node: NodeStatus,
+    /// Estimated from accepted work, in hashes a second.
+    pub hash_rate: Rates,
+    /// What was submitted.
+    pub shares: Shares,
+    /// The share with the most work.
+    pub best_share: Option<BestShare>,
+    /// Blocks that our miners found.
+    pub blocks: Blocks,
+    /// Peers.
+    pub connections: Connections,
+    /// Their channels.
+    pub channels: Channels,
+    /// The names with the most hash rate, at most [`Status::WORKERS_MAX`].
+    pub workers: Vec<Worker>,
+    /// How many names there are, shown or not.
+    pub workers_total: u64,
+    /// The journal.
+    pub ledger: LedgerStatus,
+    /// From the first byte of a share read to its acknowledgement written.
+    pub ack_latency: Latency,
+    /// From a template's arrival to the moment the last connection got its job.
+    pub fan_out_latency: Latency,
+}
+
+/// Where devices connect.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PoolStatus {
+    /// `stratum2+tcp://HOST:PORT/KEY`.
+    pub url: String,
+    /// The authority's public key.
+    pub key: String,
+    /// The socket.
+    pub listen: String,
+}
+
+/// Whether a node answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeState {
+    /// It has not answered yet.
+    #[default]
+    Starting,
+    /// It gives templates.
+    Up,
+    /// It does not; `reason` says why.
+    Down,
+}
+
+/// The Bitcoin node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct NodeStatus {
+    /// As configured: `embedded`, `ipc:PATH`.
+    pub spec: String,
+    /// What it says it is.
+    pub name: String,
+    /// Whether it answers.
+    pub state: NodeState,
+    /// Why it does not; empty otherwise.
+    pub reason: String,
+    /// `main`, `testnet3`, `testnet4`, `signet` or `regtest`.
+    pub network: String,
+    /// Height of the tip.
+    pub height: u64,
+    /// Hash of the tip, as explorers write it.
+    pub tip: String,
+    /// How old the template is that is mined on; `None` before the first.
+    pub template_age_ms: Option<u64>,
+    /// Its transactions besides the coinbase, where the node says so.
+    pub transactions: Option<u32>,
+    /// Its fees in satoshis, where the node says so.
+    pub fees_sat: Option<u64>,
+}
+
+/// What was submitted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Shares {
+    /// Accepted, and on disk.
+    pub accepted: u64,
+    /// Refused.
+    pub rejected: u64,
+    /// Refused, by refusal code (`stale-share`).
+    pub by_reason: BTreeMap<&'static str, u64>,
+    /// Expected hashes of all accepted shares together.
+    pub work: u128,
+}
+
+/// The share with the most work.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct BestShare {
+    /// Expected hashes of its header hash (not of its target).
+    pub work: u128,
+    /// Who found it; made harmless with [`text::clean`](super::text::clean).
+    pub worker: String,
+    /// When.
+    pub at_us: u64,
+}
+
+/// Blocks that our miners found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Blocks {
+    /// All.
+    pub found: u64,
+    /// Taken by the node.
+    pub accepted: u64,
+    /// Refused by the node.
+    pub rejected: u64,
+    /// Not answered yet; sent again until the node answers.
+    pub pending: u64,
+    /// The newest.
+    pub last: Option<LastBlock>,
+}
+
+/// The newest block.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LastBlock {
+    /// Its height.
+    pub height: u64,
+    /// Its hash, as explorers write it.
+    pub hash: String,
+    /// When it was found.
+    pub at_us: u64,
+    /// Who found it.
+    pub worker: String,
+}
+
+/// Peers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Connections {
+    /// Open now.
+    pub open: u64,
+    /// Accepted so far.
+    pub accepted: u64,
+    /// Turned away at the door for a limit.
+    pub refused: u64,
+    /// Ended for a fault of the peer.
+    pub faulted: u64,
+}
+
+/// Open channels.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Channels {
+    /// Standard channels.
+    pub standard: u64,
+    /// Extended channels.
+    pub extended: u64,
+}
+
+/// One name's work.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Worker {
+    /// The name, made harmless with [`text::clean`](super::text::clean).
+    pub name: String,
+    /// Hashes a second over the last ten minutes.
+    pub hash_rate: f64,
+    /// Its channels now.
+    pub channels: u64,
+    /// Accepted shares.
+    pub accepted: u64,
+    /// Refused shares.
+    pub rejected: u64,
+    /// Expected hashes of its best share.
+    pub best_work: u128,
+    /// When its last share came; `None` before the first.
+    pub last_share_us: Option<u64>,
+}
+
+/// Whether shares are made durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LedgerState {
+    /// They are.
+    #[default]
+    Up,
+    /// The disk fails or is full: jobs go on, acknowledgements wait.
+    Down,
+}
+
+/// The journal.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct LedgerStatus {
+    /// Whether shares are made durable.
+    pub state: LedgerState,
+    /// Why they are not; empty otherwise.
+    pub reason: String,
+    /// Sequence number up to which records are durable.
+    pub committed: u64,
+    /// Duration of one group commit.
+    pub commit_latency: Latency,
+}
+
+/// The colour of the first line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Light {
+    /// All is well.
+    Green,
+    /// It works, but somebody should look.
+    Amber,
+    /// Shares are not being paid or blocks could not be found.
+    Red,
+}
+
+/// Is it working? In one line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Health {
+    /// The colour.
+    pub light: Light,
+    /// Why.
+    pub reason: String,
+}
+
+impl Status {
+    /// Most workers in a picture, so that it stays small however many names there are.
+    pub const WORKERS_MAX: usize = 100;
+    /// A template older than this is suspect, in milliseconds: Core refreshes far more often.
+    pub const TEMPLATE_AGE_MAX_MS: u64 = 600_000;
+    /// More than one refused share in this many is worth a look.
+    pub const REJECT_SHARE: u64 = 20;
+
+    /// Keeps the workers with the most hash rate, and counts all.
+    pub fn set_workers(&mut self, mut workers: Vec<Worker>) {
+        self.workers_total = workers.len() as u64;
+        workers.sort_by(|a, b| {
+            b.hash_rate
+                .total_cmp(&a.hash_rate)
+                .then_with(|| a.name.cmp(&b.name))
+        });
+        workers.truncate(Self::WORKERS_MAX);
+        self.workers = workers;
+    }
+
+    /// Is it working?
+    pub fn health(&self) -> Health {
+        let (light, reason) = self.light();
+        Health { light, reason }
+    }
+
+    fn light(&self) -> (Light, String) {
+        let (node, ledger) = (&self.node, &self.ledger);
+        if ledger.state == LedgerState::Down {
+            return (
+                Light::Red,
+                format!("shares cannot be written to disk: {}", ledger.reason),
+            );
+        }
+        match node.state {
+            NodeState::Down => return (Light::Red, format!("no Bitcoin node: {}", node.reason)),
+            NodeState::Starting => return (Light::Amber, "waiting for the Bitcoin node".into()),
+            NodeState::Up => {}
+        }
+        match node.template_age_ms {
+            None => return (Light::Amber, "waiting for the first template".into()),
+            Some(age) if age > Self::TEMPLATE_AGE_MAX_MS && node.network != "regtest" => {
+                return (
+                    Light::Amber,
+                    format!("the template is {} old", super::text::duration_ms(age)),
+                );
+            }
+            Some(_) => {}
+        }
+        if self.blocks.rejected > 0 {
+            return (
+                Light::Amber,
+                format!("the node refused {} of our blocks", self.blocks.rejected),
+            );
+        }
+        if self.blocks.pending > 0 {
+            return (
+                Light::Amber,
+                format!("{} blocks wait for the node", self.blocks.pending),
+            );
+        }
+        if self.channels.standard + self.channels.extended == 0 {
+            return (Light::Amber, "no miner is connected".into());
+        }
+        let submitted = self.shares.accepted.saturating_add(self.shares.rejected);
+        if self.shares.rejected.saturating_mul(Self::REJECT_SHARE) > submitted && submitted > 100 {
+            return (
+                Light::Amber,
+                format!("{} of {submitted} shares refused", self.shares.rejected),
+            );
+        }
+        (Light::Green, "mining".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mining() -> Status {
+        Status {
+            node: NodeStatus {
+                state: NodeState::Up,
+                template_age_ms: Some(5),
+                ..NodeStatus::default()
+            },
+            channels: Channels {
+                standard: 1,
+                extended: 0,
+            },
+            ..Status::default()
+        }
+    }
+
+    #[test]
+    fn the_light_says_what_hurts_most() {
+        assert_eq!(
+            mining().health(),
+            Health {
+                light: Light::Green,
+                reason: "mining".into()
+            }
+        );
+        assert_eq!(Status::default().health().light, Light::Amber);
+        let mut status = mining();
+        status.blocks.pending = 2;
+        assert_eq!(status.health().reason, "2 blocks wait for the node");
+        status.node.state = NodeState::Down;
+        status.node.reason = "connection refused".into();
+        assert_eq!(status.health().reason, "no Bitcoin node: connection refused");
+        status.ledger.state = LedgerState::Down;
+        assert_eq!(status.health().light, Light::Red);
+        assert!(status.health().reason.contains("disk"));
+    }
+
+    #[test]
+    fn the_picture_is_bounded_however_many_workers() {
+        let mut status = Status::default();
+        let worker = |n: u32| Worker {
+            name: n.to_string(),
+            hash_rate: f64::from(n),
+            ..Worker::default()
+        };
+        status.set_workers((0..100_000).map(worker).collect());
+        assert_eq!(
+            (status.workers.len(), status.workers_total),
+            (Status::WORKERS_MAX, 100_000)
+        );
+        assert_eq!(status.workers[0].name, "99999");
+    }
+}
