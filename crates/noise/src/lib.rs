@@ -40,7 +40,6 @@ mod aead;
 mod certificate;
 mod curve;
 mod handshake;
-mod header;
 mod identity;
 mod keys;
 mod records;
@@ -50,9 +49,9 @@ mod utc;
 #[cfg(test)]
 mod vectors;
 
+pub use adit_wire::frame::Header;
 pub use certificate::{Authority, BACKDATE_S, Certificate, CertificateError, LEEWAY_S_DEFAULT, Trust};
 pub use handshake::{ACT1_BYTES, ACT2_BYTES, HandshakeError, Initiator, respond};
-pub use header::Header;
 pub use identity::ServerIdentity;
 pub use keys::{AuthorityKeypair, AuthorityPublicKey, KeyError};
 pub use records::{CHUNK_BYTES_MAX, HEADER_BYTES, HEADER_RECORD_BYTES, TAG_BYTES, payload_records_bytes};

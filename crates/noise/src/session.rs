@@ -148,3 +148,42 @@ impl fmt::Display for SessionError {
 }
 
 impl core::error::Error for SessionError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A session whose counters stand at `n` in both directions.
+    fn session(n: u64) -> Session {
+        let cipher = || Cipher::with_counter(&[1; 32], n);
+        Session::with_ciphers(cipher(), cipher())
+    }
+
+    fn any(_: &Header) -> u32 {
+        u32::MAX
+    }
+
+    /// REQ-SEC-036: frames of two records from n = 2^64-4 on: one fits, the next would need n = 2^64-1 and is refused
+    /// whole, so no half frame is left.
+    #[test]
+    fn the_counter_ends_before_its_last_value() {
+        let (mut sender, mut receiver) = (session(u64::MAX - 3), session(u64::MAX - 3));
+        let frame = [0, 0, 1, 1, 0, 0, 42];
+        let mut out = Vec::new();
+        sender.seal(&frame, &mut out).unwrap();
+        let whole = out.clone();
+        assert_eq!(sender.seal(&frame, &mut out), Err(SessionError::Exhausted));
+        assert_eq!(out, whole);
+        assert_eq!(sender.seal(&frame, &mut out), Err(SessionError::Poisoned));
+        assert!(matches!(receiver.feed(&mut out, any), Ok(Feed::Frame { .. })));
+        let mut noise = [0; 22];
+        let last = receiver.feed(&mut noise, any);
+        assert_eq!(
+            last,
+            Err(SessionError::Authentication),
+            "n = 2^64-2 is still a counter"
+        );
+        let none = session(u64::MAX).feed(&mut noise, any);
+        assert_eq!(none, Err(SessionError::Exhausted));
+    }
+}

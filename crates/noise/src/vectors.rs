@@ -136,3 +136,117 @@ fn records() {
         need => panic!("{need:?}"),
     }
 }
+
+/// BIP324 `packet_encoding_test_vectors.csv`: in_priv_ours, in_ellswift_ours, in_ellswift_theirs, in_initiating,
+/// mid_x_ours, mid_shared_secret of rows 1, 999, 255 and 512.
+const BIP324: [(&str, &str, &str, bool, &str, &str); 4] = [
+    (
+        "e79f04ad4c684525ff3e3cf7c19f4cdb11193d387d7f3fe82a948a0c3165f5fe",
+        "4eff53ea1945e57b5d170565e760d771e5d496101c1005c302fd687af80d8b85\
+         8c5a681c474fc4c0546ee464a1b95899ecb9d4f50c2c0854fe029fc054ae6777",
+        "824a1da0530fa695b95b375fee2a56ec96ce375ddd2fcf8367cc8ec1c0b751a3\
+         304bbef5dc96543acaac50c24be8cb39906ef8521727de0c6e96c2060a026bd7",
+        true,
+        "b63341693587b4944b865485cffcc34707b3e0760a6ba8d1d402fc1c996c4e91",
+        "05ac09c882b2cddd57fd4a1a14f93ae78d78a2ab2adb8cb6d67176cdb3101e15",
+    ),
+    (
+        "53a915e6d8f6c5bbb93e537081085e9e642dc525649acf05be74e3a825e20921",
+        "715d7b8357dd4d15a07b3f8c6764ebd9927140f75047fb50478c33ea8889d710\
+         511cdf39aa0fd6b1e94ea660d87f9d97bffc548646f9e2aaebc1468fe563fb97",
+        "cea7abc3112397b894bd3e89a615248af473f897bbdd30997c20e53e7ce499a2\
+         95e55c4c5655cd3d21191e76c8af0aa1bbea10fd1b540a42d0fbed388dc59877",
+        false,
+        "533bbaefc711f303be5e8271fdecfd31d03abd42128ff73479e2a427059e4a74",
+        "08cbe6a86ff92a9757b2aeea92b8b2f4d78426786a2caec99c3cc73d7dda47ab",
+    ),
+    (
+        "f360308206fb441c7713b1a24ba4096a2fa0d5401411198b7008f82ae85257fe",
+        "3d4aa6a71a8a734e014b4d9e6b62989f022c1e2238ae476b11465cb86fe8cf72\
+         43db6f9472e188590705cf9b35121e06e57cb106a6043ab147b7c73871da8222",
+        "f0ebc3c872339622fbf2ab1b8aa2117c4d752b64eac9203962c03a47497a89c0\
+         dd298348e5bb63d3433c48ed6da6bc2e2dbe78f7b91247dd29f1f51a858d464a",
+        false,
+        "29bf8fe2cbd12835d3e6652840b8b1a2acf99d7b44610e738aafd7fd207c9b25",
+        "07eff272cd331aeb14db342b82f6df98303b01471f4dbe71028b127577216d9b",
+    ),
+    (
+        "073f53403256e2b699e32cd4cebadfab63d9076a7cd541d9656e27b1baff66bb",
+        "5c9c90c4e216f8a4c2642535d1f699364f9054ca01bca0239fa65bcaf0ec0278\
+         e5a36bc85eae96850feff889b66c9106c170fe655f973f533ee3557bd3cb6e64",
+        "e9221c9698cb69b63c5a4e224132389d346fd2f0f3262218301be51687b8de84\
+         6c652ea8aa7425a5c08a7bd52078168d28ecf42196e33e155e215553ce6aee83",
+        true,
+        "0ce4860107efd6deb9e8fc71cfc2522b4a5a0dc171746fb995ce485570449ab5",
+        "88cf0eb49ee4b7b46cd39fb3f4126b285750d897fdcba72b08d9da351167e227",
+    ),
+];
+
+/// REQ-SEC-027: the ECDH is that of BIP324, in both roles.
+#[test]
+fn bip324_ecdh() {
+    for (secret, ours, theirs, initiating, x, shared) in BIP324 {
+        let key = EncodedKey::from_parts(array(secret), array(ours));
+        assert_eq!(decode_x(key.encoding()), array(x));
+        let theirs = array(theirs);
+        let computed = if initiating {
+            key.ecdh_as_initiator(&theirs)
+        } else {
+            key.ecdh_as_responder(&theirs)
+        };
+        assert_eq!(computed.to_vec(), hex(shared));
+    }
+}
+
+/// BIP340: secret, public key, aux, message and signature of vectors 0, 1 and 2 of the proposal's table.
+const BIP340: [[&str; 5]; 3] = [
+    [
+        "0000000000000000000000000000000000000000000000000000000000000003",
+        "F9308A019258C31049344F85F89D5229B531C845836F99B08601F113BCE036F9",
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "E907831F80848D1069A5371B402410364BDF1C5F8307B0084C55F1CE2DCA8215\
+         25F66A4A85EA8B71E482A74F382D2CE5EBEEE8FDB2172F477DF4900D310536C0",
+    ],
+    [
+        "B7E151628AED2A6ABF7158809CF4F3C762E7160F38B4DA56A784D9045190CFEF",
+        "DFF1D77F2A671C5F36183726DB2341BE58FEAE1DA2DECED843240F7B502BA659",
+        "0000000000000000000000000000000000000000000000000000000000000001",
+        "243F6A8885A308D313198A2E03707344A4093822299F31D0082EFA98EC4E6C89",
+        "6896BD60EEAE296DB48A229FF71DFE071BDE413E6D43F917DC8DCF8C78DE3341\
+         8906D11AC976ABCCB20B091292BFF4EA897EFCB639EA871CFA95F6DE339E4B0A",
+    ],
+    [
+        "C90FDAA22168C234C4C6628B80DC1CD129024E088A67CC74020BBEA63B14E5C9",
+        "DD308AFEC5777E13121FA72B9CC1B7CC0139715309B086C960E18FD969774EB8",
+        "C87AA53824B4D7AE2EB035A2B5BBBCCC080E76CDC6D1692C4B0B62D798E6D906",
+        "7E2D58D8B3BCDF1ABADEC7829054F90DDA9805AAB56C77333024B9D0A508B75C",
+        "5831AAEED7B44BB74E5EAB94BA9D4294C49BCF2A60728D8B4C200F50DD313C1B\
+         AB745879A5AD954A72C45A91C3A51D3C7ADEA98D82F8481E0E1E03674A6F3FB7",
+    ],
+];
+
+/// REQ-SEC-028: an authority's key and signature are those of BIP340, aux included.
+#[test]
+fn bip340_signatures() {
+    let context = crate::curve::context();
+    for [secret, public, aux, message, signature] in BIP340 {
+        let pair = AuthorityKeypair::from_secret(array(secret)).unwrap();
+        assert_eq!(pair.public().to_bytes(), array(public));
+        let message = secp256k1::Message::from_digest(array(message));
+        let signed = pair.with(|pair| context.sign_schnorr_with_aux_rand(&message, pair, &array(aux)));
+        assert_eq!(signed.as_ref()[..], hex(signature));
+    }
+}
+
+/// BIP340 vectors 5 and 14: no point, and beyond the field.
+#[test]
+fn bip340_public_keys_off_the_curve() {
+    for key in [
+        "EEFDEA4CDB677750A420FEE807EACF21EB9898AE79B9768766E4FAA04A2D4A34",
+        "FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEFFFFFC30",
+    ] {
+        let key = crate::keys::AuthorityPublicKey::from_bytes(array(key));
+        assert_eq!(key, Err(crate::keys::KeyError::NotOnCurve));
+    }
+}
