@@ -1,0 +1,241 @@
+//! The journal as text: CSV or one JSON object a line.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::path::Path;
+
+use crate::blocks::{hex, hex_reversed};
+use crate::book::Book;
+use crate::disk::Disk;
+use crate::journal::JournalError;
+use crate::record::{AccountId, Entry, Record};
+use crate::verify::{ledger, walk};
+
+/// How to write records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Comma-separated, with a heading, one row a record.
+    Csv,
+    /// One JSON object a line; numbers above 2^53 (work) are strings.
+    JsonLines,
+}
+
+const COLUMNS: [&str; 17] = [
+    "front_end",
+    "sequence",
+    "time_us",
+    "epoch",
+    "kind",
+    "account",
+    "name",
+    "hash",
+    "work",
+    "channel",
+    "ntime",
+    "nonce",
+    "version",
+    "height",
+    "block",
+    "value",
+    "note",
+];
+
+/// Writes all records of a data folder to `to`; returns how many.
+///
+/// # Errors
+/// When the ledger is damaged or cannot be read, or `to` cannot be written.
+pub fn export(data: &Path, to: &mut dyn Write, format: Format) -> Result<u64, JournalError> {
+    export_on(&ledger(data)?, to, format)
+}
+
+/// [`export`] on any disk.
+///
+/// # Errors
+/// As [`export`].
+pub fn export_on<D: Disk>(disk: &D, to: &mut dyn Write, format: Format) -> Result<u64, JournalError> {
+    let failed = |error: io::Error| JournalError::disk("the output".into(), "write", error);
+    if format == Format::Csv {
+        writeln!(to, "{}", COLUMNS.join(",")).map_err(failed)?;
+    }
+    let (mut names, mut line, mut count) = (Names::default(), String::new(), 0);
+    walk(disk, |record| {
+        names.learn(record);
+        line.clear();
+        row(record, &names, format, &mut line);
+        count += 1;
+        to.write_all(line.as_bytes()).map_err(failed)
+    })?;
+    to.flush().map_err(failed)?;
+    Ok(count)
+}
+
+/// Names read so far, whole ones only.
+#[derive(Default)]
+struct Names {
+    unfinished: Book,
+    whole: HashMap<AccountId, String>,
+}
+
+impl Names {
+    fn learn(&mut self, record: &Record) {
+        let Entry::Account(part) = &record.entry else {
+            return;
+        };
+        self.unfinished.apply(record);
+        if let Some(name) = self
+            .unfinished
+            .account(&part.account)
+            .and_then(|account| account.name())
+        {
+            self.whole.insert(part.account, name);
+        }
+    }
+
+    fn of(&self, account: &AccountId) -> String {
+        self.whole.get(account).cloned().unwrap_or_default()
+    }
+}
+
+/// A value and whether JSON shows it as a number.
+struct Cell(String, bool);
+
+fn number(value: impl ToString) -> Option<Cell> {
+    Some(Cell(value.to_string(), true))
+}
+
+fn text(value: impl Into<String>) -> Option<Cell> {
+    Some(Cell(value.into(), false))
+}
+
+fn row(record: &Record, names: &Names, format: Format, line: &mut String) {
+    let mut cells: [Option<Cell>; COLUMNS.len()] = std::array::from_fn(|_| None);
+    let mut set = |column: &str, cell: Option<Cell>| {
+        if let Some(index) = COLUMNS.iter().position(|name| *name == column) {
+            cells[index] = cell;
+        }
+    };
+    set("front_end", number(record.front_end));
+    set("sequence", number(record.sequence));
+    set("time_us", number(record.time_us));
+    set("epoch", number(record.epoch));
+    let kind = match &record.entry {
+        Entry::Start(start) => {
+            set("note", text(start.software()));
+            "start"
+        }
+        Entry::Share(share) => {
+            set("account", text(hex(&share.account)));
+            set("name", text(names.of(&share.account)));
+            set("hash", text(hex_reversed(&share.hash)));
+            set("work", text(share.work.to_string()));
+            set("channel", text(format!("{:014x}", share.channel)));
+            set("ntime", number(share.ntime));
+            set("nonce", number(share.nonce));
+            set("version", number(share.version));
+            set("height", number(share.height));
+            set("block", number(share.is_block));
+            "share"
+        }
+        Entry::Account(part) => {
+            set("account", text(hex(&part.account)));
+            set("name", text(names.of(&part.account)));
+            set("note", text(format!("part {} of {}", part.part + 1, part.parts)));
+            "account"
+        }
+        Entry::Block(block) => {
+            set("account", text(hex(&block.account)));
+            set("name", text(names.of(&block.account)));
+            set("hash", text(hex_reversed(&block.hash)));
+            set("channel", text(format!("{:014x}", block.channel)));
+            set("height", number(block.height));
+            set("value", number(block.value));
+            "block"
+        }
+        Entry::Outcome(note) => {
+            set("hash", text(hex_reversed(&note.hash)));
+            set("height", number(note.height));
+            set(
+                "note",
+                text(format!("{:?} {} {}", note.outcome, note.confirmations, note.reason()).to_lowercase()),
+            );
+            "outcome"
+        }
+        Entry::Stop => "stop",
+    };
+    set("kind", text(kind));
+    match format {
+        Format::Csv => csv(&cells, line),
+        Format::JsonLines => json(&cells, line),
+    }
+}
+
+fn csv(cells: &[Option<Cell>], line: &mut String) {
+    for (index, cell) in cells.iter().enumerate() {
+        if index > 0 {
+            line.push(',');
+        }
+        match cell {
+            Some(Cell(value, false)) if value.contains(|c: char| !c.is_ascii_alphanumeric()) => {
+                quote(value, line)
+            }
+            Some(Cell(value, _)) => line.push_str(value),
+            None => {}
+        }
+    }
+    line.push('\n');
+}
+
+/// Names come from strangers: no line breaks, and nothing that a spreadsheet takes for a formula.
+fn quote(value: &str, line: &mut String) {
+    line.push('"');
+    if value.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        line.push('\'');
+    }
+    for c in value.chars() {
+        match c {
+            '"' => line.push_str("\"\""),
+            c if c.is_control() => line.push(' '),
+            c => line.push(c),
+        }
+    }
+    line.push('"');
+}
+
+fn json(cells: &[Option<Cell>], line: &mut String) {
+    line.push('{');
+    let mut first = true;
+    for (name, cell) in COLUMNS.iter().zip(cells) {
+        let Some(Cell(value, is_number)) = cell else {
+            continue;
+        };
+        if !std::mem::take(&mut first) {
+            line.push(',');
+        }
+        line.push('"');
+        line.push_str(name);
+        line.push_str("\":");
+        if *is_number {
+            line.push_str(value);
+        } else {
+            json_string(value, line);
+        }
+    }
+    line.push_str("}\n");
+}
+
+fn json_string(value: &str, line: &mut String) {
+    line.push('"');
+    for c in value.chars() {
+        match c {
+            '"' => line.push_str("\\\""),
+            '\\' => line.push_str("\\\\"),
+            c if c.is_control() => {
+                // Writing to a string cannot fail.
+                let _ = write!(line, "\\u{:04x}", u32::from(c));
+            }
+            c => line.push(c),
+        }
+    }
+    line.push('"');
+}

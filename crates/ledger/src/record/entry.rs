@@ -1,0 +1,378 @@
+//! The kinds of record and their 96-byte bodies.
+
+use super::bytes::{Cursor, Filler};
+use super::{AccountId, Hash, RecordError};
+
+/// Bytes of an account's name that one record carries.
+pub const PART_BYTES: usize = 72;
+/// Longest account name, in bytes: a STR0_255 of the wire.
+pub const NAME_BYTES_MAX: usize = 255;
+/// Records that the longest name takes.
+pub const NAME_PARTS_MAX: u8 = NAME_BYTES_MAX.div_ceil(PART_BYTES) as u8;
+/// Longest reason in an [`OutcomeNote`], in bytes.
+pub const REASON_BYTES_MAX: usize = 48;
+/// Longest software version in a [`Start`], in bytes.
+pub const SOFTWARE_BYTES_MAX: usize = 64;
+
+const KIND_START: u8 = 1;
+const KIND_SHARE: u8 = 2;
+const KIND_ACCOUNT: u8 = 3;
+const KIND_BLOCK: u8 = 4;
+const KIND_OUTCOME: u8 = 5;
+const KIND_STOP: u8 = 6;
+
+const FLAG_BLOCK: u8 = 1;
+
+/// What a record says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A process began to write.
+    Start(Start),
+    /// A share was accepted.
+    Share(Share),
+    /// A part of an account's name; all parts stand before the account's first share.
+    Account(AccountPart),
+    /// A block was found.
+    Block(BlockFound),
+    /// What became of a block.
+    Outcome(OutcomeNote),
+    /// The process ended in order: everything before it is known to be durable.
+    Stop,
+}
+
+/// An accepted share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Who is credited.
+    pub account: AccountId,
+    /// Hash of the block header it proves.
+    pub hash: Hash,
+    /// Expected hashes of the target it was judged by.
+    pub work: u64,
+    /// The channel's 7-byte extranonce prefix as a number, high byte zero.
+    pub channel: u64,
+    /// When it was accepted, Unix microseconds.
+    pub time_us: u64,
+    /// Header time, Unix seconds.
+    pub ntime: u32,
+    /// Header nonce.
+    pub nonce: u32,
+    /// Header version.
+    pub version: u32,
+    /// Height of the block it worked on.
+    pub height: u32,
+    /// Whether it also solved the block.
+    pub is_block: bool,
+}
+
+/// The first record of every run of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// Format of the records that follow, see [`Start::FORMAT`].
+    pub format: u16,
+    software: Text<SOFTWARE_BYTES_MAX>,
+}
+
+/// One part of an account's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccountPart {
+    /// Whose name.
+    pub account: AccountId,
+    /// Which part, from 0.
+    pub part: u8,
+    /// How many parts, at least 1 and at most [`NAME_PARTS_MAX`].
+    pub parts: u8,
+    chunk: Text<PART_BYTES>,
+}
+
+/// A share that solved a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockFound {
+    /// The block's hash.
+    pub hash: Hash,
+    /// Its height.
+    pub height: u32,
+    /// What its coinbase pays in all, satoshis.
+    pub value: u64,
+    /// Who found it.
+    pub account: AccountId,
+    /// On which channel.
+    pub channel: u64,
+}
+
+/// What became of a found block; the last note on a hash holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutcomeNote {
+    /// The block's hash.
+    pub hash: Hash,
+    /// Its height.
+    pub height: u32,
+    /// What happened.
+    pub outcome: Outcome,
+    /// Blocks on it, itself included; 0 when it is not in the best chain.
+    pub confirmations: u32,
+    reason: Text<REASON_BYTES_MAX>,
+}
+
+/// The fate of a found block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Outcome {
+    /// A node took it.
+    Accepted = 1,
+    /// Every node refused it.
+    Rejected = 2,
+    /// Valid, but another block won.
+    Stale = 3,
+    /// Seen in the best chain.
+    Confirmed = 4,
+}
+
+impl Outcome {
+    fn of(value: u8) -> Option<Self> {
+        [Self::Accepted, Self::Rejected, Self::Stale, Self::Confirmed]
+            .into_iter()
+            .find(|o| *o as u8 == value)
+    }
+}
+
+/// Bytes with a length, inline; the bytes behind the length are zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Text<const N: usize> {
+    length: u8,
+    bytes: [u8; N],
+}
+
+impl<const N: usize> Text<N> {
+    fn new(from: &[u8]) -> Self {
+        let length = from.len().min(N);
+        let mut bytes = [0; N];
+        bytes[..length].copy_from_slice(&from[..length]);
+        Self {
+            length: length as u8,
+            bytes,
+        }
+    }
+
+    /// The longest beginning of `from` that fits and ends between characters.
+    fn cut(from: &str) -> Self {
+        Self::new(&from.as_bytes()[..from.floor_char_boundary(N)])
+    }
+
+    fn read(length: u8, bytes: [u8; N], field: &'static str) -> Result<Self, RecordError> {
+        if usize::from(length) > N || bytes[usize::from(length)..].iter().any(|byte| *byte != 0) {
+            return Err(RecordError::Field(field));
+        }
+        Ok(Self { length, bytes })
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+}
+
+impl Start {
+    /// The record format this crate writes.
+    pub const FORMAT: u16 = 1;
+
+    /// A start by `software` (name and version, cut at [`SOFTWARE_BYTES_MAX`]).
+    pub fn new(software: &str) -> Self {
+        Self {
+            format: Self::FORMAT,
+            software: Text::cut(software),
+        }
+    }
+
+    /// Name and version of the software.
+    pub fn software(&self) -> String {
+        String::from_utf8_lossy(self.software.as_bytes()).into_owned()
+    }
+}
+
+impl AccountPart {
+    /// The bytes of the name in this part; a character may span two parts.
+    pub fn chunk(&self) -> &[u8] {
+        self.chunk.as_bytes()
+    }
+}
+
+impl OutcomeNote {
+    /// A note; `reason` is cut at [`REASON_BYTES_MAX`].
+    pub fn new(hash: Hash, height: u32, outcome: Outcome, confirmations: u32, reason: &str) -> Self {
+        Self {
+            hash,
+            height,
+            outcome,
+            confirmations,
+            reason: Text::cut(reason),
+        }
+    }
+
+    /// Why, in the node's words; may be empty.
+    pub fn reason(&self) -> String {
+        String::from_utf8_lossy(self.reason.as_bytes()).into_owned()
+    }
+}
+
+/// Splits an account's name (cut at [`NAME_BYTES_MAX`]) into its records.
+pub fn account_parts(account: AccountId, name: &str) -> impl Iterator<Item = AccountPart> + '_ {
+    let name = &name.as_bytes()[..name.floor_char_boundary(NAME_BYTES_MAX)];
+    let parts = name.len().div_ceil(PART_BYTES).max(1) as u8;
+    (0..parts).map(move |part| {
+        let from = usize::from(part) * PART_BYTES;
+        let chunk = Text::new(&name[from..name.len().min(from + PART_BYTES)]);
+        AccountPart {
+            account,
+            part,
+            parts,
+            chunk,
+        }
+    })
+}
+
+impl Entry {
+    pub(super) fn kind(&self) -> u8 {
+        match self {
+            Self::Start(_) => KIND_START,
+            Self::Share(_) => KIND_SHARE,
+            Self::Account(_) => KIND_ACCOUNT,
+            Self::Block(_) => KIND_BLOCK,
+            Self::Outcome(_) => KIND_OUTCOME,
+            Self::Stop => KIND_STOP,
+        }
+    }
+
+    pub(super) fn flags(&self) -> u8 {
+        if matches!(self, Self::Share(share) if share.is_block) {
+            FLAG_BLOCK
+        } else {
+            0
+        }
+    }
+
+    pub(super) fn encode(&self, to: &mut Filler<'_>) {
+        match self {
+            Self::Start(start) => {
+                to.u16(start.format);
+                to.u8(start.software.length);
+                to.u8(0);
+                to.put(&start.software.bytes);
+            }
+            Self::Share(share) => {
+                to.put(&share.account);
+                to.put(&share.hash);
+                to.u64(share.work);
+                to.u64(share.channel);
+                to.u32(share.ntime);
+                to.u32(share.nonce);
+                to.u32(share.version);
+                to.u32(share.height);
+            }
+            Self::Account(name) => {
+                to.put(&name.account);
+                to.u8(name.part);
+                to.u8(name.parts);
+                to.u8(name.chunk.length);
+                to.u8(0);
+                to.put(&name.chunk.bytes);
+            }
+            Self::Block(block) => {
+                to.put(&block.hash);
+                to.u32(block.height);
+                to.u32(0);
+                to.u64(block.value);
+                to.put(&block.account);
+                to.u64(block.channel);
+            }
+            Self::Outcome(note) => {
+                to.put(&note.hash);
+                to.u32(note.height);
+                to.u32(note.confirmations);
+                to.u8(note.outcome as u8);
+                to.u8(note.reason.length);
+                to.put(&note.reason.bytes);
+            }
+            Self::Stop => {}
+        }
+    }
+
+    pub(super) fn decode(
+        kind: u8,
+        flags: u8,
+        time_us: u64,
+        from: &mut Cursor<'_>,
+    ) -> Result<Self, RecordError> {
+        Ok(match kind {
+            KIND_START => Self::Start(start(from)?),
+            KIND_SHARE => Self::Share(share(flags, time_us, from)),
+            KIND_ACCOUNT => Self::Account(account(from)?),
+            KIND_BLOCK => Self::Block(block(from)),
+            KIND_OUTCOME => Self::Outcome(outcome(from)?),
+            KIND_STOP => Self::Stop,
+            other => return Err(RecordError::Kind(other)),
+        })
+    }
+}
+
+fn start(from: &mut Cursor<'_>) -> Result<Start, RecordError> {
+    let (format, length) = (from.u16(), from.u8());
+    from.u8();
+    Ok(Start {
+        format,
+        software: Text::read(length, from.take(), "software")?,
+    })
+}
+
+fn share(flags: u8, time_us: u64, from: &mut Cursor<'_>) -> Share {
+    Share {
+        account: from.take(),
+        hash: from.take(),
+        work: from.u64(),
+        channel: from.u64(),
+        time_us,
+        ntime: from.u32(),
+        nonce: from.u32(),
+        version: from.u32(),
+        height: from.u32(),
+        is_block: flags & FLAG_BLOCK != 0,
+    }
+}
+
+fn account(from: &mut Cursor<'_>) -> Result<AccountPart, RecordError> {
+    let (account, part, parts, length) = (from.take(), from.u8(), from.u8(), from.u8());
+    from.u8();
+    if part >= parts || parts > NAME_PARTS_MAX {
+        return Err(RecordError::Field("part"));
+    }
+    Ok(AccountPart {
+        account,
+        part,
+        parts,
+        chunk: Text::read(length, from.take(), "name")?,
+    })
+}
+
+fn block(from: &mut Cursor<'_>) -> BlockFound {
+    let (hash, height) = (from.take(), from.u32());
+    from.u32();
+    BlockFound {
+        hash,
+        height,
+        value: from.u64(),
+        account: from.take(),
+        channel: from.u64(),
+    }
+}
+
+fn outcome(from: &mut Cursor<'_>) -> Result<OutcomeNote, RecordError> {
+    let (hash, height, confirmations) = (from.take(), from.u32(), from.u32());
+    let outcome = Outcome::of(from.u8()).ok_or(RecordError::Field("outcome"))?;
+    let length = from.u8();
+    Ok(OutcomeNote {
+        hash,
+        height,
+        outcome,
+        confirmations,
+        reason: Text::read(length, from.take(), "reason")?,
+    })
+}

@@ -1,0 +1,142 @@
+//! One worker's way into the ledger.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::queue::{Batch, Shared, What};
+use super::state::State;
+use crate::record::{AccountId, BlockFound, OutcomeNote, Share};
+
+/// Called when something changed; looks up what by itself.
+pub type Notify = Arc<dyn Fn() + Send + Sync>;
+
+/// The writer holds as much as it may, or has stopped: keep the batch and try after the next notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the ledger takes no more records until the disk has caught up")
+    }
+}
+
+impl std::error::Error for Full {}
+
+/// Hands records over and tells how many became durable. Records of one lane keep their order.
+#[derive(Debug)]
+pub struct Lane {
+    shared: Arc<Shared>,
+    lane: Arc<LaneShared>,
+    sent: u64,
+}
+
+pub(super) struct LaneShared {
+    committed: AtomicU64,
+    /// Shares in the group being written; only the writer's thread touches it.
+    pub(super) in_group: AtomicU64,
+    notify: Notify,
+}
+
+impl fmt::Debug for LaneShared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LaneShared")
+            .field("committed", &self.committed)
+            .finish_non_exhaustive()
+    }
+}
+
+impl LaneShared {
+    pub(super) fn new(notify: Notify) -> Self {
+        Self {
+            committed: AtomicU64::new(0),
+            in_group: AtomicU64::new(0),
+            notify,
+        }
+    }
+
+    /// The group is durable.
+    pub(super) fn settle(&self) {
+        let shares = self.in_group.swap(0, Ordering::Relaxed);
+        if shares > 0 {
+            self.committed.fetch_add(shares, Ordering::Release);
+            (self.notify)();
+        }
+    }
+}
+
+impl Lane {
+    pub(super) fn new(shared: Arc<Shared>, lane: Arc<LaneShared>) -> Self {
+        Self {
+            shared,
+            lane,
+            sent: 0,
+        }
+    }
+
+    /// Hands a batch over and leaves an empty buffer in its place. Returns how many shares this
+    /// lane has sent in all: they are durable when [`Lane::committed`] has reached that number.
+    ///
+    /// # Errors
+    /// [`Full`], with `shares` untouched, when the writer holds as much as it may.
+    pub fn send(&mut self, shares: &mut Vec<Share>) -> Result<u64, Full> {
+        if !shares.is_empty() {
+            let count = shares.len() as u64;
+            self.shared.push_shares(&self.lane, shares)?;
+            self.sent += count;
+        }
+        Ok(self.sent)
+    }
+
+    /// Names an account; must come before its first share. Names the journal has already cost
+    /// nothing. Call it at the first share, not when a channel opens: then a name costs work.
+    ///
+    /// # Errors
+    /// [`Full`], like [`Lane::send`].
+    pub fn account(&mut self, account: AccountId, name: &str) -> Result<(), Full> {
+        self.push(What::Account(account, name.into()))
+    }
+
+    /// Notes a found block.
+    ///
+    /// # Errors
+    /// [`Full`], like [`Lane::send`].
+    pub fn block(&mut self, block: BlockFound) -> Result<(), Full> {
+        self.push(What::Block(block))
+    }
+
+    /// Notes what became of a block.
+    ///
+    /// # Errors
+    /// [`Full`], like [`Lane::send`].
+    pub fn outcome(&mut self, note: OutcomeNote) -> Result<(), Full> {
+        self.push(What::Outcome(note))
+    }
+
+    /// Shares of this lane that are durable, in all; never falls. Names and blocks do not count.
+    pub fn committed(&self) -> u64 {
+        self.lane.committed.load(Ordering::Acquire)
+    }
+
+    /// Shares handed over by this lane, in all.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Whether records become durable, and if not why.
+    pub fn state(&self) -> State {
+        self.shared.status.state()
+    }
+
+    /// Whether records become durable: [`Lane::state`] without its words, for the hot path.
+    pub fn is_up(&self) -> bool {
+        self.shared.status.is_up()
+    }
+
+    fn push(&mut self, what: What) -> Result<(), Full> {
+        self.shared.push(Batch {
+            lane: Arc::clone(&self.lane),
+            what,
+        })
+    }
+}
