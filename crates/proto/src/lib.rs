@@ -1,1 +1,27 @@
-//! (to be written)
+//! Stratum V2 as decisions: machines without I/O, and the pure leaves they are made of.
+//!
+//! A machine has one door: `handle(now, input, out)` changes it and pushes what is to be done;
+//! `deadline()` says when it wants to be woken. Time, randomness and bytes are arguments, so a list
+//! of `(Time, Input)` is a bug report, a fuzz case and a test at once: replayed, it gives the same
+//! outputs.
+//!
+//! * [`mining`]: jobs to miners, shares from miners (spec 5).
+//! * [`setup`]: the first exchange of a connection (spec 3.6).
+//! * The leaves: [`target`], [`merkle`], [`coinbase`], [`extranonce`], [`job`], [`share`],
+//!   [`vardiff`].
+
+pub mod coinbase;
+pub mod extranonce;
+mod fault;
+pub mod job;
+pub mod merkle;
+pub mod mining;
+pub mod setup;
+mod sha;
+pub mod share;
+pub mod target;
+mod time;
+pub mod vardiff;
+
+pub use fault::Fault;
+pub use time::Time;

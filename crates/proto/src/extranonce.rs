@@ -1,0 +1,274 @@
+//! Who searches where: extranonce prefixes that are never live twice.
+//!
+//! Full extranonce = prefix chosen by us + what the miner rolls. Prefix = front end (2 bytes) |
+//! connection slot (3 bytes) | channel (2 bytes), big endian. A connection leases its slot from the
+//! [`Space`] of its worker, and a channel leases its number from the connection. What is given back
+//! rests until no work made with it can be credited any more: [`TIPS_KEPT`] further tips.
+
+use core::ops::Range;
+use std::collections::VecDeque;
+
+/// Bytes of the prefix that names a channel.
+pub const PREFIX_BYTES: usize = 7;
+
+/// Largest full extranonce (spec 5.1.2, messages B0_32).
+pub const FULL_SIZE_MAX: usize = 32;
+
+/// How many tips a former tip can be away and still return by a reorganisation. Duplicates are known
+/// that long, and a released prefix rests that long.
+pub const TIPS_KEPT: u64 = 6;
+
+/// End of the slot numbers: they have three bytes.
+pub const SLOTS_END: u32 = 1 << 24;
+
+/// Bytes of a full extranonce: prefix and rolled part, [`PREFIX_BYTES`] to [`FULL_SIZE_MAX`]. All
+/// channels of a group have the same (spec 5.2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FullSize(u8);
+
+impl FullSize {
+    /// The size of every channel that asks for nothing larger: 8 bytes to roll.
+    pub const DEFAULT: Self = Self(PREFIX_BYTES as u8 + 8);
+
+    /// The smallest size that leaves the miner `bytes` to roll, at least the default; nothing if that
+    /// is too much.
+    pub fn rolling(bytes: u16) -> Option<Self> {
+        let full = usize::from(bytes) + PREFIX_BYTES;
+        let fits = full <= FULL_SIZE_MAX;
+        fits.then(|| Self(full as u8).max(Self::DEFAULT))
+    }
+
+    /// Every size there is.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (PREFIX_BYTES as u8..=FULL_SIZE_MAX as u8).map(Self)
+    }
+
+    /// Bytes of prefix and rolled part together.
+    pub const fn bytes(self) -> usize {
+        self.0 as usize
+    }
+
+    /// Bytes that the miner rolls.
+    pub const fn rolled(self) -> usize {
+        self.bytes() - PREFIX_BYTES
+    }
+}
+
+/// One full extranonce: what a coinbase holds between its halves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extranonce {
+    bytes: [u8; FULL_SIZE_MAX],
+    size: FullSize,
+}
+
+impl Extranonce {
+    /// The only extranonce of a standard channel: its prefix, zeros up to the group's size.
+    pub fn fixed(prefix: [u8; PREFIX_BYTES], size: FullSize) -> Self {
+        let mut bytes = [0; FULL_SIZE_MAX];
+        if let Some((head, _)) = bytes.split_first_chunk_mut() {
+            *head = prefix;
+        }
+        Self { bytes, size }
+    }
+
+    /// An extranonce of an extended channel, or nothing if `rolled` has not exactly the bytes that
+    /// the miner was given (spec 5.3.12).
+    pub fn rolled(prefix: [u8; PREFIX_BYTES], rolled: &[u8], size: FullSize) -> Option<Self> {
+        let mut whole = Self::fixed(prefix, size);
+        let place = whole.bytes.get_mut(PREFIX_BYTES..size.bytes())?;
+        (place.len() == rolled.len()).then(|| place.copy_from_slice(rolled))?;
+        Some(whole)
+    }
+
+    /// The bytes as they stand in the coinbase.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.size.bytes()).unwrap_or(&self.bytes)
+    }
+
+    /// How many they are.
+    pub const fn size(&self) -> FullSize {
+        self.size
+    }
+}
+
+/// A share of the connection slots of one front end. Belongs to one worker.
+#[derive(Debug)]
+pub struct Space {
+    front_end: u16,
+    leases: Leases,
+}
+
+impl Space {
+    /// All prefixes of `front_end` whose slot lies in `slots` (cut at [`SLOTS_END`]). Two live spaces
+    /// must not overlap: the owner deals the ranges out.
+    pub fn new(front_end: u16, slots: Range<u32>) -> Self {
+        let end = slots.end.min(SLOTS_END);
+        Self {
+            front_end,
+            leases: Leases::new(slots.start.min(end)..end),
+        }
+    }
+
+    /// Leases a slot for a new connection, or nothing if all are leased or resting. `tip` is the
+    /// generation of the newest tip ([`Job::tip`](crate::job::Job::tip)).
+    pub fn lease(&mut self, tip: u64) -> Option<Slot> {
+        let number = self.leases.lease(tip)?;
+        Some(Slot {
+            front_end: self.front_end,
+            number,
+        })
+    }
+
+    /// Takes a slot back when its connection has ended. `tip` is the newest tip of any job that was
+    /// sent with it; the slot rests until `tip + TIPS_KEPT`.
+    pub fn release(&mut self, slot: Slot, tip: u64) {
+        debug_assert_eq!(
+            slot.front_end, self.front_end,
+            "a slot goes back to its own space"
+        );
+        self.leases.release(slot.number, tip);
+    }
+}
+
+/// The right to use the prefixes of one connection slot. Not `Clone`: one owner.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Slot {
+    front_end: u16,
+    number: u32,
+}
+
+impl Slot {
+    /// The prefix of channel number `channel` of this connection.
+    pub fn channel_prefix(&self, channel: u16) -> [u8; PREFIX_BYTES] {
+        let [a, b] = self.front_end.to_be_bytes();
+        let [_, c, d, e] = self.number.to_be_bytes();
+        let [f, g] = channel.to_be_bytes();
+        [a, b, c, d, e, f, g]
+    }
+
+    /// The slot's number within its front end, for logs.
+    pub const fn number(&self) -> u32 {
+        self.number
+    }
+}
+
+/// Numbers of a range, given out and taken back; a number that came back rests first.
+#[derive(Debug)]
+pub(crate) struct Leases {
+    fresh: Range<u32>,
+    resting: VecDeque<Resting>,
+    newest: u64,
+}
+
+#[derive(Debug)]
+struct Resting {
+    number: u32,
+    until: u64,
+}
+
+impl Leases {
+    pub(crate) const fn new(numbers: Range<u32>) -> Self {
+        Self {
+            fresh: numbers,
+            resting: VecDeque::new(),
+            newest: 0,
+        }
+    }
+
+    /// Rested numbers first, so that memory follows the churn of a few tips and not all time.
+    pub(crate) fn lease(&mut self, tip: u64) -> Option<u32> {
+        self.newest = self.newest.max(tip);
+        match self.resting.front() {
+            Some(first) if first.until <= self.newest => self.resting.pop_front().map(|it| it.number),
+            _ => self.fresh.next(),
+        }
+    }
+
+    pub(crate) fn release(&mut self, number: u32, tip: u64) {
+        // The newest tip anyone told us of: a connection may have ended before it heard of it, and
+        // the queue stays sorted.
+        self.newest = self.newest.max(tip);
+        self.resting.push_back(Resting {
+            number,
+            until: self.newest.saturating_add(TIPS_KEPT),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    #[test]
+    fn a_prefix_names_front_end_slot_and_channel() {
+        let slot = Slot {
+            front_end: 0x0102,
+            number: 0x03_0405,
+        };
+        assert_eq!(slot.channel_prefix(0x0607), [1, 2, 3, 4, 5, 6, 7]);
+    }
+
+    /// REQ-MIN-027, REQ-MIN-057
+    #[test]
+    fn sizes_leave_what_was_asked_or_nothing() {
+        assert_eq!(FullSize::rolling(0), Some(FullSize::DEFAULT));
+        assert_eq!(FullSize::rolling(8), Some(FullSize::DEFAULT));
+        assert_eq!(FullSize::rolling(25).map(FullSize::bytes), Some(32));
+        assert_eq!(FullSize::rolling(26), None);
+        assert_eq!(FullSize::rolling(u16::MAX), None);
+        for length in [0, 7, 9, 25, 32] {
+            assert_eq!(
+                Extranonce::rolled([0; 7], &vec![1; length], FullSize::DEFAULT),
+                None
+            );
+        }
+        let whole = Extranonce::rolled([9; 7], &[1; 8], FullSize::DEFAULT).unwrap();
+        assert_eq!(whole.as_bytes(), [9, 9, 9, 9, 9, 9, 9, 1, 1, 1, 1, 1, 1, 1, 1]);
+        assert_eq!(
+            Extranonce::fixed([9; 7], FullSize::DEFAULT).as_bytes()[6..],
+            [9, 0, 0, 0, 0, 0, 0, 0, 0]
+        );
+    }
+
+    #[test]
+    fn exhaustion_is_an_answer() {
+        let mut space = Space::new(1, SLOTS_END - 1..u32::MAX);
+        let slot = space.lease(0).unwrap();
+        assert_eq!(space.lease(0), None);
+        space.release(slot, 3);
+        assert_eq!(space.lease(3 + TIPS_KEPT - 1), None);
+        assert!(space.lease(3 + TIPS_KEPT).is_some());
+    }
+
+    proptest! {
+        /// REQ-MIN-002: no slot is leased twice while it is live or creditable.
+        #[test]
+        fn no_slot_is_live_twice(steps in proptest::collection::vec((0u8..4, 0usize..8), 1..400)) {
+            let mut spaces = [Space::new(1, 0..4), Space::new(1, 4..8), Space::new(2, 0..8)];
+            let mut held: Vec<(usize, Slot)> = Vec::new();
+            let mut creditable_until: HashMap<[u8; 7], u64> = HashMap::new();
+            let mut tip = 0u64;
+            for (step, which) in steps {
+                match step {
+                    0 | 1 => {
+                        let from = which % spaces.len();
+                        if let Some(slot) = spaces[from].lease(tip) {
+                            let prefix = slot.channel_prefix(0);
+                            prop_assert!(held.iter().all(|(_, other)| *other != slot));
+                            prop_assert!(creditable_until.get(&prefix).is_none_or(|until| *until <= tip));
+                            held.push((from, slot));
+                        }
+                    }
+                    2 if !held.is_empty() => {
+                        let (from, slot) = held.swap_remove(which % held.len());
+                        creditable_until.insert(slot.channel_prefix(0), tip + TIPS_KEPT);
+                        spaces[from].release(slot, tip);
+                    }
+                    _ => tip += 1,
+                }
+            }
+        }
+    }
+}

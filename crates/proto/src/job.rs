@@ -1,0 +1,227 @@
+//! Jobs: what there is to mine, made once and shared by every connection.
+
+use crate::coinbase::{Coinbase, CoinbaseError, Hasher};
+use crate::extranonce::{Extranonce, FULL_SIZE_MAX, FullSize, PREFIX_BYTES};
+use crate::merkle;
+use crate::target::Target;
+use adit_wire::frame::Header as FrameHeader;
+use adit_wire::message::Message;
+use adit_wire::mining::NewExtendedMiningJob;
+use adit_wire::types::{B0_64K, Seq0_255, U256};
+use core::fmt;
+use std::sync::OnceLock;
+
+/// Header version bits that a miner may roll (BIP323, conflict C-48).
+pub const VERSION_MASK: u32 = 0x1fff_ffe0;
+
+/// Most branches of a Merkle path: SEQ0_255.
+pub const BRANCHES_MAX: usize = 255;
+
+/// What a job is made of: a template and the pool's part of the coinbase.
+#[derive(Clone, Debug)]
+pub struct Fields {
+    /// Generation of the tip: counts up with every new `prev_hash` and never down, also when a tip
+    /// returns.
+    pub tip: u64,
+    /// The template at its source (spec 7.2), handed back with a found block.
+    pub template: u64,
+    /// Header version, full nVersion.
+    pub version: u32,
+    /// Header field: hash of the block to build on, raw hash order.
+    pub prev_hash: [u8; 32],
+    /// Header field: compact target of the network.
+    pub nbits: u32,
+    /// Header time to start from, seconds since the Unix epoch.
+    pub header_timestamp: u32,
+    /// Smallest header time that consensus accepts, seconds since the Unix epoch.
+    pub min_ntime: u32,
+    /// Hashes beside the coinbase's branch, deepest first, raw hash order.
+    pub merkle_path: Vec<[u8; 32]>,
+    /// The coinbase but for its extranonce.
+    pub coinbase: Coinbase,
+}
+
+/// Immutable content of a job. It has no id: every connection numbers its jobs itself.
+///
+/// One job serves every full extranonce size. The coinbase holds that size as a length, so bytes and
+/// midstate differ by size: the default is made at once, any other when the first connection needs it,
+/// and then serves all.
+pub struct Job {
+    fields: Fields,
+    network: Target,
+    network_work: u64,
+    default: Variant,
+    others: [OnceLock<Box<Variant>>; FULL_SIZE_MAX - PREFIX_BYTES + 1],
+}
+
+/// Why no job can be made of a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobError {
+    /// The coinbase cannot be mined.
+    Coinbase(CoinbaseError),
+    /// The Merkle path has more than [`BRANCHES_MAX`] branches.
+    PathTooLong {
+        /// Its branches.
+        branches: usize,
+    },
+}
+
+impl Job {
+    /// Checks `fields` and makes the default form of the job.
+    pub fn new(fields: Fields) -> Result<Self, JobError> {
+        fields.coinbase.check().map_err(JobError::Coinbase)?;
+        if fields.merkle_path.len() > BRANCHES_MAX {
+            return Err(JobError::PathTooLong {
+                branches: fields.merkle_path.len(),
+            });
+        }
+        let network = Target::from_nbits(fields.nbits);
+        Ok(Self {
+            network,
+            network_work: network.share_work(),
+            default: Variant::new(&fields, FullSize::DEFAULT),
+            others: [const { OnceLock::new() }; _],
+            fields,
+        })
+    }
+
+    /// What the job is made of.
+    pub const fn fields(&self) -> &Fields {
+        &self.fields
+    }
+
+    /// Generation of the job's tip: larger than that of every job on an earlier one.
+    pub const fn tip(&self) -> u64 {
+        self.fields.tip
+    }
+
+    /// Target of a block.
+    pub const fn network(&self) -> &Target {
+        &self.network
+    }
+
+    /// Expected hashes of a block, capped. A share is never harder.
+    pub const fn network_work(&self) -> u64 {
+        self.network_work
+    }
+
+    /// Header time for miners to start from, seconds: current, and inside consensus.
+    pub fn start_ntime(&self) -> u32 {
+        self.fields.header_timestamp.max(self.fields.min_ntime)
+    }
+
+    /// Merkle root of a block with this extranonce, raw hash order. Without allocation.
+    #[inline]
+    pub fn merkle_root(&self, extranonce: &Extranonce) -> [u8; 32] {
+        let leaf = self.variant(extranonce.size()).hasher.txid(extranonce);
+        merkle::fold(leaf, &self.fields.merkle_path)
+    }
+
+    /// The whole coinbase transaction of a block, with its BIP141 fields (spec 3.7.1).
+    pub fn coinbase_tx(&self, extranonce: &Extranonce) -> Vec<u8> {
+        self.fields.coinbase.transaction(extranonce)
+    }
+
+    /// Appends the frame of NewExtendedMiningJob (spec 5.3.16) for a channel or group whose full
+    /// extranonce has `size`. No `min_ntime`: a future job. Two copies, no encoding.
+    pub fn encode_extended(
+        &self,
+        size: FullSize,
+        channel_id: u32,
+        job_id: u32,
+        min_ntime: Option<u32>,
+        out: &mut Vec<u8>,
+    ) {
+        let tail = &self.variant(size).tail;
+        let option = 1 + min_ntime.map_or(0, |_| 4);
+        let length = 8 + option + tail.len();
+        out.reserve(FrameHeader::LEN + length);
+        let header = FrameHeader::new(
+            NewExtendedMiningJob::EXTENSION,
+            NewExtendedMiningJob::CHANNEL_MSG,
+            NewExtendedMiningJob::TYPE,
+            length as u32,
+        );
+        out.extend_from_slice(&header.encode());
+        out.extend_from_slice(&channel_id.to_le_bytes());
+        out.extend_from_slice(&job_id.to_le_bytes());
+        out.push(u8::from(min_ntime.is_some()));
+        if let Some(seconds) = min_ntime {
+            out.extend_from_slice(&seconds.to_le_bytes());
+        }
+        out.extend_from_slice(tail);
+    }
+
+    fn variant(&self, size: FullSize) -> &Variant {
+        if size == FullSize::DEFAULT {
+            return &self.default;
+        }
+        let place = self.others.get(size.rolled());
+        place.map_or(&self.default, |cell| {
+            cell.get_or_init(|| Box::new(Variant::new(&self.fields, size)))
+        })
+    }
+}
+
+/// A job for one full extranonce size.
+struct Variant {
+    /// Payload of NewExtendedMiningJob after `min_ntime`.
+    tail: Box<[u8]>,
+    hasher: Hasher,
+}
+
+impl Variant {
+    fn new(fields: &Fields, size: FullSize) -> Self {
+        let (prefix, suffix) = (fields.coinbase.prefix(size), fields.coinbase.suffix());
+        let path = fields.merkle_path.iter().copied().map(U256).collect();
+        let message = NewExtendedMiningJob {
+            channel_id: 0,
+            job_id: 0,
+            min_ntime: None,
+            version: fields.version,
+            version_rolling_allowed: true,
+            // `Job::new` has checked the lengths: nothing is too long here.
+            merkle_path: Seq0_255::new(path).unwrap_or_else(|_| Seq0_255::empty()),
+            coinbase_tx_prefix: B0_64K::new(&prefix).unwrap_or_default(),
+            coinbase_tx_suffix: B0_64K::new(&suffix).unwrap_or_default(),
+        };
+        let mut payload = Vec::new();
+        message.encode(&mut payload);
+        Self {
+            tail: payload.split_off(9).into_boxed_slice(),
+            hasher: Hasher::new(&prefix, size, &suffix),
+        }
+    }
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Fields {
+            tip,
+            template,
+            version,
+            nbits,
+            ..
+        } = &self.fields;
+        write!(
+            f,
+            "Job {{ tip: {tip}, template: {template}, version: {version:#x}, nbits: {nbits:#x} }}"
+        )
+    }
+}
+
+impl fmt::Display for JobError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Coinbase(error) => error.fmt(f),
+            Self::PathTooLong { branches } => {
+                write!(
+                    f,
+                    "the template's merkle path has {branches} branches, more than {BRANCHES_MAX}"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for JobError {}

@@ -1,0 +1,323 @@
+//! From work to jobs: what is sent when, and which jobs are still good.
+
+use super::channel::Channel;
+use super::{Event, JobFrame, Kind, Output, Server};
+use crate::job::Job;
+use crate::target::Target;
+use crate::{Fault, Time};
+use adit_wire::mining::{NewMiningJob, SetExtranoncePrefix, SetNewPrevHash, SetTarget, ToClient};
+use adit_wire::types::{B0_32, U256};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Jobs on one tip whose shares are good; older ones are stale. At a new template every 30 seconds
+/// that is eight minutes: more than any device keeps (spec 5.3.16, C-83).
+pub const JOBS_PER_TIP: usize = 16;
+
+/// The jobs of a connection. Ids start at 1, count up and are never reused.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    /// Newest work, sent or not.
+    newest: Option<Arc<Job>>,
+    /// Jobs on the present tip, oldest first.
+    entries: VecDeque<Entry>,
+    last_id: u32,
+}
+
+/// A job that was sent.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) id: u32,
+    /// Header time that it started with, seconds.
+    pub(super) min_ntime: u32,
+    pub(super) job: Arc<Job>,
+}
+
+/// Where to find a job that was once sent.
+pub(super) enum Found<'a> {
+    /// Active or past.
+    Good(&'a Entry),
+    /// It was sent and has ended.
+    Stale,
+    /// It was never sent.
+    Unknown,
+}
+
+impl Book {
+    pub(super) fn tip(&self) -> u64 {
+        self.newest.as_ref().map_or(0, |job| job.tip())
+    }
+
+    pub(super) const fn newest(&self) -> Option<&Arc<Job>> {
+        self.newest.as_ref()
+    }
+
+    #[inline]
+    pub(super) fn find(&self, id: u32) -> Found<'_> {
+        // Nearly every share is of one of the newest jobs.
+        if let Some(entry) = self.entries.iter().rev().find(|entry| entry.id == id) {
+            return Found::Good(entry);
+        }
+        match self.entries.front() {
+            Some(oldest) if id > oldest.id => Found::Unknown,
+            _ if id == 0 || id > self.last_id => Found::Unknown,
+            _ => Found::Stale,
+        }
+    }
+
+    /// The active job; noted now if no channel needed it before.
+    fn active(&mut self) -> Result<Option<Entry>, Fault> {
+        let Some(job) = self.newest.clone() else {
+            return Ok(None);
+        };
+        match self.entries.back() {
+            Some(entry) if Arc::ptr_eq(&entry.job, &job) => Ok(Some(entry.clone())),
+            _ => self.enter(job).map(Some),
+        }
+    }
+
+    fn enter(&mut self, job: Arc<Job>) -> Result<Entry, Fault> {
+        let entry = Entry {
+            id: self.next_id()?,
+            min_ntime: job.start_ntime(),
+            job,
+        };
+        if self.entries.len() >= JOBS_PER_TIP {
+            self.entries.pop_front();
+        }
+        self.entries.push_back(entry.clone());
+        Ok(entry)
+    }
+
+    fn next_id(&mut self) -> Result<u32, Fault> {
+        let next = self.last_id.checked_add(1);
+        self.last_id = next.ok_or(Fault::Expired("all job ids of the connection are used up"))?;
+        Ok(self.last_id)
+    }
+
+    /// Every earlier job is stale.
+    fn turn(&mut self) {
+        self.entries.clear();
+    }
+}
+
+impl Server {
+    /// Newer work: jobs for all channels.
+    pub(super) fn work(&mut self, now: Time, job: Arc<Job>, out: &mut Vec<Output>) -> Result<(), Fault> {
+        let before = self.book.newest.as_ref().map(|job| job.tip());
+        if before.is_some_and(|tip| job.tip() < tip) {
+            return Ok(());
+        }
+        let turned = before != Some(job.tip());
+        if turned {
+            self.seen.turn_to(&job.fields().prev_hash);
+            self.book.turn();
+        }
+        self.book.newest = Some(job);
+        if self.channels.is_empty() {
+            return Ok(());
+        }
+        let Some(entry) = self.book.active()? else {
+            return Ok(());
+        };
+        if turned {
+            self.bound_all(now, &entry, out);
+        }
+        self.send_to_groups(&entry, turned, out);
+        self.send_to_single_channels(&entry, turned, out);
+        Ok(())
+    }
+
+    /// A block may have become easier than a share: no share is harder than a block. Forgets what only
+    /// stale jobs needed.
+    fn bound_all(&mut self, now: Time, entry: &Entry, out: &mut Vec<Output>) {
+        let work_min = self.settings.work_min;
+        for channel in self.channels.iter_mut() {
+            let bounds = channel.bounds(work_min, Some(&entry.job));
+            if channel.vardiff.bound(now, bounds) {
+                let target = channel.wanted_target();
+                channel.retarget(entry.id, None, target);
+                tell_target(channel, target, out);
+            }
+            channel.forget_terms_before(entry.id);
+        }
+    }
+
+    /// One message for all members of a group that have had their first job (spec 5.3.16).
+    fn send_to_groups(&self, entry: &Entry, turned: bool, out: &mut Vec<Output>) {
+        if self.header_only {
+            return;
+        }
+        for (group, mut members) in self.channels.groups() {
+            let channel_id = match (members.next(), members.next()) {
+                (None, _) => continue,
+                // Simple devices look for their own id only, and it costs the same.
+                (Some(only), None) if only.kind == Kind::Extended => only.id,
+                _ => group.id,
+            };
+            let min_ntime = (!turned).then_some(entry.min_ntime);
+            let job = Arc::clone(&entry.job);
+            out.push(Output::Job(JobFrame {
+                channel_id,
+                job_id: entry.id,
+                min_ntime,
+                job,
+                size: group.size,
+            }));
+            if turned {
+                out.push(start(channel_id, entry));
+            }
+        }
+    }
+
+    /// Channels that no group message reaches: on header-only connections, and those that still wait
+    /// for their first job.
+    fn send_to_single_channels(&mut self, entry: &Entry, turned: bool, out: &mut Vec<Output>) {
+        let header_only = self.header_only;
+        for channel in self.channels.iter_mut() {
+            if channel.first_job.is_none() {
+                send_first(channel, entry, &self.slot, out);
+            } else if header_only {
+                let min_ntime = (!turned).then_some(entry.min_ntime);
+                send_job(channel, entry, entry.id, min_ntime, &self.slot, out);
+                if turned {
+                    out.push(start(channel.id, entry));
+                }
+            }
+        }
+    }
+
+    /// The first job of a channel that was just opened, if there is work (spec 5.3.15).
+    pub(super) fn send_first_job(&mut self, channel_id: u32, out: &mut Vec<Output>) -> Result<(), Fault> {
+        let entry = self.book.active()?;
+        if let (Some(entry), Some(channel)) = (entry, self.channels.find_mut(channel_id)) {
+            send_first(channel, &entry, &self.slot, out);
+        }
+        Ok(())
+    }
+
+    /// Makes a channel's target what its work calls for. A target covers only jobs sent after it (spec
+    /// 5.3.21), so the active job is sent again under a new number.
+    pub(super) fn retarget(&mut self, channel_id: u32, out: &mut Vec<Output>) -> Result<(), Fault> {
+        let Some(channel) = self.channels.find_mut(channel_id) else {
+            return Ok(());
+        };
+        let target = channel.wanted_target();
+        if channel.term().is_some_and(|term| term.target == target) {
+            return Ok(());
+        }
+        let sent = if channel.first_job.is_some() {
+            self.book.active()?
+        } else {
+            None
+        };
+        let Some(entry) = sent else {
+            channel.retarget(0, None, target);
+            tell_target(channel, target, out);
+            return Ok(());
+        };
+        let job_id = self.book.next_id()?;
+        channel.retarget(job_id, Some(entry.id), target);
+        tell_target(channel, target, out);
+        send_job(channel, &entry, job_id, Some(entry.min_ntime), &self.slot, out);
+        Ok(())
+    }
+
+    /// Gives a channel a new prefix of the same size for its later jobs (spec 5.3.10).
+    pub(super) fn move_extranonce(&mut self, channel_id: u32, out: &mut Vec<Output>) {
+        let tip = self.book.tip();
+        let Some(channel) = self.channels.find_mut(channel_id) else {
+            return;
+        };
+        let Some(old) = channel.term().map(|term| term.number) else {
+            return;
+        };
+        let Some(number) = self
+            .numbers
+            .lease(tip)
+            .and_then(|number| u16::try_from(number).ok())
+        else {
+            return;
+        };
+        channel.renumber(self.book.last_id.saturating_add(1), number);
+        self.numbers.release(old.into(), tip);
+        let whole = channel.fixed_extranonce(&self.slot, number);
+        let extranonce_prefix = B0_32::new(channel.prefix_bytes(&whole)).unwrap_or_default();
+        let message = SetExtranoncePrefix {
+            channel_id,
+            extranonce_prefix,
+        };
+        out.push(Output::Send(ToClient::SetExtranoncePrefix(message)));
+    }
+}
+
+/// A future job and the message that starts it: the first that a channel gets (REQ-MIN-028..030).
+fn send_first(channel: &mut Channel, entry: &Entry, slot: &crate::extranonce::Slot, out: &mut Vec<Output>) {
+    channel.first_job = Some(entry.id);
+    send_job(channel, entry, entry.id, None, slot, out);
+    out.push(start(channel.id, entry));
+}
+
+/// The job for one channel alone, in the form of its kind.
+fn send_job(
+    channel: &mut Channel,
+    entry: &Entry,
+    job_id: u32,
+    min_ntime: Option<u32>,
+    slot: &crate::extranonce::Slot,
+    out: &mut Vec<Output>,
+) {
+    let channel_id = channel.id;
+    if channel.kind == Kind::Extended {
+        let job = Arc::clone(&entry.job);
+        out.push(Output::Job(JobFrame {
+            channel_id,
+            job_id,
+            min_ntime,
+            job,
+            size: channel.size,
+        }));
+        return;
+    }
+    let Some(number) = channel.term().map(|term| term.number) else {
+        return;
+    };
+    let merkle_root = U256(channel.root(&entry.job, entry.id, slot, number));
+    let version = entry.job.fields().version;
+    let message = NewMiningJob {
+        channel_id,
+        job_id,
+        min_ntime,
+        version,
+        merkle_root,
+    };
+    out.push(Output::Send(ToClient::NewMiningJob(message)));
+}
+
+/// SetNewPrevHash for a job that was sent as future job (spec 5.3.17).
+fn start(channel_id: u32, entry: &Entry) -> Output {
+    let fields = entry.job.fields();
+    Output::Send(ToClient::SetNewPrevHash(SetNewPrevHash {
+        channel_id,
+        job_id: entry.id,
+        prev_hash: U256(fields.prev_hash),
+        min_ntime: entry.min_ntime,
+        nbits: fields.nbits,
+    }))
+}
+
+/// SetTarget for one channel, and the news of it (spec 5.3.21).
+fn tell_target(channel: &Channel, target: Target, out: &mut Vec<Output>) {
+    let channel_id = channel.id;
+    let message = SetTarget {
+        channel_id,
+        maximum_target: U256(target.0),
+    };
+    out.push(Output::Send(ToClient::SetTarget(message)));
+    let hash_rate = channel.vardiff.hash_rate();
+    out.push(Output::Event(Event::Retargeted {
+        channel_id,
+        work: target.share_work(),
+        hash_rate,
+    }));
+}
