@@ -136,9 +136,9 @@ fn a_request_without_answer_expires() {
     miner.wait(1);
     miner.ask(Kind::Standard);
     assert_eq!(miner.client.deadline(), Some(START + Duration::from_secs(3)));
-    assert_eq!(miner.well(Input::Tick), []);
+    assert_eq!(miner.well(Input::Deadline), []);
     miner.wait(2);
-    assert!(matches!(miner.give(Input::Tick).1, Err(Fault::Expired(_))));
+    assert!(matches!(miner.give(Input::Deadline).1, Err(Fault::Expired(_))));
 }
 
 /// REQ-MIN-038, REQ-MIN-042: the server closes one channel, or a whole group with one message.

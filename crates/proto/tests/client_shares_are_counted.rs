@@ -243,7 +243,7 @@ fn run(steps: &[Step]) -> (Vec<String>, u32, u32) {
             Step::PrevHash(id) => Input::Message(prev_hash(1, *id, *id as u8).into()),
             Step::Wait => {
                 miner.wait(1);
-                Input::Tick
+                Input::Deadline
             }
         };
         let (out, result) = miner.give(input);

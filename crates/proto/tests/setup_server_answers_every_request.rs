@@ -172,7 +172,7 @@ proptest! {
                     0 => Input::Message(SetupConnection { flags: flags & 7, ..setup() }.into()),
                     1 => Input::Message(SetupConnection { protocol: *flags as u8, ..setup() }.into()),
                     2 => Input::Other,
-                    _ => Input::Tick,
+                    _ => Input::Deadline,
                 };
                 server.handle(Time(START.0 + after), input, &mut out)
             }).collect();
@@ -251,14 +251,14 @@ fn silence_expires() {
     let mut server = Server::new(START, settings(0));
     let until = server.deadline().unwrap();
     let mut out = Vec::new();
-    assert_eq!(server.handle(Time(until.0 - 1), Input::Tick, &mut out), Ok(()));
+    assert_eq!(server.handle(Time(until.0 - 1), Input::Deadline, &mut out), Ok(()));
     assert!(matches!(
-        server.handle(until, Input::Tick, &mut out),
+        server.handle(until, Input::Deadline, &mut out),
         Err(Fault::Expired(_))
     ));
     assert!(out.is_empty());
 
     let mut server = Server::new(START, settings(0));
     send(&mut server, setup()).1.unwrap();
-    assert_eq!(server.handle(Time(u64::MAX), Input::Tick, &mut out), Ok(()));
+    assert_eq!(server.handle(Time(u64::MAX), Input::Deadline, &mut out), Ok(()));
 }

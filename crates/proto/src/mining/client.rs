@@ -87,7 +87,7 @@ impl Client {
     pub fn handle(&mut self, now: Time, input: Input, out: &mut Vec<Output>) -> Result<(), Fault> {
         match input {
             Input::Message(message) => return self.message(now, message, out),
-            Input::Tick => return self.tick(now),
+            Input::Deadline => return self.expire(now),
             Input::Open(open) => self.open(now, open, out),
             Input::Update {
                 channel,
@@ -102,7 +102,7 @@ impl Client {
         Ok(())
     }
 
-    /// When [`Input::Tick`] is wanted.
+    /// When [`Input::Deadline`] is wanted.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         self.requests.values().map(|request| request.until).min()
@@ -159,7 +159,7 @@ impl Client {
         }
     }
 
-    fn tick(&self, now: Time) -> Result<(), Fault> {
+    fn expire(&self, now: Time) -> Result<(), Fault> {
         match self.deadline() {
             Some(until) if now >= until => Err(Fault::Expired("no answer to a channel request in time")),
             _ => Ok(()),

@@ -37,7 +37,7 @@ pub enum Input {
     /// A frame of another protocol or an unknown one. After the setup it is of no interest here.
     Other,
     /// The deadline has passed, perhaps.
-    Tick,
+    Deadline,
 }
 
 /// What is to be done.
@@ -132,11 +132,11 @@ impl Client {
                 out,
             ),
             Input::Other => self.expect_established(),
-            Input::Tick => self.tick(now),
+            Input::Deadline => self.expire(now),
         }
     }
 
-    /// When [`Input::Tick`] is wanted.
+    /// When [`Input::Deadline`] is wanted.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         match self.state {
@@ -210,7 +210,7 @@ impl Client {
         }
     }
 
-    fn tick(&self, now: Time) -> Result<(), Fault> {
+    fn expire(&self, now: Time) -> Result<(), Fault> {
         match self.state {
             State::ExpectAnswer { until, .. } if now >= until => {
                 Err(Fault::Expired("no answer to SetupConnection in time"))

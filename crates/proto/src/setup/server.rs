@@ -58,7 +58,7 @@ pub enum Input {
     /// A frame of another protocol or an unknown one.
     Other,
     /// The deadline has passed, perhaps.
-    Tick,
+    Deadline,
 }
 
 /// What is to be done.
@@ -123,7 +123,7 @@ impl Server {
                 let settings = Arc::clone(settings);
                 self.setup(&settings, setup, out)
             }
-            (State::ExpectSetup { until, .. }, Input::Tick) if now >= *until => {
+            (State::ExpectSetup { until, .. }, Input::Deadline) if now >= *until => {
                 Err(Fault::Expired("no SetupConnection in time"))
             }
             (State::ExpectSetup { .. }, Input::Other) => {
@@ -131,11 +131,11 @@ impl Server {
             }
             (State::Refused, _) => Err(Fault::Incompatible("the connection was refused")),
             // A second SetupConnection changes nothing (REQ-COM-006).
-            (State::Established, _) | (State::ExpectSetup { .. }, Input::Tick) => Ok(()),
+            (State::Established, _) | (State::ExpectSetup { .. }, Input::Deadline) => Ok(()),
         }
     }
 
-    /// When [`Input::Tick`] is wanted.
+    /// When [`Input::Deadline`] is wanted.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         match self.state {

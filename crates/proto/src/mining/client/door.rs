@@ -60,7 +60,7 @@ pub enum Input {
     /// A share was found.
     Share(Share),
     /// The deadline has passed, perhaps.
-    Tick,
+    Deadline,
 }
 
 /// A channel that is wanted (spec 5.3.2, 5.3.4).
