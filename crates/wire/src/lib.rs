@@ -44,3 +44,12 @@ pub use codec::{DecodeError, Field, Reader, Reason};
 pub use frame::Header;
 pub use message::Message;
 pub use types::*;
+
+/// The tables of all protocols, as data.
+pub const TABLES: [&[message::Row]; 5] = [
+    common::ROWS,
+    mining::ROWS,
+    declare::ROWS,
+    template::ROWS,
+    negotiation::ROWS,
+];

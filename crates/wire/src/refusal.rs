@@ -1,4 +1,4 @@
-//! The one table of error codes: what we tell a peer whose request cannot be served (spec 3.7).
+//! The one table of error codes: what we tell a peer whose request cannot be served (spec 3.5).
 //!
 //! A refusal is a value: the connection goes on. Codes are free text in the current spec and nobody may act on
 //! them (C-22), so each comes with a cause and a cure in words, for our logs and pages and for the peer's operator.

@@ -54,3 +54,44 @@ impl ShortTxIdKeys {
         ShortTxId([a, b, c, d, e, f])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counting() -> U256 {
+        let mut bytes = [0; 32];
+        (0u8..).zip(&mut bytes).for_each(|(n, byte)| *byte = n);
+        U256(bytes)
+    }
+
+    /// REQ-FRM-013, with the key and the 32-byte input of SipHash's own test vectors.
+    #[test]
+    fn short_id_is_siphash_without_its_top_bytes() {
+        let keys = ShortTxIdKeys {
+            k0: 0x0706_0504_0302_0100,
+            k1: 0x0f0e_0d0c_0b0a_0908,
+        };
+        assert_eq!(
+            keys.short_id(&counting()),
+            ShortTxId([0xce, 0x7c, 0xf2, 0x72, 0x2f, 0x51])
+        );
+    }
+
+    /// REQ-FRM-013: keys from SHA-256 of the nonce; values computed with another implementation.
+    #[test]
+    fn keys_come_from_the_nonce() {
+        let keys = ShortTxIdKeys::of_nonce(0x0123_4567_89ab_cdef);
+        assert_eq!(
+            keys,
+            ShortTxIdKeys {
+                k0: 0xdcd0_6162_b3a2_5ba8,
+                k1: 0xa4a8_0f84_bccb_b6a4
+            }
+        );
+        assert_eq!(
+            keys.short_id(&counting()),
+            ShortTxId([0x01, 0x27, 0x87, 0xd0, 0x1d, 0xcc])
+        );
+    }
+}
