@@ -1,1 +1,29 @@
-//! (to be written)
+//! Sockets, the clock, and the one loop that drives machines.
+//!
+//! Nothing here knows what a message means. A [`Link`] is a TCP stream with a noise session on it; a
+//! [`Protocol`] is whatever turns frames into frames; [`drive`] moves bytes between the two: it reads
+//! once per readiness, writes once per wake-up, and never holds a buffer for a connection that is idle.
+//!
+//! * [`listen`]: accept with permits taken before any work is done for a peer.
+//! * [`link`]: handshakes with deadlines, frames in, frames out, a bounded queue.
+//! * [`drive`](mod@drive): the loop.
+//! * [`dial`](mod@dial): the way up to a server, with jittered back-off.
+//! * [`clock`]: the only place that asks for the time.
+//! * [`random`]: the only place that asks for randomness.
+//! * [`url`]: `stratum2+tcp://host:port/KEY`.
+
+pub mod clock;
+pub mod dial;
+pub mod drive;
+pub mod link;
+pub mod listen;
+pub mod random;
+mod socket;
+pub mod url;
+
+pub use clock::Clock;
+pub use dial::{Backoff, DialError, dial};
+pub use drive::{End, Protocol, drive};
+pub use link::{Link, LinkError};
+pub use listen::{Limits, Listener, Permit};
+pub use url::Url;

@@ -1,0 +1,246 @@
+//! A TCP stream with a noise session on it: frames in, frames out, in place.
+//!
+//! A link owns no buffer while nothing is under way: it reads into the worker's buffer and keeps only the
+//! start of an unfinished frame; it writes from the worker's buffer and keeps only what the socket
+//! did not take.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use adit_noise::{HandshakeError, Initiator, ServerIdentity, Session, SessionError, Trust};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+
+use crate::{random, socket};
+
+/// A read asks for at least this many bytes.
+pub(crate) const READ_BYTES: usize = 64 * 1024;
+
+/// Why there is no link, or no longer one.
+#[derive(Debug)]
+pub enum LinkError {
+    /// The socket failed.
+    Io(io::Error),
+    /// The handshake failed.
+    Handshake(HandshakeError),
+    /// A record failed authentication, a frame was too long, or the nonces ran out.
+    Session(SessionError),
+    /// The peer did not finish the handshake in time.
+    Timeout,
+    /// The peer ended the connection during the handshake.
+    Closed,
+}
+
+impl fmt::Display for LinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => write!(f, "socket: {error}"),
+            Self::Handshake(error) => write!(f, "handshake: {error}"),
+            Self::Session(error) => write!(f, "session: {error}"),
+            Self::Timeout => f.write_str("the handshake took too long"),
+            Self::Closed => f.write_str("the peer closed the connection during the handshake"),
+        }
+    }
+}
+
+impl std::error::Error for LinkError {}
+
+impl From<io::Error> for LinkError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => Self::Closed,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+impl From<HandshakeError> for LinkError {
+    fn from(error: HandshakeError) -> Self {
+        Self::Handshake(error)
+    }
+}
+
+impl From<SessionError> for LinkError {
+    fn from(error: SessionError) -> Self {
+        Self::Session(error)
+    }
+}
+
+/// A secured connection to one peer.
+pub struct Link {
+    stream: TcpStream,
+    peer: SocketAddr,
+    pub(crate) session: Session,
+    /// The start of a frame whose end has not arrived.
+    partial: Vec<u8>,
+    /// How many bytes `partial` must grow to before the session can go on.
+    need: usize,
+    /// Sealed bytes the socket has not taken, from `sent` on.
+    pending: Vec<u8>,
+    sent: usize,
+    /// Ciphertext bytes received so far.
+    pub bytes_in: u64,
+    /// Ciphertext bytes sent so far.
+    pub bytes_out: u64,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("peer", &self.peer)
+            .field("queued", &self.queued())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Link {
+    /// Answers a client's handshake on an accepted socket (spec 4.5). The one expensive step, 100 us of elliptic
+    /// curves, waits for a place in `gate` and keeps it until other tasks had a turn, so that a storm of
+    /// handshakes cannot hold up the connections that are there already.
+    ///
+    /// # Errors
+    /// [`LinkError`]; one deadline covers the whole handshake, however slowly bytes come.
+    pub async fn accept(
+        mut stream: TcpStream,
+        identity: &ServerIdentity,
+        timeout: Duration,
+        gate: &Semaphore,
+    ) -> Result<Self, LinkError> {
+        let peer = stream.peer_addr()?;
+        socket::tune(&stream)?;
+        let handshake = async {
+            let mut act1 = [0; 64];
+            stream.read_exact(&mut act1).await?;
+            let turn = gate.acquire().await;
+            let (act2, session) = adit_noise::respond(identity, &act1, random::bytes())?;
+            tokio::task::yield_now().await;
+            drop(turn);
+            stream.write_all(&act2).await?;
+            Ok::<_, LinkError>(session)
+        };
+        let session = tokio::time::timeout(timeout, handshake)
+            .await
+            .map_err(|_| LinkError::Timeout)??;
+        Ok(Self::new(stream, peer, session))
+    }
+
+    /// Opens a session as client on a connected socket (spec 4.5).
+    ///
+    /// # Errors
+    /// [`LinkError`]; the server's certificate is checked against `trust` at `now_unix_s`.
+    pub async fn connect(
+        mut stream: TcpStream,
+        trust: &Trust,
+        now_unix_s: u64,
+        timeout: Duration,
+    ) -> Result<Self, LinkError> {
+        let peer = stream.peer_addr()?;
+        socket::tune(&stream)?;
+        let handshake = async {
+            let (initiator, act1) = Initiator::new(random::bytes())?;
+            stream.write_all(&act1).await?;
+            let mut act2 = [0; 234];
+            stream.read_exact(&mut act2).await?;
+            Ok::<_, LinkError>(initiator.finish(&act2, trust, now_unix_s)?)
+        };
+        let session = tokio::time::timeout(timeout, handshake)
+            .await
+            .map_err(|_| LinkError::Timeout)??;
+        Ok(Self::new(stream, peer, session))
+    }
+
+    fn new(stream: TcpStream, peer: SocketAddr, session: Session) -> Self {
+        let (partial, pending) = (Vec::new(), Vec::new());
+        Self {
+            stream,
+            peer,
+            session,
+            partial,
+            need: 0,
+            pending,
+            sent: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+        }
+    }
+
+    /// The other end.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Sealed bytes the socket has not taken yet.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.pending.len() - self.sent
+    }
+
+    /// Reads once: `buf` begins with the kept start of a frame and what the socket had. Ready with the
+    /// number of bytes that are there, or none at the end of the stream. `buf` only ever grows.
+    pub(crate) fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut Vec<u8>,
+    ) -> Poll<io::Result<Option<usize>>> {
+        let kept = self.partial.len();
+        let room = self.need.saturating_sub(kept).max(READ_BYTES);
+        if buf.len() < kept + room {
+            buf.resize(kept + room, 0);
+        }
+        let mut read = ReadBuf::new(&mut buf[kept..kept + room]);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
+        let got = read.filled().len();
+        buf[..kept].copy_from_slice(&self.partial);
+        self.bytes_in += got as u64;
+        Poll::Ready(Ok((got > 0).then_some(kept + got)))
+    }
+
+    /// Keeps the start of an unfinished frame for the next read.
+    pub(crate) fn keep(&mut self, rest: &[u8], need: usize) {
+        self.need = need;
+        if rest.is_empty() {
+            self.partial = Vec::new();
+        } else {
+            self.partial.clear();
+            self.partial.extend_from_slice(rest);
+        }
+    }
+
+    /// Sends `sealed`, after what is queued already: writes what the socket takes now, queues the rest.
+    pub(crate) fn send(&mut self, cx: &mut Context<'_>, sealed: &[u8]) -> io::Result<()> {
+        let mut rest = sealed;
+        if self.queued() == 0 {
+            while !rest.is_empty() {
+                match Pin::new(&mut self.stream).poll_write(cx, rest)? {
+                    Poll::Ready(taken) => {
+                        self.bytes_out += taken as u64;
+                        rest = &rest[taken..];
+                    }
+                    Poll::Pending => break,
+                }
+            }
+        }
+        self.pending.extend_from_slice(rest);
+        Ok(())
+    }
+
+    /// Writes queued bytes. Ready when none is left.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.sent < self.pending.len() {
+            let taken = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.pending[self.sent..]))?;
+            self.bytes_out += taken as u64;
+            self.sent += taken;
+        }
+        if self.sent > 0 {
+            self.pending = Vec::new();
+            self.sent = 0;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
