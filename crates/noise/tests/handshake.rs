@@ -1,4 +1,5 @@
 //! Who is believed, when, and what damage on the way does to a handshake.
+#![allow(clippy::unwrap_used, reason = "a scenario that cannot be set up fails")]
 
 mod common;
 

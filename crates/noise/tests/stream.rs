@@ -1,4 +1,5 @@
 //! Frames through a session, however the bytes arrive and whatever happens to them on the way.
+#![allow(clippy::unwrap_used, reason = "a scenario that cannot be set up fails")]
 
 mod common;
 

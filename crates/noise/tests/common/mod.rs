@@ -1,5 +1,6 @@
 //! Pairs of sessions and frames for the scenarios.
 #![allow(dead_code, reason = "every scenario file uses a part of this")]
+#![allow(clippy::unwrap_used, reason = "a scenario that cannot be set up fails")]
 
 use adit_noise::{Authority, AuthorityKeypair, Feed, Header, Initiator, ServerIdentity, Session, Trust};
 
@@ -32,7 +33,7 @@ pub(crate) fn sessions() -> (Session, Session) {
 /// A plain frame whose payload is `length` bytes that tell where they stand.
 pub(crate) fn frame(msg_type: u8, length: usize) -> Vec<u8> {
     let mut frame = Header::new(0, false, msg_type, length as u32).encode().to_vec();
-    frame.extend((0..length).map(|at| (at * 31 >> 3) as u8 ^ msg_type));
+    frame.extend((0..length).map(|at| ((at * 31) >> 3) as u8 ^ msg_type));
     frame
 }
 
