@@ -4,6 +4,7 @@
 //! to mine ([`Event`]) and takes found blocks ([`Handle`]). A source never ends by itself: when its
 //! node dies it says [`Event::Down`], reconnects for ever, and says [`Event::Up`] again.
 
+pub mod embedded;
 mod handle;
 mod template;
 
