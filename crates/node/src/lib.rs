@@ -6,6 +6,7 @@
 
 pub mod embedded;
 mod handle;
+pub mod ipc;
 mod template;
 
 pub use handle::{BlockStatus, Event, Handle, Node, Request, Requests, SubmitError, Verdict, spawn};

@@ -1,0 +1,217 @@
+//! One connection: from the socket to the mining interface, and the tasks that live on it.
+
+use std::io::ErrorKind;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use capnp::message::ReaderOptions;
+use capnp_rpc::rpc_twoparty_capnp::Side;
+use capnp_rpc::{RpcSystem, twoparty};
+use tokio::net::UnixStream;
+use tokio::sync::watch as signal;
+use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
+
+use super::Shared;
+use super::call::{PATIENCE, QUERY, Trouble, WORK, watched};
+use super::generated::init_capnp::init;
+use super::generated::mining_capnp::mining;
+use super::generated::proxy_capnp::{thread, thread_map};
+use super::generated::rpc_capnp::rpc;
+
+/// Longest message taken from the node, in 8-byte words: a block of 4 MB and room.
+const MESSAGE_WORDS_MAX: usize = 1 << 20;
+/// A node that loads its chain answers its first call when it is done; a long one takes this long.
+const LOADING: Duration = Duration::from_secs(30 * 60);
+
+/// A server thread of the node. One call at a time is made on it: Bitcoin Core 31 refuses a second one.
+pub(super) type Lane = thread::Client;
+
+/// The interfaces of a connected node and the lanes to use them on.
+pub(super) struct Session {
+    pub(super) mining: mining::Client,
+    /// The node's RPC methods, where it offers them over IPC.
+    pub(super) rpc: Option<rpc::Client>,
+    pub(super) lanes: Lanes,
+}
+
+/// One lane for everything that may be under way at the same time.
+pub(super) struct Lanes {
+    pub(super) wait: Lane,
+    pub(super) header: Lane,
+    pub(super) coinbase: Lane,
+    pub(super) path: Lane,
+    pub(super) fees: Lane,
+    pub(super) transactions: Lane,
+    pub(super) destroy: Lane,
+    pub(super) submit: Lane,
+    pub(super) block: Lane,
+    pub(super) status: Lane,
+    pub(super) ping: Lane,
+}
+
+/// Connects and works until the connection ends (`Err`) or `stop` is set (`Ok`).
+pub(super) async fn run(shared: &Rc<Shared>, stop: &mut signal::Receiver<bool>) -> Result<(), Trouble> {
+    let stream = open(&shared.settings.path).await?;
+    let (read, write) = stream.into_split();
+    let options = ReaderOptions {
+        traversal_limit_in_words: Some(MESSAGE_WORDS_MAX),
+        ..ReaderOptions::new()
+    };
+    let network = twoparty::VatNetwork::new(read.compat(), write.compat_write(), Side::Client, options);
+    let mut system = RpcSystem::new(Box::new(network), None);
+    let init: init::Client = system.bootstrap(Side::Server);
+    let disconnect = system.get_disconnector();
+    let mut system = tokio::task::spawn_local(system);
+    let ended = tokio::select! {
+        end = &mut system => Err(lost(end)),
+        end = work(shared, &init) => end,
+        _ = stop.wait_for(|stop| *stop) => Ok(()),
+    };
+    if ended.is_ok() {
+        super::watch::leave(shared).await;
+    }
+    shared.session.take();
+    drop(shared.store.borrow_mut().disconnect());
+    drop(init);
+    if ended.is_ok() {
+        let _ = tokio::time::timeout(QUERY, disconnect).await;
+    }
+    system.abort();
+    ended
+}
+
+fn lost(end: Result<Result<(), capnp::Error>, tokio::task::JoinError>) -> Trouble {
+    Trouble::Lost(match end {
+        Ok(Ok(())) => "closed by the node".into(),
+        Ok(Err(error)) => error.extra,
+        Err(error) => error.to_string(),
+    })
+}
+
+/// Everything that happens on a connection; the first task to end ends it.
+async fn work(shared: &Rc<Shared>, init: &init::Client) -> Result<(), Trouble> {
+    let session = Rc::new(introduce(shared, init).await?);
+    let node = super::ready::wait(shared, &session).await?;
+    shared.session.replace(Some(Rc::clone(&session)));
+    tokio::select! {
+        end = super::watch::run(shared, &session, &node) => end,
+        end = super::ping::run(shared, &session) => end,
+        end = super::transactions::run(shared, &session) => end,
+    }
+}
+
+/// Init.construct, the lanes, makeMining and, where there is one, makeRpc.
+async fn introduce(shared: &Shared, init: &init::Client) -> Result<Session, Trouble> {
+    let health = &shared.health;
+    let construct = init.construct_request().send().promise;
+    let first = watched(health, "Init.construct", QUERY, PATIENCE, construct);
+    let answer = first
+        .await
+        .map_err(|trouble| not_core(&shared.settings.path, trouble))?;
+    let map = answer.get().and_then(|answer| answer.get_thread_map());
+    let map = map.map_err(|e| not_core(&shared.settings.path, Trouble::of("Init.construct", e)))?;
+    let lanes = lanes(shared, &map).await?;
+    let mut request = init.make_mining_request();
+    request.get().init_context().set_thread(lanes.wait.clone());
+    let answer = watched(health, "Init.makeMining", WORK, LOADING, request.send().promise).await?;
+    let mining = answer.get().and_then(|answer| answer.get_result());
+    let mining = mining.map_err(|e| Trouble::of("Init.makeMining", e))?;
+    let mut request = init.make_rpc_request();
+    request.get().init_context().set_thread(lanes.status.clone());
+    let rpc = match watched(health, "Init.makeRpc", QUERY, PATIENCE, request.send().promise).await {
+        Ok(answer) => answer.get().and_then(|answer| answer.get_result()).ok(),
+        Err(Trouble::Unimplemented(_) | Trouble::Failed(..)) => None,
+        Err(trouble) => return Err(trouble),
+    };
+    Ok(Session { mining, rpc, lanes })
+}
+
+async fn lanes(shared: &Shared, map: &thread_map::Client) -> Result<Lanes, Trouble> {
+    let make = async |name: &str| {
+        let mut request = map.make_thread_request();
+        request.get().set_name(name);
+        let made = watched(
+            &shared.health,
+            "ThreadMap.makeThread",
+            QUERY,
+            PATIENCE,
+            request.send().promise,
+        );
+        let answer = made.await?;
+        let thread = answer.get().and_then(|answer| answer.get_result());
+        thread.map_err(|e| Trouble::of("ThreadMap.makeThread", e))
+    };
+    Ok(Lanes {
+        wait: make("adit wait").await?,
+        header: make("adit header").await?,
+        coinbase: make("adit coinbase").await?,
+        path: make("adit path").await?,
+        fees: make("adit fees").await?,
+        transactions: make("adit transactions").await?,
+        destroy: make("adit destroy").await?,
+        submit: make("adit submit").await?,
+        block: make("adit block").await?,
+        status: make("adit status").await?,
+        ping: make("adit ping").await?,
+    })
+}
+
+async fn open(path: &Path) -> Result<UnixStream, Trouble> {
+    let opened = tokio::time::timeout(QUERY, UnixStream::connect(path)).await;
+    match opened {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(refused(path, &error)),
+        Err(_) => Err(Trouble::Connect(
+            "silent",
+            format!("{} does not take connections", path.display()),
+        )),
+    }
+}
+
+/// Why the socket cannot be opened, and what would be right.
+fn refused(path: &Path, error: &std::io::Error) -> Trouble {
+    let shown = path.display();
+    let is_socket = std::fs::metadata(path).map(|file| file.file_type().is_socket());
+    match (error.kind(), is_socket) {
+        (ErrorKind::NotFound, _) => Trouble::Connect(
+            "missing",
+            format!(
+                "no socket at {shown}: start Bitcoin Core 31 or later as `bitcoin-node -ipcbind=unix`; its socket \
+                 is node.sock in its data folder (regtest/node.sock on regtest)"
+            ),
+        ),
+        (ErrorKind::PermissionDenied, _) => Trouble::Connect(
+            "permission",
+            format!(
+                "no permission for {shown}: run adit as the user of Bitcoin Core or give its group access"
+            ),
+        ),
+        (_, Ok(false)) => Trouble::Connect(
+            "socket",
+            format!("{shown} is not a socket: give the path of node.sock in Bitcoin Core's data folder"),
+        ),
+        (ErrorKind::ConnectionRefused, _) => Trouble::Connect(
+            "refused",
+            format!("nobody listens on {shown}: Bitcoin Core has stopped or crashed; start it"),
+        ),
+        _ => Trouble::Connect("socket", format!("cannot connect to {shown}: {error}")),
+    }
+}
+
+/// A first answer that makes no sense comes from something else; a silent one may be a busy Core.
+fn not_core(path: &Path, trouble: Trouble) -> Trouble {
+    match trouble {
+        Trouble::Stuck(_) => trouble,
+        other => Trouble::Connect(
+            "stranger",
+            format!(
+                "what answers on {} is not a Bitcoin Core with the mining interface ({}): start Bitcoin Core 31 or \
+                 later as `bitcoin-node -ipcbind=unix`",
+                path.display(),
+                other.reason(path)
+            ),
+        ),
+    }
+}

@@ -1,0 +1,254 @@
+//! The template loop: make one, wait for a better one, announce it, again.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+use super::call::{PATIENCE, QUERY, Trouble, WORK, watched};
+use super::connect::Session;
+use super::generated::mining_capnp::{MAX_MONEY, block_template};
+use super::{Settings, Shared, parse};
+use crate::{Event, Template};
+
+/// Longest single wait. A finite one: a node joins its waiting threads when we are gone.
+const WAIT_MAX: Duration = Duration::from_secs(5);
+/// How long the node's objects may take to be destroyed at an orderly end, all together.
+const DESTROY_LIMIT: Duration = Duration::from_secs(1);
+
+/// The node's object for a template. `busy` is held during calls that read or change the block in it:
+/// the node does not guard one against the other.
+pub(super) struct Remote {
+    pub(super) client: block_template::Client,
+    pub(super) busy: Mutex<()>,
+}
+
+/// The call of waitNext that is under way. It is never dropped before it returned, and interrupted
+/// before the node is left: a node whose client vanishes in the middle has crashed in its cleanup.
+pub(super) struct Waiting {
+    client: block_template::Client,
+    task: JoinHandle<()>,
+}
+
+/// The template that is being mined.
+struct Current {
+    template: Arc<Template>,
+    remote: Rc<Remote>,
+    since: Instant,
+}
+
+/// Announces templates until the connection ends.
+pub(super) async fn run(shared: &Rc<Shared>, session: &Rc<Session>, node: &str) -> Result<(), Trouble> {
+    let mut current = create(shared, session, node).await?;
+    loop {
+        match wait_next(shared, session, &current).await? {
+            Some(client) => {
+                let noticed = Instant::now();
+                let template = parse::read(shared, session, &client, shared.next_id()).await?;
+                let age = current.since.elapsed();
+                if !shared.health.is_up() || worth(&shared.settings, &current.template, &template, age) {
+                    current = announce(shared, session, node, client, template).await?;
+                    tracing::debug!(id = current.template.id.0, took = ?noticed.elapsed(), "template announced");
+                } else {
+                    let unwanted = Rc::new(Remote {
+                        client,
+                        busy: Mutex::new(()),
+                    });
+                    destroy(shared, session, vec![unwanted]).await?;
+                }
+            }
+            // The node was silent and answers again: nobody knows what became of the old template.
+            None if !shared.health.is_up() => current = create(shared, session, node).await?,
+            None => {}
+        }
+    }
+}
+
+/// Whether a template is worth telling: another tip or target at once, more fees not too often.
+/// On chains with a minimum difficulty the node offers one every second once the tip is old.
+fn worth(settings: &Settings, old: &Template, new: &Template, age: Duration) -> bool {
+    if new.prev_hash != old.prev_hash || new.nbits != old.nbits {
+        return true;
+    }
+    let gain = new
+        .coinbase_tx_value_remaining
+        .saturating_sub(old.coinbase_tx_value_remaining);
+    gain >= settings.fee_delta_sat.max(1) && age >= Duration::from_millis(settings.interval_ms)
+}
+
+/// A template made now. Without the node's own cooldown, which may wait for ever: [`super::ready`] did
+/// the waiting.
+async fn create(shared: &Rc<Shared>, session: &Rc<Session>, node: &str) -> Result<Current, Trouble> {
+    let call = "Mining.createNewBlock";
+    let mut request = session.mining.create_new_block_request();
+    let mut params = request.get();
+    params
+        .reborrow()
+        .init_context()
+        .set_thread(session.lanes.wait.clone());
+    params.set_cooldown(false);
+    let mut options = params.init_options();
+    options.set_use_mempool(true);
+    options.set_block_reserved_weight(shared.settings.reserved_weight);
+    options.set_coinbase_output_max_additional_sigops(shared.settings.reserved_sigops);
+    let answer = watched(&shared.health, call, WORK, PATIENCE, request.send().promise).await?;
+    let answer = answer.get().map_err(|e| Trouble::of(call, e))?;
+    if !answer.has_result() {
+        return Err(Trouble::Lost("the node is shutting down".into()));
+    }
+    let client = answer.get_result().map_err(|e| Trouble::of(call, e))?;
+    let template = parse::read(shared, session, &client, shared.next_id()).await?;
+    announce(shared, session, node, client, template).await
+}
+
+async fn announce(
+    shared: &Rc<Shared>,
+    session: &Rc<Session>,
+    node: &str,
+    client: block_template::Client,
+    template: Template,
+) -> Result<Current, Trouble> {
+    let (template, remote) = (
+        Arc::new(template),
+        Rc::new(Remote {
+            client,
+            busy: Mutex::new(()),
+        }),
+    );
+    let forgotten = shared
+        .store
+        .borrow_mut()
+        .insert(Arc::clone(&template), Rc::clone(&remote));
+    shared.health.up(node).await;
+    shared.health.tell(Event::Template(Arc::clone(&template))).await;
+    shared.newest.send_replace(Some(template.id));
+    destroy(shared, session, forgotten).await?;
+    Ok(Current {
+        template,
+        remote,
+        since: Instant::now(),
+    })
+}
+
+/// Waits for a new tip; for more fees, too, once the interval is over. `None` when nothing happened.
+async fn wait_next(
+    shared: &Rc<Shared>,
+    session: &Rc<Session>,
+    current: &Current,
+) -> Result<Option<block_template::Client>, Trouble> {
+    let call = "BlockTemplate.waitNext";
+    let (wait, threshold) = patience(&shared.settings, current.since.elapsed());
+    let mut request = current.remote.client.wait_next_request();
+    let mut params = request.get();
+    params
+        .reborrow()
+        .init_context()
+        .set_thread(session.lanes.wait.clone());
+    let mut options = params.init_options();
+    options.set_timeout(wait.as_secs_f64() * 1_000.0);
+    options.set_fee_threshold(threshold);
+    let promise = request.send().promise;
+    let (answer, answered) = oneshot::channel();
+    let task = tokio::task::spawn_local(async move {
+        let _ = answer.send(promise.await);
+    });
+    shared.waiting.replace(Some(Waiting {
+        client: current.remote.client.clone(),
+        task,
+    }));
+    let gone = |_| capnp::Error::disconnected("the connection ended".into());
+    let answer = async { answered.await.map_err(gone)? };
+    let answer = watched(&shared.health, call, wait + WORK, PATIENCE, answer).await?;
+    shared.waiting.take();
+    let answer = answer.get().map_err(|e| Trouble::of(call, e))?;
+    answer
+        .has_result()
+        .then(|| answer.get_result())
+        .transpose()
+        .map_err(|e| Trouble::of(call, e))
+}
+
+/// How long to wait and for which gain in fees. While a template is young only a new tip counts, which
+/// the node tells without making templates to compare.
+fn patience(settings: &Settings, age: Duration) -> (Duration, i64) {
+    let young = Duration::from_millis(settings.interval_ms).saturating_sub(age);
+    if young.is_zero() {
+        let delta = i64::try_from(settings.fee_delta_sat.max(1)).unwrap_or(MAX_MONEY);
+        return (WAIT_MAX, delta.min(MAX_MONEY));
+    }
+    (young.clamp(Duration::from_millis(10), WAIT_MAX), MAX_MONEY)
+}
+
+/// Lets the node forget templates, each when nobody uses it.
+pub(super) async fn destroy(
+    shared: &Shared,
+    session: &Rc<Session>,
+    templates: Vec<Rc<Remote>>,
+) -> Result<(), Trouble> {
+    for remote in templates {
+        // Whoever is busy for that long drops the last reference itself, and the node forgets it then.
+        let Ok(_free) = timeout(QUERY, remote.busy.lock()).await else {
+            continue;
+        };
+        let mut request = remote.client.destroy_request();
+        request
+            .get()
+            .init_context()
+            .set_thread(session.lanes.destroy.clone());
+        watched(
+            &shared.health,
+            "BlockTemplate.destroy",
+            QUERY,
+            PATIENCE,
+            request.send().promise,
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// Leaves the node politely: ends the wait, waits for its end, gives templates back.
+pub(super) async fn leave(shared: &Rc<Shared>) {
+    if let Some(mut waiting) = shared.waiting.take() {
+        let interrupt = waiting.client.interrupt_wait_request().send().promise;
+        let _ = timeout(QUERY, interrupt).await;
+        let _ = timeout(QUERY, &mut waiting.task).await;
+    }
+    let Some(session) = shared.session.borrow().clone() else {
+        return;
+    };
+    let kept = shared.store.borrow_mut().disconnect();
+    let _ = timeout(DESTROY_LIMIT, destroy(shared, &session, kept)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kept::tests::template;
+    use super::*;
+
+    #[test]
+    fn a_tip_is_told_at_once_and_fees_after_the_interval() {
+        let settings = Settings::new("node.sock");
+        let (old, mut new) = (template(1, 1), template(2, 1));
+        let late = Duration::from_millis(settings.interval_ms);
+        assert!(worth(&settings, &old, &template(2, 2), Duration::ZERO));
+        assert!(!worth(&settings, &old, &new, late));
+        new.coinbase_tx_value_remaining += settings.fee_delta_sat;
+        assert!(worth(&settings, &old, &new, late));
+        assert!(!worth(&settings, &old, &new, late / 2));
+    }
+
+    #[test]
+    fn the_node_compares_fees_only_when_they_count() {
+        let settings = Settings::new("node.sock");
+        assert_eq!(patience(&settings, Duration::ZERO), (WAIT_MAX, MAX_MONEY));
+        assert_eq!(
+            patience(&settings, Duration::from_secs(29)),
+            (Duration::from_secs(1), MAX_MONEY)
+        );
+        assert_eq!(patience(&settings, Duration::from_secs(30)), (WAIT_MAX, 1_000));
+    }
+}

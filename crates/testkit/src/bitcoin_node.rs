@@ -1,0 +1,254 @@
+//! Bitcoin Core on a regtest chain of its own, spoken to over its unix socket only.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use bitcoin::consensus::encode::serialize_hex;
+use bitcoin::{
+    Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness, absolute, transaction,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{Running, peers, until};
+
+/// A regtest address whose coins anybody can spend: the witness script is OP_TRUE.
+pub const MINE_TO: &str = "bcrt1qft5p2uhsdcdc3l2ua4ap5qqfg4pjaqlp250x7us7a8qqhrxrxfsqseac85";
+/// Blocks after which a coinbase can be spent in the next one.
+pub const COINBASE_MATURITY: u32 = 100;
+
+/// How long the node may take to start or stop.
+const LIMIT: Duration = Duration::from_secs(60);
+/// OP_TRUE.
+const ANYONE: [u8; 1] = [0x51];
+
+/// A running node; killed, and its data folder removed, when dropped.
+#[derive(Debug)]
+pub struct BitcoinNode {
+    folder: TempDir,
+    program: PathBuf,
+    client: PathBuf,
+    extra: Vec<String>,
+    process: Option<Running>,
+}
+
+impl BitcoinNode {
+    /// Starts a node on an empty chain. `None` means that Bitcoin Core is not installed and the test is
+    /// to be skipped, see [`peers::need`].
+    pub fn start() -> Option<Self> {
+        Self::start_with(&[])
+    }
+
+    /// Starts a node with more options.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_with(extra: &[&str]) -> Option<Self> {
+        let [program, client] = peers::need(["bitcoin-node", "bitcoin-cli"])?;
+        let folder = tempfile::Builder::new()
+            .prefix("adit-node-")
+            .tempdir()
+            .expect("a temporary folder");
+        let extra = extra.iter().map(|&option| option.to_owned()).collect();
+        let mut node = Self {
+            folder,
+            program,
+            client,
+            extra,
+            process: None,
+        };
+        node.launch();
+        Some(node)
+    }
+
+    /// The folder that holds the chain.
+    pub fn data(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The socket for `ipc:`.
+    pub fn socket(&self) -> PathBuf {
+        self.data().join("regtest/node.sock")
+    }
+
+    /// The node's log so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.data().join("regtest/debug.log")).unwrap_or_default()
+    }
+
+    /// Starts the node on its chain again and waits until it answers.
+    ///
+    /// # Panics
+    /// When it runs already or does not answer.
+    pub fn launch(&mut self) {
+        assert!(self.process.is_none(), "the node runs already");
+        let mut command = Command::new(&self.program);
+        command
+            .args([
+                "-regtest",
+                "-ipcbind=unix",
+                "-server=0",
+                "-listen=0",
+                "-connect=0",
+                "-printtoconsole=0",
+            ])
+            .args(["-checkblocks=1", "-dbcache=16", "-logtimemicros=1"])
+            .arg(format!("-datadir={}", self.data().display()))
+            .args(&self.extra)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        self.process = Some(Running::start(&mut command).expect("bitcoin-node starts"));
+        let answers = until(LIMIT, || self.cli(&["getblockcount"]).ok());
+        assert!(
+            answers.is_some(),
+            "bitcoin-node does not answer; its log ends:\n{}",
+            tail(&self.log())
+        );
+    }
+
+    /// Kills the node at once (SIGKILL).
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill();
+        }
+    }
+
+    /// Stops the node in order.
+    ///
+    /// # Panics
+    /// When it does not stop.
+    pub fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.signal("TERM");
+            assert!(process.wait(LIMIT).is_some(), "bitcoin-node does not stop");
+        }
+    }
+
+    /// Stops the process where it is (SIGSTOP): it takes connections and never answers.
+    pub fn pause(&self) {
+        self.process.iter().for_each(|process| process.signal("STOP"));
+    }
+
+    /// Lets a paused process go on (SIGCONT).
+    pub fn resume(&self) {
+        self.process.iter().for_each(|process| process.signal("CONT"));
+    }
+
+    /// Whether the process lives.
+    pub fn is_running(&mut self) -> bool {
+        self.process
+            .as_mut()
+            .is_some_and(|process| process.ended().is_none())
+    }
+
+    /// Runs `bitcoin-cli`; its answer without the line end, or what it complained about.
+    ///
+    /// # Errors
+    /// When the node does not answer or refuses.
+    pub fn cli(&self, arguments: &[&str]) -> Result<String, String> {
+        let done = Command::new(&self.client)
+            .args(["-regtest", "-ipcconnect=unix"])
+            .arg(format!("-datadir={}", self.data().display()))
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|e| e.to_string())?;
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim().to_owned();
+        if done.status.success() {
+            Ok(text(done.stdout))
+        } else {
+            Err(text(done.stderr))
+        }
+    }
+
+    /// Runs `bitcoin-cli` for an answer in JSON.
+    ///
+    /// # Panics
+    /// When the node does not answer with JSON.
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let text = self
+            .cli(arguments)
+            .unwrap_or_else(|error| panic!("bitcoin-cli {arguments:?}: {error}"));
+        serde_json::from_str(&text)
+            .unwrap_or_else(|error| panic!("bitcoin-cli {arguments:?}: {error} in {text}"))
+    }
+
+    /// Hash of the tip, as people write it.
+    ///
+    /// # Panics
+    /// When the node does not answer.
+    pub fn tip(&self) -> String {
+        self.cli(&["getbestblockhash"]).expect("getbestblockhash")
+    }
+
+    /// Height of the tip.
+    ///
+    /// # Panics
+    /// When the node does not answer.
+    pub fn height(&self) -> u64 {
+        self.json(&["getblockcount"]).as_u64().expect("a height")
+    }
+
+    /// Mines blocks to [`MINE_TO`]; returns the hash of the last one.
+    ///
+    /// # Panics
+    /// When the node refuses.
+    pub fn mine(&self, blocks: u32) -> String {
+        let hashes = self.json(&["generatetoaddress", &blocks.to_string(), MINE_TO]);
+        let last = hashes.as_array().and_then(|hashes| hashes.last()?.as_str());
+        last.expect("block hashes").to_owned()
+    }
+
+    /// Sends a transaction that spends the coinbase of the block at `height`, mined to [`MINE_TO`] and
+    /// mature, for `fee` satoshis; returns its txid.
+    ///
+    /// # Panics
+    /// When there is no such coin or the node refuses.
+    pub fn spend(&self, height: u64, fee: u64) -> Txid {
+        let hash = self
+            .cli(&["getblockhash", &height.to_string()])
+            .expect("a block at that height");
+        let block = self.json(&["getblock", &hash, "2"]);
+        let coinbase = block.get("tx").and_then(|all| all.get(0)).expect("a coinbase");
+        let txid: Txid = coinbase
+            .get("txid")
+            .and_then(Value::as_str)
+            .expect("a txid")
+            .parse()
+            .expect("a txid");
+        let coins = coinbase
+            .pointer("/vout/0/value")
+            .and_then(Value::as_f64)
+            .expect("an amount");
+        let amount = Amount::from_btc(coins).expect("an amount") - Amount::from_sat(fee);
+        let script = ScriptBuf::from_bytes(ANYONE.to_vec());
+        let spend = Transaction {
+            version: transaction::Version::TWO,
+            lock_time: absolute::LockTime::ZERO,
+            input: vec![TxIn {
+                previous_output: OutPoint { txid, vout: 0 },
+                script_sig: ScriptBuf::new(),
+                sequence: Sequence::MAX,
+                witness: Witness::from_slice(&[ANYONE]),
+            }],
+            output: vec![TxOut {
+                value: amount,
+                script_pubkey: script.to_p2wsh(),
+            }],
+        };
+        let sent = self.cli(&["sendrawtransaction", &serialize_hex(&spend), "0"]);
+        sent.expect("sendrawtransaction").parse().expect("a txid")
+    }
+}
+
+fn tail(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    lines
+        .iter()
+        .skip(lines.len().saturating_sub(20))
+        .copied()
+        .collect::<Vec<_>>()
+        .join("\n")
+}

@@ -1,0 +1,15 @@
+//! Real peers for tests. Never a dependency of anything that ships.
+//!
+//! `cargo xtask peers` installs the programs; [`peers`] finds them; [`BitcoinNode`] runs Bitcoin Core on
+//! a regtest chain of its own, without a single port.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests wait for real processes in real time; nothing here is a machine"
+)]
+
+mod bitcoin_node;
+pub mod peers;
+mod wait;
+
+pub use bitcoin_node::{BitcoinNode, COINBASE_MATURITY, MINE_TO};
+pub use wait::{Running, until};
