@@ -120,7 +120,7 @@ impl Space {
     }
 
     /// Takes a slot back when its connection has ended. `tip` is the newest tip of any job that was
-    /// sent with it; the slot rests until `tip + TIPS_KEPT`.
+    /// sent with it; the slot rests until that tip cannot return, more than [`TIPS_KEPT`] tips later.
     pub fn release(&mut self, slot: Slot, tip: u64) {
         debug_assert_eq!(
             slot.front_end, self.front_end,
@@ -190,7 +190,7 @@ impl Leases {
         self.newest = self.newest.max(tip);
         self.resting.push_back(Resting {
             number,
-            until: self.newest.saturating_add(TIPS_KEPT),
+            until: self.newest.saturating_add(TIPS_KEPT + 1),
         });
     }
 }
@@ -238,8 +238,8 @@ mod tests {
         let slot = space.lease(0).unwrap();
         assert_eq!(space.lease(0), None);
         space.release(slot, 3);
-        assert_eq!(space.lease(3 + TIPS_KEPT - 1), None);
-        assert!(space.lease(3 + TIPS_KEPT).is_some());
+        assert_eq!(space.lease(3 + TIPS_KEPT), None);
+        assert!(space.lease(3 + TIPS_KEPT + 1).is_some());
     }
 
     proptest! {
@@ -257,7 +257,7 @@ mod tests {
                         if let Some(slot) = spaces[from].lease(tip) {
                             let prefix = slot.channel_prefix(0);
                             prop_assert!(held.iter().all(|(_, other)| *other != slot));
-                            prop_assert!(creditable_until.get(&prefix).is_none_or(|until| *until <= tip));
+                            prop_assert!(creditable_until.get(&prefix).is_none_or(|until| *until < tip));
                             held.push((from, slot));
                         }
                     }

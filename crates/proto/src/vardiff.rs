@@ -240,9 +240,8 @@ impl Vardiff {
 /// Log-likelihood ratio between the rate that explains `shares` best and the one that expects
 /// `expected`: 0 where they agree.
 fn evidence(shares: f64, expected: f64) -> f64 {
-    if expected <= 0.0 {
-        return 0.0;
-    }
+    // A flood may come within one tick of the clock.
+    let expected = expected.max(1e-9);
     let surprise = if shares > 0.0 {
         shares * (shares / expected).ln()
     } else {

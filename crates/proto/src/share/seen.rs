@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn a_hash_is_credited_once_while_its_tip_can_return() {
         let mut seen = Seen::new(100);
-        let tips: Vec<[u8; 32]> = (1..=7).map(|n| [n; 32]).collect();
+        let tips: Vec<[u8; 32]> = (1..=8).map(|n| [n; 32]).collect();
         seen.turn_to(&tips[0]);
         assert_eq!(seen.insert(&hash(1)), Ok(()));
         assert_eq!(seen.insert(&hash(1)), Err(Refusal::DuplicateShare));
@@ -181,11 +181,13 @@ mod tests {
         assert_eq!(
             seen.insert(&hash(1)),
             Err(Refusal::DuplicateShare),
-            "five tips away"
+            "it returned after six tips"
         );
         for tip in &tips[1..7] {
             seen.turn_to(tip);
         }
+        assert_eq!(seen.len(), 1, "six tips away");
+        seen.turn_to(&tips[7]);
         assert_eq!(seen.len(), 0, "forgotten once the tip cannot return");
     }
 
@@ -203,7 +205,7 @@ mod tests {
         );
         seen.turn_to(&[1; 32]);
         assert_eq!(seen.insert(&hash(1)), Err(Refusal::DuplicateShare));
-        for tip in 2..=7 {
+        for tip in 2..=8 {
             seen.turn_to(&[tip; 32]);
         }
         assert_eq!(seen.insert(&hash(3)), Ok(()));

@@ -130,3 +130,78 @@ fn acknowledge(channel: &mut Channel) -> SubmitSharesSuccess {
         new_shares_sum: u64::try_from(work >> 32).unwrap_or(u64::MAX),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::extranonce::Space;
+    use crate::mining::server::{Input, Settings};
+    use crate::setup::Established;
+    use adit_wire::mining::{OpenStandardMiningChannel, ToServer};
+    use adit_wire::{Str0_255, U256};
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn server(channels: u32) -> Server {
+        let setup = Established {
+            protocol: 0,
+            version: 2,
+            flags: 0,
+            success_flags: 0,
+            endpoint_host: Str0_255::default(),
+            endpoint_port: 0,
+            device: Default::default(),
+        };
+        let slot = Space::new(0, 0..1).lease(0).unwrap();
+        let mut server = Server::new(Time(0), Settings::default().into(), &setup, slot);
+        for request_id in 0..channels {
+            let open = OpenStandardMiningChannel {
+                request_id,
+                user_identity: Str0_255::default(),
+                nominal_hash_rate: 0.0,
+                max_target: U256::MAX,
+            };
+            let open = Input::Message(ToServer::OpenStandardMiningChannel(open));
+            server.handle(Time(0), open, &mut Vec::new()).unwrap();
+        }
+        server
+    }
+
+    proptest! {
+        /// REQ-MIN-062: over any batches, the sums of a channel are the floor of all its durable work
+        /// in units of 2^32 hashes, and the counts its durable shares.
+        #[test]
+        fn sums_lose_nothing_to_rounding(
+            steps in proptest::collection::vec((0usize..3, 0u32..64, any::<u64>(), any::<bool>()), 1..200),
+        ) {
+            let mut server = server(3);
+            let ids: Vec<u32> = server.channels.iter().map(|channel| channel.id).collect();
+            let mut durable: BTreeMap<u32, (u64, u128)> = BTreeMap::new();
+            let mut told: BTreeMap<u32, (u64, u128)> = BTreeMap::new();
+            let mut waiting = Vec::new();
+            for (sequence, (which, shift, work, commit)) in steps.into_iter().enumerate() {
+                let (id, work) = (ids[which], work >> shift);
+                let index = server.acks.push(id, sequence as u32, work);
+                waiting.push((id, work));
+                if !commit {
+                    continue;
+                }
+                for (id, work) in waiting.drain(..) {
+                    let sums = durable.entry(id).or_default();
+                    *sums = (sums.0 + 1, sums.1 + u128::from(work));
+                }
+                let mut out = Vec::new();
+                server.committed(Time(0), index, &mut out);
+                for output in out {
+                    let Output::Send(ToClient::SubmitSharesSuccess(ack)) = output else { panic!() };
+                    let sums = told.entry(ack.channel_id).or_default();
+                    sums.0 += u64::from(ack.new_submits_accepted_count);
+                    sums.1 += u128::from(ack.new_shares_sum);
+                }
+                let floor: BTreeMap<_, _> =
+                    durable.iter().map(|(id, (count, work))| (*id, (*count, work >> 32))).collect();
+                prop_assert_eq!(&told, &floor);
+            }
+        }
+    }
+}
