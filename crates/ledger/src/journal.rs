@@ -52,8 +52,6 @@ pub struct Journal<D: Disk = FileDisk> {
     written: Written,
     /// Length of the file, blank space included.
     allocated: u64,
-    /// Whether to make blank space ahead; not when space is short.
-    grow: bool,
     health: Health,
     /// Encoded records that are not durable yet.
     pending: Vec<u8>,
@@ -217,28 +215,35 @@ impl<D: Disk> Journal<D> {
         Ok(())
     }
 
-    /// Writes the pending records, with blank space behind them when the file must grow anyway.
+    /// Writes the pending records, with blank space behind them when the file must grow anyway and
+    /// there is room for both.
     fn write_group(&mut self) -> Result<(), JournalError> {
+        let end = self.written.end + self.pending.len() as u64;
+        if end > self.allocated {
+            let grown = self.grown(end);
+            if grown > end && self.write_to(grown).is_ok() {
+                return Ok(());
+            }
+            self.mend()?;
+        }
+        self.write_to(end)
+    }
+
+    /// One write of the pending records, and of zeros up to offset `until`.
+    fn write_to(&mut self, until: u64) -> Result<(), JournalError> {
         let records = self.pending.len();
-        let end = self.written.end + records as u64;
-        let grown = if end > self.allocated && self.grow {
-            self.grown(end)
-        } else {
-            end
-        };
-        self.pending.resize(records + (grown - end) as usize, 0);
+        let length = until.saturating_sub(self.written.end) as usize;
+        self.pending.resize(length.max(records), 0);
         let wrote = write_all(&mut self.file, self.written.end, &self.pending);
         self.pending.truncate(records);
         if let Err(error) = wrote {
             self.health = Health::Torn;
-            self.grow = false;
             let error = self.failed("write", error);
             // At once, so that a full disk gets its space back; else at the next try.
             drop(self.mend());
             return Err(error);
         }
-        self.allocated = self.allocated.max(grown);
-        self.grow = true;
+        self.allocated = self.allocated.max(until);
         Ok(())
     }
 

@@ -83,8 +83,8 @@ impl fmt::Display for JournalError {
                 what,
             } => write!(
                 f,
-                "{place} is damaged at byte {offset} (record {sequence}): {what}; records behind it are good, so this is \
-                 no torn write: stop, copy the folder, check the disk, and restore this file from a backup"
+                "{place} is damaged at byte {offset} (record {sequence}): {what}; this is no \
+                 torn write: stop, copy the folder, check the disk, and restore this file from a backup"
             ),
             Self::Foreign {
                 place,

@@ -69,7 +69,6 @@ struct Reading {
     chain: Chain,
     epoch: u32,
     skip: usize,
-    checkpoint_sequence: u64,
     tail: Tail,
     recovery: Recovery,
 }
@@ -82,7 +81,6 @@ impl Reading {
             chain: Chain::default(),
             epoch: 0,
             skip: 0,
-            checkpoint_sequence: 0,
             tail: Tail::default(),
             recovery: Recovery {
                 segments: headers.len(),
@@ -92,21 +90,29 @@ impl Reading {
         let Some(checkpoint) = Checkpoint::load(disk) else {
             return reading.or_from_the_first(disk, headers);
         };
-        reading.checkpoint_sequence = checkpoint.next_sequence;
         let fits = |header: &Header| {
             header.first_sequence == checkpoint.next_sequence && header.chain == checkpoint.chain
         };
         // The last that fits: an abandoned segment without records has the sequence of its successor.
-        match headers.iter().rposition(fits) {
-            Some(index) => {
-                reading.skip = index;
-                (reading.book, reading.chain, reading.epoch) =
-                    (checkpoint.book, checkpoint.chain, checkpoint.epoch);
-                reading.recovery.from_checkpoint = true;
-                Ok(reading)
-            }
-            None => reading.or_from_the_first(disk, headers),
-        }
+        let Some(index) = headers.iter().rposition(fits) else {
+            // It was written after that segment was durable.
+            let what = format!(
+                "it counts the records before {}, and no segment begins there",
+                checkpoint.next_sequence
+            );
+            let hint = "a segment is missing (if the journal is known to be whole, remove the checkpoint)";
+            let place = disk.describe(crate::checkpoint::FILE);
+            return Err(JournalError::damaged(
+                place,
+                0,
+                checkpoint.next_sequence,
+                format!("{what}: {hint}"),
+            ));
+        };
+        reading.skip = index;
+        (reading.book, reading.chain, reading.epoch) = (checkpoint.book, checkpoint.chain, checkpoint.epoch);
+        reading.recovery.from_checkpoint = true;
+        Ok(reading)
     }
 
     fn or_from_the_first<D: Disk>(self, disk: &D, headers: &[Header]) -> Result<Self, JournalError> {
@@ -134,17 +140,6 @@ impl Reading {
                 *read += 1;
                 Ok(())
             })?;
-        }
-        let place = || {
-            headers
-                .last()
-                .map(|last| disk.describe(&last.file_name()))
-                .unwrap_or_default()
-        };
-        if self.tail.next_sequence < self.checkpoint_sequence {
-            let (next, sequence) = (self.tail.next_sequence, self.checkpoint_sequence);
-            let what = format!("the journal ends before record {sequence}, which the checkpoint has seen");
-            return Err(JournalError::damaged(place(), 0, next, what));
         }
         Ok(())
     }
@@ -177,7 +172,9 @@ impl Reading {
             // clean: only writing the last group again makes sure of it.
             let last_group = scan::bytes_of(file, &header, self.tail.group_start, self.tail.next_sequence)?;
             write_all(file, header.offset(self.tail.group_start), &last_group)?;
-            file.sync_data()
+            file.sync_data()?;
+            // The process before may have died between making a segment and making its name durable.
+            disk.sync()
         };
         write(&mut file).map_err(|error| failed(&disk, &header, "restore the end of", error))?;
         let written = Written {
@@ -192,7 +189,6 @@ impl Reading {
             header,
             written,
             allocated: end,
-            grow: true,
             health: Health::Well,
             pending: Vec::new(),
             epoch: self.epoch,
