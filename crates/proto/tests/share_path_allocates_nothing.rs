@@ -1,0 +1,60 @@
+//! The steady state of the share path: no allocation from message to outputs.
+
+mod pool;
+
+use adit_proto::mining::server::{Input, Output};
+use pool::*;
+
+#[test]
+fn judging_crediting_and_acknowledging_a_share_allocates_nothing() {
+    for extended in [false, true] {
+        let mut pool = Pool::new(0);
+        pool.work(&job(1, 1));
+        let id = if extended {
+            pool.extended()
+        } else {
+            pool.standard()
+        };
+        let active = pool.device.active(id);
+        // Enough to have grown every buffer; the set of hashes has room for 3,584 at 2,000.
+        let mut solved: Vec<_> = (0..3_000)
+            .map(|_| pool.device.solve(id, active, 0))
+            .map(Input::Message)
+            .collect();
+        let counted = solved.split_off(2_000);
+        let mut out: Vec<Output> = Vec::with_capacity(64);
+        let mut through = 0;
+        let mut serve = |inputs: Vec<Input>| {
+            for input in inputs {
+                out.clear();
+                pool.server.handle(pool.now, input, &mut out).unwrap();
+                through += shares(&out).len() as u64;
+                if through % 10 == 0 {
+                    pool.server
+                        .handle(pool.now, Input::Committed { through }, &mut out)
+                        .unwrap();
+                }
+            }
+            through
+        };
+        assert_eq!(serve(solved), 2_000);
+        // Without the helper of the tests, which collects.
+        let mut out: Vec<Output> = Vec::with_capacity(64);
+        let mut good = 0;
+        let info = allocation_counter::measure(|| {
+            for input in counted {
+                out.clear();
+                pool.server.handle(pool.now, input, &mut out).unwrap();
+                good += u64::from(matches!(out.first(), Some(Output::Share(_))));
+                if good % 10 == 0 {
+                    let through = 2_000 + good;
+                    pool.server
+                        .handle(pool.now, Input::Committed { through }, &mut out)
+                        .unwrap();
+                }
+            }
+        });
+        assert_eq!(good, 1_000);
+        assert_eq!(info.count_total, 0, "extended: {extended}");
+    }
+}
