@@ -17,7 +17,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next `count` bytes. Error: [`Reason::Truncated`].
-    #[inline]
+    #[inline(always)]
     pub fn take(&mut self, count: usize) -> Result<&'a [u8], Reason> {
         let (taken, rest) = self.rest.split_at_checked(count).ok_or(Reason::Truncated)?;
         self.rest = rest;
@@ -25,7 +25,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next `N` bytes as an array. Error: [`Reason::Truncated`].
-    #[inline]
+    #[inline(always)]
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Reason> {
         let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or(Reason::Truncated)?;
         self.rest = rest;

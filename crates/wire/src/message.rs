@@ -36,7 +36,7 @@ pub trait Message: Sized {
     fn encode(&self, out: &mut Vec<u8>);
 
     /// Reads a payload, ignoring bytes after the last known field. Error: the first malformed field.
-    #[inline]
+    #[inline(always)]
     fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
         Self::decode_with_rest(payload).map(|(message, _)| message)
     }

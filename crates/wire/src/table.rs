@@ -49,7 +49,7 @@ macro_rules! message {
             const MAX_LEN: u32 = 0 $(+ <$T as $crate::codec::Field>::MAX_LEN)+;
             const FIELDS: &'static [(&'static str, &'static str)] = &[$((stringify!($f), stringify!($T))),+];
 
-            #[inline]
+            #[inline(always)]
             fn decode_with_rest(payload: &[u8]) -> Result<(Self, &[u8]), $crate::codec::DecodeError> {
                 let mut reader = $crate::codec::Reader::new(payload);
                 $(let $f = <$T as $crate::codec::Field>::decode(&mut reader).map_err(|reason| {

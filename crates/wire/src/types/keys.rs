@@ -24,7 +24,7 @@ macro_rules! fixed_bytes {
             const MIN_LEN: u32 = $len;
             const MAX_LEN: u32 = $len;
 
-            #[inline]
+            #[inline(always)]
             fn decode(reader: &mut Reader<'_>) -> Result<Self, Reason> {
                 reader.array().map(Self)
             }

@@ -13,7 +13,7 @@ macro_rules! little_endian {
             const MIN_LEN: u32 = $len;
             const MAX_LEN: u32 = $len;
 
-            #[inline]
+            #[inline(always)]
             fn decode(reader: &mut Reader<'_>) -> Result<Self, Reason> {
                 reader.array::<$len>().map(<$T>::from_le_bytes)
             }
@@ -33,7 +33,7 @@ impl Field for bool {
     const MIN_LEN: u32 = 1;
     const MAX_LEN: u32 = 1;
 
-    #[inline]
+    #[inline(always)]
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Reason> {
         reader.array::<1>().map(|[byte]| byte & 1 == 1)
     }
@@ -50,7 +50,7 @@ impl Field for f32 {
     const MIN_LEN: u32 = 4;
     const MAX_LEN: u32 = 4;
 
-    #[inline]
+    #[inline(always)]
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Reason> {
         let value = Self::from_le_bytes(reader.array()?);
         if value.is_finite() && value >= 0.0 {
@@ -94,7 +94,7 @@ impl Field for U24 {
     const MIN_LEN: u32 = 3;
     const MAX_LEN: u32 = 3;
 
-    #[inline]
+    #[inline(always)]
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Reason> {
         reader
             .array()
@@ -159,7 +159,7 @@ impl Field for U256 {
     const MIN_LEN: u32 = 32;
     const MAX_LEN: u32 = 32;
 
-    #[inline]
+    #[inline(always)]
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Reason> {
         reader.array().map(Self)
     }

@@ -11,7 +11,7 @@ impl<T: Field> Field for Option<T> {
     const MIN_LEN: u32 = 1;
     const MAX_LEN: u32 = 1u32.saturating_add(T::MAX_LEN);
 
-    #[inline]
+    #[inline(always)]
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Reason> {
         match u8::decode(reader)? {
             0 => Ok(None),
