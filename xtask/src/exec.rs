@@ -150,3 +150,44 @@ fn read_end(log: &Path) -> std::io::Result<String> {
     file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn a_failure_repeats_the_end_of_the_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let limit = Duration::from_secs(60);
+        assert_eq!(logged("good", &mut shell("echo fine"), &log, limit), Ok(()));
+        let failure = logged("bad", &mut shell("echo what is wrong >&2; exit 3"), &log, limit).unwrap_err();
+        assert!(
+            failure.contains("what is wrong") && failure.contains("exit status: 3"),
+            "{failure}"
+        );
+        assert!(fs::read_to_string(&log).unwrap().starts_with("fine"));
+        let failure = logged("none", &mut Command::new("./no-such-program"), &log, limit).unwrap_err();
+        assert!(failure.contains("is it installed"), "{failure}");
+    }
+
+    #[test]
+    fn a_program_that_takes_too_long_is_stopped() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let failure = logged(
+            "slow",
+            &mut shell("exec sleep 600"),
+            &log,
+            Duration::from_millis(50),
+        )
+        .unwrap_err();
+        assert!(failure.contains("was stopped"), "{failure}");
+    }
+}

@@ -64,13 +64,14 @@ async fn a_new_tip_is_a_template_in_milliseconds() {
 
 /// Time of day in milliseconds of the log line that tells of a tip.
 fn logged(log: &str, tip: &str) -> f64 {
+    let tells = format!("UpdateTip: new best={tip}");
     let line = log
         .lines()
-        .find(|line| line.contains(&format!("UpdateTip: new best={tip}")))
-        .unwrap();
-    let clock = line.split(['T', 'Z']).nth(1).unwrap();
-    clock
+        .find(|line| line.contains(&tells))
+        .expect("the node logs its tips");
+    let clock = line.split(['T', 'Z']).nth(1).expect("a time");
+    let parts = clock
         .split(':')
-        .fold(0.0, |sum, part| sum * 60.0 + part.parse::<f64>().unwrap())
-        * 1_000.0
+        .map(|part| part.parse::<f64>().expect("a number"));
+    parts.fold(0.0, |sum, part| sum * 60.0 + part) * 1_000.0
 }

@@ -138,3 +138,52 @@ fn place() -> Option<PathBuf> {
         .or_else(|| set("XDG_CACHE_HOME").map(|cache| cache.join("adit/peers")))
         .or_else(|| set("HOME").map(|home| home.join(".cache/adit/peers")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cache(root: &Path) -> Cache {
+        for folder in ["bin", "build", "logs", "stamps"] {
+            fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        Cache(root.to_owned())
+    }
+
+    fn peer(recipe: &str) -> Peer {
+        Peer {
+            name: "peer",
+            recipe: recipe.into(),
+            programs: &["program"],
+            build: |_, _| Ok(()),
+            optional: false,
+        }
+    }
+
+    #[test]
+    fn a_peer_is_ready_with_stamp_program_and_the_same_recipe() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache(folder.path());
+        assert!(!cache.ready(&peer("1")));
+        assert!(cache.stamp(&peer("1")).is_err(), "a stamp without its program");
+        fs::write(cache.bin().join("program"), "").unwrap();
+        assert!(!cache.ready(&peer("1")));
+        cache.stamp(&peer("1")).unwrap();
+        assert!(cache.ready(&peer("1")));
+        assert!(!cache.ready(&peer("2")));
+        cache.unstamp(&peer("1")).unwrap();
+        cache.unstamp(&peer("1")).unwrap();
+        assert!(!cache.ready(&peer("1")));
+    }
+
+    #[test]
+    fn the_lock_has_one_holder_and_dies_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache(folder.path());
+        let held = cache.lock().unwrap();
+        let second = File::open(folder.path().join("lock")).unwrap();
+        assert!(matches!(second.try_lock(), Err(TryLockError::WouldBlock)));
+        drop(held);
+        assert!(second.try_lock().is_ok());
+    }
+}

@@ -109,3 +109,17 @@ fn bundled(metadata: &str) -> Option<PathBuf> {
     let manifest = Path::new(found.get("manifest_path")?.as_str()?);
     Some(manifest.parent()?.join("bitcoin"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_source_is_found_beside_the_manifest_of_its_crate() {
+        let metadata = r#"{"packages":[{"name":"cc","manifest_path":"/r/cc/Cargo.toml"},
+            {"name":"libbitcoinkernel-sys","manifest_path":"/r/kernel/Cargo.toml"}]}"#;
+        assert_eq!(bundled(metadata), Some(PathBuf::from("/r/kernel/bitcoin")));
+        assert_eq!(bundled(r#"{"packages":[]}"#), None);
+        assert_eq!(bundled("no json"), None);
+    }
+}

@@ -17,6 +17,9 @@ pub(super) const WORK: Duration = Duration::from_secs(10);
 /// its templates can still be solved.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The call that a node answers when it has loaded its chain.
+pub(super) const LOAD: &str = "Init.makeMining";
+
 /// Why a call, and with it the connection, brought nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Trouble {
@@ -89,15 +92,23 @@ pub(super) async fn watched<T>(
     if let Ok(done) = timeout(deadline, &mut answer).await {
         return done.map_err(|error| Trouble::of(call, error));
     }
-    let reason = format!(
-        "Bitcoin Core has not answered {call} for {} s: it is stopped, overloaded or hangs; waiting for it",
-        deadline.as_secs()
-    );
-    health.down("silent", reason).await;
+    health.down("silent", silent(call, deadline)).await;
     match timeout(patience, answer).await {
         Ok(done) => done.map_err(|error| Trouble::of(call, error)),
         Err(_) => Err(Trouble::Stuck(call)),
     }
+}
+
+/// What a missed deadline means, for the operator.
+fn silent(call: &str, deadline: Duration) -> String {
+    let cause = match call {
+        LOAD => "it loads its chain, or hangs",
+        _ => "it is stopped, overloaded or hangs",
+    };
+    format!(
+        "Bitcoin Core has not answered {call} for {} s: {cause}; waiting for it",
+        deadline.as_secs()
+    )
 }
 
 #[cfg(test)]

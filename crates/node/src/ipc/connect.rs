@@ -14,7 +14,7 @@ use tokio::sync::watch as signal;
 use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
 use super::Shared;
-use super::call::{PATIENCE, QUERY, Trouble, WORK, watched};
+use super::call::{LOAD, PATIENCE, QUERY, Trouble, WORK, watched};
 use super::generated::init_capnp::init;
 use super::generated::mining_capnp::mining;
 use super::generated::proxy_capnp::{thread, thread_map};
@@ -72,12 +72,12 @@ pub(super) async fn run(shared: &Rc<Shared>, stop: &mut signal::Receiver<bool>) 
     if ended.is_ok() {
         super::watch::leave(shared).await;
     }
+    // What still refers to the connection keeps its socket open; all of it goes before the next attempt.
     shared.session.take();
+    shared.waiting.take();
     drop(shared.store.borrow_mut().disconnect());
     drop(init);
-    if ended.is_ok() {
-        let _ = tokio::time::timeout(QUERY, disconnect).await;
-    }
+    let _ = tokio::time::timeout(QUERY, disconnect).await;
     system.abort();
     ended
 }
@@ -115,9 +115,9 @@ async fn introduce(shared: &Shared, init: &init::Client) -> Result<Session, Trou
     let lanes = lanes(shared, &map).await?;
     let mut request = init.make_mining_request();
     request.get().init_context().set_thread(lanes.wait.clone());
-    let answer = watched(health, "Init.makeMining", WORK, LOADING, request.send().promise).await?;
+    let answer = watched(health, LOAD, WORK, LOADING, request.send().promise).await?;
     let mining = answer.get().and_then(|answer| answer.get_result());
-    let mining = mining.map_err(|e| Trouble::of("Init.makeMining", e))?;
+    let mining = mining.map_err(|e| Trouble::of(LOAD, e))?;
     let mut request = init.make_rpc_request();
     request.get().init_context().set_thread(lanes.status.clone());
     let rpc = match watched(health, "Init.makeRpc", QUERY, PATIENCE, request.send().promise).await {
@@ -213,5 +213,49 @@ fn not_core(path: &Path, trouble: Trouble) -> Trouble {
                 other.reason(path)
             ),
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::ipc::Settings;
+
+    /// Reconnecting for ever must not cost a socket each time.
+    #[tokio::test]
+    async fn a_lost_connection_leaves_no_socket_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        std::thread::spawn(move || {
+            while let Ok(peer) = listener.accept() {
+                drop(peer);
+            }
+        });
+        let (events, _unread) = mpsc::channel(8);
+        let shared = Rc::new(Shared::new(Settings::new(path), events));
+        let mut stop = shared.stop.subscribe();
+        let sockets = || std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+        let before = sockets();
+        let attempts = 200;
+        let local = tokio::task::LocalSet::new();
+        local
+            .run_until(async {
+                for _ in 0..attempts {
+                    assert!(run(&shared, &mut stop).await.is_err());
+                    tokio::task::yield_now().await;
+                }
+            })
+            .await;
+        assert!(
+            sockets() < before + attempts / 4,
+            "{} descriptors, {} before",
+            sockets(),
+            before
+        );
     }
 }

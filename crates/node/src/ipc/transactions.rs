@@ -35,7 +35,7 @@ pub(super) async fn run(shared: &Rc<Shared>, session: &Rc<Session>) -> Result<()
                 transactions,
             })
             .await;
-        drop(forgotten);
+        watch::destroy(shared, &session.lanes.transactions, forgotten).await?;
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::call::{PATIENCE, QUERY, Trouble, WORK, watched};
-use super::connect::Session;
+use super::connect::{Lane, Session};
 use super::generated::mining_capnp::{MAX_MONEY, block_template};
 use super::{Settings, Shared, parse};
 use crate::{Event, Template};
@@ -57,7 +57,7 @@ pub(super) async fn run(shared: &Rc<Shared>, session: &Rc<Session>, node: &str) 
                         client,
                         busy: Mutex::new(()),
                     });
-                    destroy(shared, session, vec![unwanted]).await?;
+                    destroy(shared, &session.lanes.destroy, vec![unwanted]).await?;
                 }
             }
             // The node was silent and answers again: nobody knows what became of the old template.
@@ -125,7 +125,7 @@ async fn announce(
     shared.health.up(node).await;
     shared.health.tell(Event::Template(Arc::clone(&template))).await;
     shared.newest.send_replace(Some(template.id));
-    destroy(shared, session, forgotten).await?;
+    destroy(shared, &session.lanes.destroy, forgotten).await?;
     Ok(Current {
         template,
         remote,
@@ -182,22 +182,15 @@ fn patience(settings: &Settings, age: Duration) -> (Duration, i64) {
     (young.clamp(Duration::from_millis(10), WAIT_MAX), MAX_MONEY)
 }
 
-/// Lets the node forget templates, each when nobody uses it.
-pub(super) async fn destroy(
-    shared: &Shared,
-    session: &Rc<Session>,
-    templates: Vec<Rc<Remote>>,
-) -> Result<(), Trouble> {
+/// Lets the node forget templates, each when nobody uses it, on a lane of the caller's.
+pub(super) async fn destroy(shared: &Shared, lane: &Lane, templates: Vec<Rc<Remote>>) -> Result<(), Trouble> {
     for remote in templates {
         // Whoever is busy for that long drops the last reference itself, and the node forgets it then.
         let Ok(_free) = timeout(QUERY, remote.busy.lock()).await else {
             continue;
         };
         let mut request = remote.client.destroy_request();
-        request
-            .get()
-            .init_context()
-            .set_thread(session.lanes.destroy.clone());
+        request.get().init_context().set_thread(lane.clone());
         watched(
             &shared.health,
             "BlockTemplate.destroy",
@@ -221,7 +214,7 @@ pub(super) async fn leave(shared: &Rc<Shared>) {
         return;
     };
     let kept = shared.store.borrow_mut().disconnect();
-    let _ = timeout(DESTROY_LIMIT, destroy(shared, &session, kept)).await;
+    let _ = timeout(DESTROY_LIMIT, destroy(shared, &session.lanes.destroy, kept)).await;
 }
 
 #[cfg(test)]
