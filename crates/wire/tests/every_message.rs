@@ -9,7 +9,7 @@ use support::{any_message, decode, decode_all, extreme, header, rows};
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Decode of encode is the identity, and encode of decode gives the same bytes (REQ-FRM-001, 004, 006, 007, 009).
+    /// Decode of encode is the identity, and encode of decode gives the same bytes (REQ-FRM-001, REQ-FRM-004, REQ-FRM-006, REQ-FRM-007, REQ-FRM-009).
     #[test]
     fn decode_and_encode_are_inverse((row, fields) in any_message()) {
         let payload = fields.concat();
@@ -111,7 +111,7 @@ fn bounds_are_exact() {
     }
 }
 
-/// No two messages share a number, and a channel message starts with the id of a channel (REQ-FRM-018, 019, 020).
+/// No two messages share a number, and a channel message starts with the id of a channel (REQ-FRM-018, REQ-FRM-019, REQ-FRM-020).
 #[test]
 fn numbers_and_channel_bits_are_sound() {
     let mut numbers: Vec<_> = rows().map(|row| (row.extension, row.msg_type)).collect();

@@ -160,7 +160,7 @@ fn a_core_message_is_taken_with_and_without_channel_bit() {
     }
 }
 
-/// REQ-FRM-023, REQ-EXT-003: unknown numbers, other extensions and wrong directions are told apart from bad payloads.
+/// REQ-FRM-023, the part of this room: unknown numbers, other extensions and wrong directions are told apart from bad payloads.
 #[test]
 fn what_a_table_does_not_hold_is_unknown() {
     let unknown = |extension, msg_type| {
@@ -204,7 +204,7 @@ fn malformed_fields_are_named() {
     );
 }
 
-/// REQ-FRM-024: a link knows from the header alone how much a message may take.
+/// REQ-FRM-024, the part of this room: a link knows from the header alone how much a message may take.
 #[test]
 fn length_limits_are_known_before_the_payload() {
     let limit = |msg_type| mining::ToServer::length_max(&Header::new(0, true, msg_type, 0));

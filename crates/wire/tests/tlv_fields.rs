@@ -22,7 +22,7 @@ fn share() -> SubmitSharesExtended {
     }
 }
 
-/// REQ-EXT-014, 015, 034, 035: at the end, unpadded, under the message's own header.
+/// REQ-EXT-014, REQ-EXT-015, REQ-EXT-035: at the end, unpadded, under the message's own header.
 #[test]
 fn user_identity_stands_at_the_end_of_a_share() {
     let (mut plain, mut extended) = (Vec::new(), Vec::new());
@@ -52,7 +52,7 @@ fn both_byte_orders_are_read() {
     );
 }
 
-/// REQ-EXT-024, REQ-EXT-037: without the extension nothing that follows matters.
+/// REQ-EXT-037: without the extension nothing that follows matters.
 #[test]
 fn fields_that_were_not_negotiated_are_ignored() {
     for rest in [LITTLE, BIG, b"garbage", b"\x02"] {
