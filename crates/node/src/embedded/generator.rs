@@ -3,22 +3,16 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use bitcoin::hashes::{Hash, sha256};
-use bitcoin::key::TapTweak;
-use bitcoin::secp256k1::{All, Keypair, Message, Secp256k1, SecretKey};
-use bitcoin::sighash::{Prevouts, SighashCache};
 use bitcoin::{
-    Amount, Block, CompressedPublicKey, EcdsaSighashType, OutPoint, PubkeyHash, ScriptBuf, Sequence,
-    TapSighashType, Transaction, TxIn, TxOut, WPubkeyHash, Witness, absolute, ecdsa, script, taproot,
-    transaction,
+    Amount, Block, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Witness, absolute, transaction,
 };
 
-use super::bootstrap::open_script;
 use super::chain::Chain;
 use super::coins::Coin;
 use super::mempool::Mempool;
 use super::random::Random;
 use super::rules::COINBASE_MATURITY;
+use super::wallet::{Form, Wallet, input_weight, output_weight};
 
 /// Inputs of one transaction at most.
 const INPUTS_MAX: usize = 4;
@@ -34,15 +28,6 @@ const LOOKS_MAX: usize = 64;
 const FEE_RATE_USUAL_MAX: u64 = 40;
 const FEE_RATE_MAX: u64 = 500;
 
-/// The forms of output that it owns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
-    Open,
-    WitnessKeyHash,
-    Taproot,
-    KeyHash,
-}
-
 /// Every form with its share of sixteen outputs: signatures are what restarting costs.
 const FORMS: [(Form, u64); 4] = [
     (Form::Open, 10),
@@ -54,11 +39,7 @@ const FORMS: [(Form, u64); 4] = [
 /// The users of this chain.
 #[derive(Debug)]
 pub(super) struct Generator {
-    secp: Secp256k1<All>,
-    key: SecretKey,
-    public: CompressedPublicKey,
-    tweaked: Keypair,
-    scripts: [(Form, ScriptBuf); 4],
+    wallet: Wallet,
     random: Random,
     /// Coins to spend next; what is spent or gone meanwhile is passed over.
     ready: VecDeque<OutPoint>,
@@ -68,32 +49,11 @@ pub(super) struct Generator {
 
 impl Generator {
     pub(super) fn new(seed: u64) -> Self {
-        let secp = Secp256k1::new();
-        let key = secret(seed);
-        let pair = Keypair::from_secret_key(&secp, &key);
-        let public = CompressedPublicKey(pair.public_key());
-        let bytes = public.to_bytes();
-        let scripts = [
-            (Form::Open, open_script()),
-            (
-                Form::WitnessKeyHash,
-                ScriptBuf::new_p2wpkh(&WPubkeyHash::hash(&bytes)),
-            ),
-            (
-                Form::Taproot,
-                ScriptBuf::new_p2tr(&secp, pair.x_only_public_key().0, None),
-            ),
-            (Form::KeyHash, ScriptBuf::new_p2pkh(&PubkeyHash::hash(&bytes))),
-        ];
         Self {
-            tweaked: pair.tap_tweak(&secp, None).to_keypair(),
+            wallet: Wallet::new(seed),
             random: Random::new(seed),
             ready: VecDeque::new(),
             young: BTreeMap::new(),
-            secp,
-            key,
-            public,
-            scripts,
         }
     }
 
@@ -103,7 +63,7 @@ impl Generator {
         self.young.clear();
         let mut own: Vec<(OutPoint, u32)> = chain
             .coins()
-            .filter(|(point, coin)| self.form(coin).is_some() && mempool.coin(chain, point).is_some())
+            .filter(|(point, coin)| self.wallet.form(coin).is_some() && mempool.coin(chain, point).is_some())
             .map(|(point, coin)| (*point, spendable_from(coin)))
             .collect();
         own.sort_unstable();
@@ -120,11 +80,7 @@ impl Generator {
     pub(super) fn follow(&mut self, block: &Block, height: u32) {
         if let Some(coinbase) = block.txdata.first() {
             for (point, output) in points(coinbase).zip(&coinbase.output) {
-                if self
-                    .scripts
-                    .iter()
-                    .any(|(_, script)| *script == output.script_pubkey)
-                {
+                if self.wallet.form_of(output).is_some() {
                     let from = height.saturating_add(COINBASE_MATURITY);
                     self.young.entry(from).or_default().push(point);
                 }
@@ -167,7 +123,7 @@ impl Generator {
         };
         let rate = self.fee_rate(floor);
         let tx = self.unsigned(chain, &spent, outputs, rate);
-        let tx = self.sign(tx, &spent);
+        let tx = self.wallet.sign(tx, &spent);
         self.ready.extend(points(&tx));
         Some(tx)
     }
@@ -198,7 +154,7 @@ impl Generator {
             }?;
             let twice = picked.iter().any(|(other, _)| *other == point);
             let coin = mempool.coin(chain, &point);
-            if let Some(coin) = coin.filter(|coin| !twice && self.form(coin).is_some()) {
+            if let Some(coin) = coin.filter(|coin| !twice && self.wallet.form(coin).is_some()) {
                 value = value.saturating_add(coin.output.value.to_sat());
                 picked.push((point, coin));
             }
@@ -222,7 +178,7 @@ impl Generator {
         let weight = 42
             + spent
                 .iter()
-                .map(|(_, coin)| input_weight(self.form(coin)))
+                .map(|(_, coin)| input_weight(self.wallet.form(coin)))
                 .sum::<u64>()
             + forms.iter().map(|form| output_weight(*form)).sum::<u64>();
         let fee = (weight.saturating_mul(rate) / 4).min(sum / 2);
@@ -235,7 +191,7 @@ impl Generator {
         };
         let output = forms.iter().zip(shares).map(|(form, value)| TxOut {
             value: Amount::from_sat(value),
-            script_pubkey: self.script(*form),
+            script_pubkey: self.wallet.script(*form),
         });
         Transaction {
             version: transaction::Version::TWO,
@@ -257,61 +213,6 @@ impl Generator {
         }
         shares.push(left);
         shares
-    }
-
-    fn sign(&self, mut tx: Transaction, spent: &[(OutPoint, Coin)]) -> Transaction {
-        let outputs: Vec<TxOut> = spent.iter().map(|(_, coin)| coin.output.clone()).collect();
-        let unsigned = tx.clone();
-        let mut cache = SighashCache::new(&unsigned);
-        for (index, input) in tx.input.iter_mut().enumerate() {
-            let Some(output) = outputs.get(index) else {
-                continue;
-            };
-            match self.form_of(output) {
-                Some(Form::Open) => input.witness = Witness::from_slice(&[[0x51u8]]),
-                Some(Form::WitnessKeyHash) => {
-                    let kind = EcdsaSighashType::All;
-                    let script = &output.script_pubkey;
-                    let hash = cache.p2wpkh_signature_hash(index, script, output.value, kind);
-                    if let Ok(hash) = hash {
-                        let signature = self.ecdsa(hash.to_byte_array());
-                        input.witness = Witness::p2wpkh(&signature, &self.public.0);
-                    }
-                }
-                Some(Form::Taproot) => {
-                    let kind = TapSighashType::Default;
-                    let all = Prevouts::All(&outputs);
-                    if let Ok(hash) = cache.taproot_key_spend_signature_hash(index, &all, kind) {
-                        input.witness = Witness::p2tr_key_spend(&self.schnorr(hash.to_byte_array()));
-                    }
-                }
-                Some(Form::KeyHash) => {
-                    let kind = EcdsaSighashType::All.to_u32();
-                    let hash = cache.legacy_signature_hash(index, &output.script_pubkey, kind);
-                    if let Ok(hash) = hash {
-                        let signature = self.ecdsa(hash.to_byte_array()).serialize();
-                        let builder = script::Builder::new().push_slice(signature);
-                        input.script_sig = builder.push_slice(self.public.to_bytes()).into_script();
-                    }
-                }
-                None => {}
-            }
-        }
-        tx
-    }
-
-    fn ecdsa(&self, hash: [u8; 32]) -> ecdsa::Signature {
-        let message = Message::from_digest(hash);
-        ecdsa::Signature::sighash_all(self.secp.sign_ecdsa(&message, &self.key))
-    }
-
-    fn schnorr(&self, hash: [u8; 32]) -> taproot::Signature {
-        let message = Message::from_digest(hash);
-        let signature = self.secp.sign_schnorr_no_aux_rand(&message, &self.tweaked);
-        taproot::Signature {
-            signature,
-            sighash_type: TapSighashType::Default,
-        }
     }
 
     fn fee_rate(&mut self, floor: u64) -> u64 {
@@ -338,34 +239,6 @@ impl Generator {
     fn below(&mut self, bound: u64) -> usize {
         usize::try_from(self.random.below(bound)).unwrap_or(0)
     }
-
-    fn form(&self, coin: &Coin) -> Option<Form> {
-        self.form_of(&coin.output)
-    }
-
-    fn form_of(&self, output: &TxOut) -> Option<Form> {
-        let mut all = self.scripts.iter();
-        all.find(|(_, script)| *script == output.script_pubkey)
-            .map(|(form, _)| *form)
-    }
-
-    fn script(&self, form: Form) -> ScriptBuf {
-        let mut all = self.scripts.iter();
-        all.find(|(other, _)| *other == form)
-            .map(|(_, script)| script.clone())
-            .unwrap_or_default()
-    }
-}
-
-fn secret(seed: u64) -> SecretKey {
-    // A hash is a valid key but for a chance of 2^-128; hashing on finds the next.
-    let mut hash = sha256::Hash::hash(&seed.to_le_bytes());
-    loop {
-        match SecretKey::from_slice(hash.as_byte_array()) {
-            Ok(key) => return key,
-            Err(_) => hash = sha256::Hash::hash(hash.as_byte_array()),
-        }
-    }
 }
 
 fn spendable_from(coin: &Coin) -> u32 {
@@ -387,23 +260,5 @@ fn unsigned_input(previous_output: OutPoint) -> TxIn {
         script_sig: ScriptBuf::new(),
         sequence: Sequence::ENABLE_RBF_NO_LOCKTIME,
         witness: Witness::new(),
-    }
-}
-
-/// Weight of an input when signed.
-fn input_weight(form: Option<Form>) -> u64 {
-    match form {
-        Some(Form::WitnessKeyHash) => 272,
-        Some(Form::Taproot) => 230,
-        Some(Form::KeyHash) => 593,
-        Some(Form::Open) | None => 167,
-    }
-}
-
-fn output_weight(form: Form) -> u64 {
-    match form {
-        Form::Open | Form::Taproot => 172,
-        Form::WitnessKeyHash => 124,
-        Form::KeyHash => 136,
     }
 }

@@ -25,6 +25,7 @@ mod script;
 mod select;
 mod store;
 mod template;
+mod wallet;
 
 use std::fmt;
 use std::path::PathBuf;
