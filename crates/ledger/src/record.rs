@@ -6,6 +6,7 @@
 
 mod bytes;
 mod entry;
+mod text;
 
 use bytes::{Cursor, Filler};
 pub use entry::{

@@ -1,6 +1,8 @@
 //! One byte of a journal changes, each in turn: never is a share credited that was not written,
 //! and what was certainly durable is reported as damaged, not cut.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
 mod common;
 
 use adit_ledger::disk::Disk;

@@ -1,6 +1,8 @@
 //! The n-th call to the disk fails, for every n: nothing is acknowledged that is not durable, the
 //! journal opens again, and its book is the sum of what was appended, without a gap.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
 mod common;
 
 use adit_ledger::MemDisk;

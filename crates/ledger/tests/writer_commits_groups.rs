@@ -1,6 +1,8 @@
 //! The group-commit thread: lanes, real files, full disks, bounds. Nothing here sleeps: the tests
 //! wait on the writer's own notices.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
 mod common;
 
 use std::sync::{Arc, Condvar, Mutex};

@@ -1,6 +1,7 @@
 //! The kinds of record and their 96-byte bodies.
 
 use super::bytes::{Cursor, Filler};
+use super::text::Text;
 use super::{AccountId, Hash, RecordError};
 
 /// Bytes of an account's name that one record carries.
@@ -133,41 +134,6 @@ impl Outcome {
         [Self::Accepted, Self::Rejected, Self::Stale, Self::Confirmed]
             .into_iter()
             .find(|o| *o as u8 == value)
-    }
-}
-
-/// Bytes with a length, inline; the bytes behind the length are zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Text<const N: usize> {
-    length: u8,
-    bytes: [u8; N],
-}
-
-impl<const N: usize> Text<N> {
-    fn new(from: &[u8]) -> Self {
-        let length = from.len().min(N);
-        let mut bytes = [0; N];
-        bytes[..length].copy_from_slice(&from[..length]);
-        Self {
-            length: length as u8,
-            bytes,
-        }
-    }
-
-    /// The longest beginning of `from` that fits and ends between characters.
-    fn cut(from: &str) -> Self {
-        Self::new(&from.as_bytes()[..from.floor_char_boundary(N)])
-    }
-
-    fn read(length: u8, bytes: [u8; N], field: &'static str) -> Result<Self, RecordError> {
-        if usize::from(length) > N || bytes[usize::from(length)..].iter().any(|byte| *byte != 0) {
-            return Err(RecordError::Field(field));
-        }
-        Ok(Self { length, bytes })
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.length)]
     }
 }
 
