@@ -1,0 +1,227 @@
+//! One connection of a device: work goes to the miners, their shares go to the pool.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use adit_net::{Protocol, random};
+use adit_proto::mining::client::{self as mining, Event, Kind, Open};
+use adit_proto::{Fault, Time};
+use adit_wire::{Header, U256};
+use tokio::sync::mpsc;
+
+use super::board::{Assignment, Board};
+use super::live::Live;
+use super::miner::Batch;
+use super::upstream::{Heard, Upstream, setup_flags};
+use super::{Channel, EXTRANONCE_BYTES_MIN, Settings};
+use adit_net::Url;
+
+/// Batches of shares sent at one wake-up.
+const BATCHES_PER_MAIL: usize = 16;
+
+/// How a session wants to go on when it has ended of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// As after any broken connection.
+    Again,
+    /// To another place, with the same key (spec 3.6.5).
+    Move { host: Option<String>, port: Option<u16> },
+    /// Not at all: all shares wanted are accepted.
+    Done,
+}
+
+/// The protocol on a device's link.
+pub(super) struct Session<'a> {
+    upstream: Upstream,
+    settings: &'a Settings,
+    live: &'a Live,
+    board: &'a Board,
+    found: &'a mut mpsc::Receiver<Batch>,
+    /// A batch that `poll_mail` took out.
+    batch: Option<Batch>,
+    /// Tells this connection's work from that of others.
+    epoch: u64,
+    hash_rate: f32,
+    heard: Vec<Heard>,
+    /// Shares of this connection that were accepted.
+    pub(super) accepted: u64,
+    pub(super) next: Option<Next>,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(
+        url: &Url,
+        settings: &'a Settings,
+        live: &'a Live,
+        board: &'a Board,
+        found: &'a mut mpsc::Receiver<Batch>,
+        epoch: u64,
+        hash_rate: f32,
+    ) -> Self {
+        let upstream = Upstream::new(url, setup_flags(settings.channel), mining::Settings::default());
+        Self {
+            upstream,
+            settings,
+            live,
+            board,
+            found,
+            batch: None,
+            epoch,
+            hash_rate,
+            heard: Vec::new(),
+            accepted: 0,
+            next: None,
+        }
+    }
+
+    fn open(&mut self, now: Time, out: &mut Vec<u8>, heard: &mut Vec<Heard>) -> Result<(), Fault> {
+        let kind = match self.settings.channel {
+            Channel::Standard => Kind::Standard,
+            Channel::Extended => Kind::Extended {
+                min_extranonce_size: EXTRANONCE_BYTES_MIN,
+            },
+        };
+        let open = Open {
+            kind,
+            user_identity: super::upstream::text(&self.settings.user),
+            nominal_hash_rate: self.hash_rate,
+            max_target: U256::MAX,
+        };
+        self.upstream.open(now, open, out, heard)
+    }
+
+    /// Acts on what was heard. Opening a channel may let more be heard, so this goes round at most twice.
+    fn attend(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
+        let mut heard = std::mem::take(&mut self.heard);
+        let mut more = Vec::new();
+        for it in heard.drain(..) {
+            match it {
+                Heard::Established => self.open(now, out, &mut more)?,
+                Heard::Refused { flags, code } => {
+                    tracing::warn!(%code, flags, "the pool refused the connection");
+                }
+                Heard::Reconnect { host, port } => {
+                    let host = host.map(|host| host.to_string());
+                    self.next.get_or_insert(Next::Move { host, port });
+                }
+                Heard::Work(work) => {
+                    self.live.connect();
+                    let origin = u64::from_le_bytes(random::bytes());
+                    self.board
+                        .put(Some(Arc::new(Assignment::new(work, self.epoch, origin))));
+                }
+                Heard::Event(event) => self.event(event),
+            }
+        }
+        self.heard = heard;
+        more.into_iter().for_each(|it| match it {
+            Heard::Event(event) => self.event(event),
+            other => tracing::debug!(?other, "unexpected"),
+        });
+        Ok(())
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Opened {
+                channel,
+                group,
+                target,
+                ..
+            } => {
+                tracing::info!(channel, group, %target, "channel open");
+            }
+            Event::OpenRefused { code, .. } => {
+                tracing::warn!(%code, "the pool refused the channel");
+                self.next.get_or_insert(Next::Again);
+            }
+            Event::Closed { reason, .. } => {
+                tracing::warn!(%reason, "the pool closed the channel");
+                self.board.put(None);
+                self.next.get_or_insert(Next::Again);
+            }
+            Event::Accepted { count, .. } => {
+                self.accepted += u64::from(count);
+                let accepted = self.live.accept(count.into());
+                if self.settings.until_shares.is_some_and(|until| accepted >= until) {
+                    self.next = Some(Next::Done);
+                }
+            }
+            Event::Rejected { sequence, code, .. } => {
+                tracing::warn!(sequence, %code, "share rejected");
+                self.live.reject(1);
+            }
+            Event::UpdateRefused { code, .. } => tracing::debug!(%code, "update refused"),
+            Event::Withheld(why) => {
+                tracing::warn!(?why, "the channel cannot be opened");
+                self.next.get_or_insert(Next::Again);
+            }
+        }
+    }
+
+    fn send(&mut self, now: Time, batch: Batch, out: &mut Vec<u8>) {
+        if batch.epoch != self.epoch {
+            return;
+        }
+        for share in batch.shares {
+            match self.upstream.share(now, share, out) {
+                Ok(_) => self.live.submit(1),
+                // Found while the tip was changing: nobody pays for it any more.
+                Err(why) => tracing::debug!(?why, "share dropped"),
+            }
+        }
+    }
+}
+
+impl Protocol for Session<'_> {
+    fn length_max(&self, header: &Header) -> u32 {
+        Upstream::length_max(header)
+    }
+
+    fn frame(&mut self, now: Time, header: &Header, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
+        let result = self.upstream.frame(now, header, payload, out, &mut self.heard);
+        self.attend(now, out)?;
+        result
+    }
+
+    fn poll_mail(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.upstream.started() || self.batch.is_some() {
+            return Poll::Ready(());
+        }
+        match self.found.poll_recv(cx) {
+            Poll::Ready(Some(batch)) => {
+                self.batch = Some(batch);
+                Poll::Ready(())
+            }
+            // The miners are gone only when the role is.
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn mail(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
+        if !self.upstream.started() {
+            self.upstream.start(now, out, &mut self.heard)?;
+        }
+        for _ in 0..BATCHES_PER_MAIL {
+            let Some(batch) = self.batch.take().or_else(|| self.found.try_recv().ok()) else {
+                break;
+            };
+            self.send(now, batch, out);
+        }
+        self.attend(now, out)
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        self.upstream.deadline()
+    }
+
+    fn expire(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
+        let result = self.upstream.expire(now, out, &mut self.heard);
+        self.attend(now, out)?;
+        result
+    }
+
+    fn finished(&self) -> bool {
+        self.next.is_some()
+    }
+}
