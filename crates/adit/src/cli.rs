@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use adit_net::Url;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Settings, Sources};
@@ -26,7 +27,7 @@ pub struct Cli {
 
 impl Cli {
     /// What is to be done.
-    pub fn command(self) -> Command {
+    pub fn into_command(self) -> Command {
         self.command.unwrap_or(Command::Up(self.up))
     }
 }
@@ -87,10 +88,10 @@ impl Command {
 #[command(next_help_heading = "Configuration")]
 pub struct Common {
     /// Configuration file in TOML [default: none; environment: ADIT_CONFIG]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
     /// Set any configuration key, such as shares.vardiff=false; may be repeated. --help lists all keys
-    #[arg(long, value_name = "KEY=VALUE")]
+    #[arg(long, value_name = "KEY=VALUE", global = true)]
     pub set: Vec<String>,
 }
 
@@ -231,7 +232,7 @@ pub enum Channel {
 pub struct DeviceArgs {
     /// The pool: stratum2+tcp://HOST:PORT/KEY
     #[arg(long, value_name = "URL")]
-    pub upstream: String,
+    pub upstream: Url,
     /// The name to mine under [default: adit.device]
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
@@ -333,7 +334,7 @@ pub enum LedgerAction {
 pub struct LoadArgs {
     /// The pool: stratum2+tcp://HOST:PORT/KEY
     #[arg(long, value_name = "URL")]
-    pub upstream: String,
+    pub upstream: Url,
     /// Connections to open
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub connections: u32,

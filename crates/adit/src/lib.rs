@@ -6,5 +6,8 @@
 pub mod cli;
 pub mod config;
 pub mod exit;
+pub mod http;
+pub mod keys;
+pub mod ledger;
 pub mod observe;
 pub mod shutdown;

@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use adit::cli::{Cli, Command};
+use adit::config::Settings;
 use adit::exit::Exit;
+use adit::observe::{Screen, logs};
 use adit::shutdown::Shutdown;
 use clap::Parser;
 
@@ -12,7 +14,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refused(&error),
     };
-    let command = cli.command();
+    let command = cli.into_command();
     let json = command.json();
     match run(command) {
         Ok(()) => ExitCode::SUCCESS,
@@ -36,6 +38,20 @@ fn run(command: Command) -> Result<(), Exit> {
         .map(|(name, value)| (lossy(name), lossy(value)))
         .collect();
     let settings = command.settings(environment)?;
+    let screen = match &command {
+        Command::Up(_) => Screen::of_process(),
+        _ => Screen::plain(),
+    };
+    logs::start(&settings.log, &screen);
+    match command {
+        Command::Keys(args) => adit::keys::run(&settings, args.action, args.json),
+        Command::Ledger(args) => adit::ledger::run(&settings, args.action, args.json),
+        role => serve(role, settings, screen),
+    }
+}
+
+/// The commands that run until they are done or told to stop.
+fn serve(command: Command, settings: Settings, screen: Screen) -> Result<(), Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -43,14 +59,13 @@ fn run(command: Command) -> Result<(), Exit> {
     runtime.block_on(async {
         let shutdown = Shutdown::on_signals()
             .map_err(|error| Exit::failed(format!("cannot listen for signals: {error}")))?;
-        let _ = (settings, shutdown);
+        let _ = (settings, shutdown, screen);
         match command {
             Command::Up(_) => later("up"),
             Command::Pool(_) => later("pool"),
             Command::Device(_) => later("device"),
             Command::Load(_) => later("load"),
-            Command::Keys(_) => later("keys"),
-            Command::Ledger(_) => later("ledger"),
+            Command::Keys(_) | Command::Ledger(_) => Ok(()),
         }
     })
 }

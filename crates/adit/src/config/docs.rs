@@ -1,4 +1,4 @@
-//! The table of keys as text: for `adit help keys` and docs/configuration.md.
+//! The table of keys as text: for `adit --help` and docs/configuration.md.
 
 use std::fmt::Write;
 
@@ -80,7 +80,7 @@ fn oneline(doc: &str) -> String {
 const HEAD: &str = "\
 # Configuration
 
-Made by `adit help keys --markdown` from the table in `crates/adit/src/config/table.rs`; a test checks that it is current.
+Made from the table in `crates/adit/src/config/table.rs`; a test checks that it is current.
 
 `adit` needs no configuration. Every key can be given in three places, the later over the earlier:
 

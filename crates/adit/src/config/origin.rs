@@ -57,7 +57,7 @@ impl Problem {
         for problem in problems {
             message.push_str(&format!("\n  {problem}\n    help: {}", problem.right));
         }
-        Some(Exit::usage(message).help("docs/configuration.md lists every key; so does `adit help keys`"))
+        Some(Exit::usage(message).help("docs/configuration.md lists every key; so does `adit --help`"))
     }
 }
 

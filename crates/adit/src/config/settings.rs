@@ -69,6 +69,16 @@ pub struct Shares {
     pub seen_max: u32,
 }
 
+impl Device {
+    /// Threads that mine on a machine with so many cores: as configured, or all but one, at least one.
+    pub fn threads_on(&self, cores: usize) -> usize {
+        match self.threads {
+            0 => cores.saturating_sub(1).max(1),
+            threads => threads as usize,
+        }
+    }
+}
+
 impl Settings {
     /// Reads and checks all sources.
     ///
@@ -133,7 +143,7 @@ impl Settings {
             http: http?,
             coinbase: coinbase?,
             shares: floor(shares?, network?),
-            limits: limits?,
+            limits: per_address(config, limits?, &top.listen),
             ledger: ledger?,
             pool: pool?,
             keys: keys?,
@@ -248,6 +258,15 @@ fn payee(
             right,
         )
     })
+}
+
+/// Who is on this machine needs no fence that nobody asked for.
+fn per_address(config: &Config, mut limits: Limits, listen: &Listen) -> Limits {
+    let asked = config.origin("limits.connections_per_address_max") != Origin::Default;
+    if listen.addr.ip().is_loopback() && !asked {
+        limits.connections_per_address_max = 0;
+    }
+    limits
 }
 
 fn floor(keys: ShareKeys, network: Network) -> Shares {

@@ -253,7 +253,7 @@ fn unknown(path: &str, origin: Origin) -> Problem {
     let right = match (is_table(path), suggestion(path, names.iter().copied())) {
         (true, _) => format!("{path} is a table; its keys are {}", members(path)),
         (false, Some(near)) => format!("did you mean {}?", spelled(near, &origin)),
-        (false, None) => "`adit help keys` lists every key".into(),
+        (false, None) => "`adit --help` lists every key".into(),
     };
     Problem {
         origin,
@@ -276,7 +276,7 @@ fn unknown_table(path: &str, origin: Origin) -> Problem {
         .filter(|table| !table.is_empty());
     let right = match suggestion(path, tables) {
         Some(near) => format!("did you mean [{near}]?"),
-        None => "`adit help keys` lists every key".into(),
+        None => "`adit --help` lists every key".into(),
     };
     Problem {
         origin,

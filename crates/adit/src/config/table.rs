@@ -1,7 +1,7 @@
 //! Every configuration key, once: name, type, default, range, unit and what it is for.
 //!
 //! From these rows come the typed groups of [`Settings`](super::Settings), the reading of TOML,
-//! environment and flags, `adit help keys`, and docs/configuration.md.
+//! environment and flags, `adit --help`, and docs/configuration.md.
 
 use std::path::PathBuf;
 
@@ -154,8 +154,8 @@ table! {
         shares_per_second: u32 = "200", 0..=1000000, unit "shares a second";
         /// Connections of all peers together. 19000 leaves room in the usual limit of 20000 open files.
         connections_max: u32 = "19000", 1..=1000000;
-        /// Connections from one IP address, loopback not counted. 0 is no limit. A large farm behind one
-        /// address without a proxy needs more than the default.
+        /// Connections from one IPv4 address or IPv6 /64 network. 0 is no limit; so is the default while
+        /// we listen on loopback only. A large farm behind one address without a proxy needs more.
         connections_per_address_max: u32 = "2048", 0..=1000000;
         /// Channels of one connection.
         channels_max: u32 = "256", 1..=65535;
@@ -177,7 +177,7 @@ table! {
     /// The record of accepted shares.
     ["ledger."] LedgerKeys {
         /// Size of one file of the journal.
-        segment_bytes: u64 = "67108864", 65536..=4294967296, unit "bytes";
+        segment_bytes: u64 = "268435456", 1048576..=4294967296, unit "bytes";
         /// Longest time that the writer gathers shares before it syncs the disk. 0 syncs as soon as the
         /// last sync has ended, which gathers what arrived meanwhile.
         group_max_ms: u64 = "0", 0..=1000, unit "milliseconds";

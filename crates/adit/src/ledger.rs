@@ -1,0 +1,150 @@
+//! `adit ledger`: reads the record of accepted shares and changes nothing. A pool may run meanwhile.
+
+use std::io::{self, BufWriter, Write};
+
+use adit_ledger::export::{Format, export};
+use adit_ledger::verify::{Report, TopLine, top, verify};
+use adit_ledger::{AccountId, JournalError};
+use serde_json::{Value, json};
+
+use crate::cli::LedgerAction;
+use crate::config::Settings;
+use crate::exit::Exit;
+use crate::observe::text::{clean, grouped, scaled};
+
+/// Does what was asked, to stdout.
+///
+/// # Errors
+/// When the ledger cannot be read or is damaged.
+pub fn run(settings: &Settings, action: LedgerAction, as_json: bool) -> Result<(), Exit> {
+    let (data, mut out) = (settings.data.as_path(), BufWriter::new(io::stdout().lock()));
+    let printed = match action {
+        LedgerAction::Verify => {
+            let report = verify(data).map_err(broken)?;
+            sound(&report)?;
+            if as_json { writeln!(out, "{}", report_json(&report)) } else { out.write_all(report_text(&report).as_bytes()) }
+        }
+        LedgerAction::Top { count } => {
+            let lines = top(data, usize::try_from(count).unwrap_or(usize::MAX)).map_err(broken)?;
+            if as_json { writeln!(out, "{}", top_json(&lines)) } else { out.write_all(top_text(&lines).as_bytes()) }
+        }
+        LedgerAction::Export => {
+            let format = if as_json { Format::JsonLines } else { Format::Csv };
+            export(data, &mut out, format).map(drop).or_else(unread)
+        }
+    };
+    match printed.and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Exit::failed(format!("cannot write the result: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A reader such as `head` that has seen enough is no failure of the ledger.
+fn unread(error: JournalError) -> io::Result<()> {
+    match error {
+        JournalError::Disk { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => Err(source),
+        other => Err(io::Error::other(broken(other).message)),
+    }
+}
+
+fn broken(error: JournalError) -> Exit {
+    let hint = match &error {
+        JournalError::Disk { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            "name the data folder of a pool with --data DIR"
+        }
+        JournalError::Disk { .. } => "the files must be there and yours to read; name the data folder with --data DIR",
+        JournalError::Damaged { .. } => {
+            "nothing was changed; keep a copy of the folder, and put the damaged file back from a backup"
+        }
+        JournalError::Foreign { .. } => "every front end needs a data folder of its own",
+        JournalError::Version { .. } => "use the version of adit that wrote it, or a newer one",
+    };
+    Exit::failed(error.to_string()).help(hint)
+}
+
+/// What only the whole reading can tell.
+fn sound(report: &Report) -> Result<(), Exit> {
+    if let Some(duplicates @ 1..) = report.duplicate_hashes {
+        return Err(Exit::failed(format!("{duplicates} shares are in the ledger twice"))
+            .help("do not pay from this ledger; `adit ledger export` shows equal hashes"));
+    }
+    if report.checkpoint_agrees == Some(false) {
+        return Err(Exit::failed("the checkpoint is not the sum of the records before it")
+            .help("the records are whole; remove the checkpoint, and the next start makes a new one"));
+    }
+    Ok(())
+}
+
+fn report_json(report: &Report) -> Value {
+    json!({
+        "front_end": report.front_end,
+        "segments": report.segments,
+        "records": report.records,
+        "first_sequence": report.first_sequence,
+        "last_sequence": report.last_sequence,
+        "torn_bytes": report.torn_bytes,
+        "duplicate_hashes": report.duplicate_hashes,
+        "checkpoint_agrees": report.checkpoint_agrees,
+        "accounts": report.book.accounts().len(),
+        "shares": report.book.shares,
+        "work": report.book.work.to_string(),
+        "blocks": report.book.blocks,
+        "starts": report.book.starts,
+    })
+}
+
+fn report_text(report: &Report) -> String {
+    let torn = match report.torn_bytes {
+        0 => String::new(),
+        bytes => format!("\n{bytes} bytes at the end are a write under way, or are cut off at the next start"),
+    };
+    let duplicates = if report.duplicate_hashes.is_none() { "; too many to look for duplicates" } else { "" };
+    format!(
+        "sound: {} records ({} to {}) in {} files{duplicates}\n{} shares of {} names, {} of work, {} blocks{torn}\n",
+        grouped(report.records),
+        report.first_sequence,
+        report.last_sequence,
+        report.segments,
+        grouped(report.book.shares),
+        grouped(report.book.accounts().len() as u64),
+        scaled(report.book.work as f64, "H"),
+        grouped(report.book.blocks),
+    )
+}
+
+fn top_json(lines: &[TopLine]) -> Value {
+    let line = |line: &TopLine| {
+        json!({
+            "account": hex(&line.account),
+            "name": line.name,
+            "shares": line.sums.shares,
+            "work": line.sums.work.to_string(),
+            "best_work": line.sums.best_work.to_string(),
+            "blocks": line.sums.blocks,
+            "first_us": (line.sums.shares > 0).then_some(line.sums.first_us),
+            "last_us": (line.sums.shares > 0).then_some(line.sums.last_us),
+        })
+    };
+    Value::Array(lines.iter().map(line).collect())
+}
+
+fn top_text(lines: &[TopLine]) -> String {
+    let mut text = format!("{:<40} {:>14} {:>12} {:>12} {:>7}\n", "name", "shares", "work", "best", "blocks");
+    for line in lines {
+        let name = line.name.as_deref().map_or_else(|| hex(&line.account), clean);
+        text.push_str(&format!(
+            "{name:<40} {:>14} {:>12} {:>12} {:>7}\n",
+            grouped(line.sums.shares),
+            scaled(line.sums.work as f64, "H"),
+            scaled(line.sums.best_work as f64, "H"),
+            grouped(line.sums.blocks),
+        ));
+    }
+    text
+}
+
+fn hex(account: &AccountId) -> String {
+    account.iter().map(|byte| format!("{byte:02x}")).collect()
+}
