@@ -411,5 +411,8 @@ fn refusal_of(out: &[adit_proto::mining::server::Output]) -> (u32, String) {
     let [ToClient::OpenMiningChannelError(error)] = &sent[..] else {
         panic!("{sent:?}")
     };
-    (error.request_id, error.error_code.as_str().unwrap().to_owned())
+    (
+        error.request_id,
+        error.error_code.as_str().unwrap_or("no text").to_owned(),
+    )
 }

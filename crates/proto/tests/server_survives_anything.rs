@@ -82,7 +82,7 @@ fn any_message() -> impl Strategy<Value = ToServer> {
     )
         .prop_map(
             |(channel_id, sequence_number, job_id, nonce, ntime, version, rolled)| {
-                let extranonce = B0_32::new(&vec![3; rolled]).unwrap();
+                let extranonce = B0_32::new(&vec![3; rolled]).unwrap_or_default();
                 SubmitSharesExtended {
                     channel_id,
                     sequence_number,

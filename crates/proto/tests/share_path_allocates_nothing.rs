@@ -58,3 +58,22 @@ fn judging_crediting_and_acknowledging_a_share_allocates_nothing() {
         assert_eq!(info.count_total, 0, "extended: {extended}");
     }
 }
+
+/// A whole idle connection with its channel and job, but for the job itself, which all share.
+#[test]
+fn an_idle_channel_costs_little_memory() {
+    for flags in [0, adit_wire::common::flags::REQUIRES_STANDARD_JOBS] {
+        let job = job(1, 1);
+        let mut server = server(settings(), flags, 0);
+        let mut out: Vec<Output> = Vec::with_capacity(64);
+        let info = allocation_counter::measure(|| {
+            let open = Input::Message(open_standard(1, 0.0, adit_wire::U256::MAX).into());
+            server.handle(START, open, &mut out).unwrap();
+            server.handle(START, Input::Work(job), &mut out).unwrap();
+            out.clear();
+        });
+        let bytes = info.bytes_current + size_of_val(&server) as i64;
+        assert!(bytes < 2_048, "{bytes} bytes");
+        assert_eq!(server.channel_count(), 1);
+    }
+}

@@ -9,294 +9,25 @@
 
 mod acks;
 mod channel;
+mod door;
 mod jobs;
 mod open;
 mod shares;
 
-use crate::extranonce::{FullSize, Leases, PREFIX_BYTES, Slot};
-use crate::job::Job;
+use crate::extranonce::{Leases, Slot};
 use crate::setup::Established;
 use crate::share::Seen;
-use crate::target::Target;
-use crate::vardiff::{Aim, SHARES_PER_MINUTE};
 use crate::{Fault, Time};
 use acks::Acks;
 use adit_wire::common::flags;
-use adit_wire::mining::{ToClient, ToServer};
-use adit_wire::refusal;
-use adit_wire::types::Str0_255;
+use adit_wire::mining::ToServer;
 use channel::Channels;
 use core::time::Duration;
 use jobs::Book;
 use std::sync::Arc;
 
+pub use door::{AccountId, Event, Found, Input, JobFrame, Kind, Ledger, Output, Settings, Share};
 pub use jobs::JOBS_PER_TIP;
-
-/// What the pool allows and wants; one value for all connections.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Most open channels of a connection.
-    pub channels_max: usize,
-    /// Whether difficulty follows the measured rate.
-    pub vardiff: bool,
-    /// Shares a minute that a channel is led to.
-    pub shares_per_minute: u32,
-    /// Expected hashes of the easiest share, at least 1. Nothing that a peer claims gets below.
-    pub work_min: u64,
-    /// Most shares a second of one channel, in the long run; 0 is off. Excess is refused unseen.
-    pub shares_per_second: u32,
-    /// Seconds of `shares_per_second` that may come at once.
-    pub burst_s: u32,
-    /// Most header hashes remembered to know duplicates, per connection.
-    pub seen_max: usize,
-    /// Most shares of a connection that wait for the ledger; more are refused.
-    pub pending_max: usize,
-    /// Durable shares of a channel that are acknowledged at once; fewer wait for more.
-    pub ack_shares_min: u32,
-    /// Latest that a durable share waits for its acknowledgement, milliseconds.
-    pub ack_delay_max_ms: u32,
-    /// How long a connection may be without a channel, milliseconds.
-    pub no_channel_timeout_ms: u32,
-    /// Refused shares in a row that end the connection; 0 is off.
-    pub refused_in_a_row_max: u32,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            channels_max: 256,
-            vardiff: true,
-            shares_per_minute: SHARES_PER_MINUTE,
-            work_min: 1,
-            shares_per_second: 0,
-            burst_s: 20,
-            seen_max: 1 << 20,
-            pending_max: 4_096,
-            ack_shares_min: 1,
-            ack_delay_max_ms: 250,
-            no_channel_timeout_ms: 30_000,
-            refused_in_a_row_max: 5_000,
-        }
-    }
-}
-
-impl Settings {
-    const fn aim(&self) -> Aim {
-        Aim {
-            adjust: self.vardiff,
-            shares_per_minute: self.shares_per_minute,
-        }
-    }
-
-    const fn no_channel_timeout(&self) -> Duration {
-        Duration::from_millis(self.no_channel_timeout_ms as u64)
-    }
-}
-
-/// Whose share it is: the first 16 bytes of SHA-256 of `user_identity`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct AccountId(pub [u8; 16]);
-
-impl AccountId {
-    /// The account of an identity, byte for byte.
-    pub fn of(user_identity: &[u8]) -> Self {
-        use sha2::Digest;
-        let digest = sha2::Sha256::digest(user_identity);
-        let mut id = [0; 16];
-        id.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
-        Self(id)
-    }
-}
-
-/// What changes a [`Server`].
-#[derive(Clone, Debug)]
-pub enum Input {
-    /// The peer said this.
-    Message(ToServer),
-    /// There is newer work. Work on an older tip than before is ignored.
-    Work(Arc<Job>),
-    /// All shares up to and with this [`Share::index`] are on disk.
-    Committed {
-        /// The newest durable share.
-        through: u64,
-    },
-    /// The ledger can, or cannot, make shares durable.
-    Ledger(Ledger),
-    /// [`Server::deadline`] has come.
-    Deadline,
-    /// Give a channel a new extranonce prefix for its later jobs (spec 5.3.10).
-    MoveExtranonce {
-        /// The channel; a group or unknown id changes nothing.
-        channel_id: u32,
-    },
-    /// Close one channel from this side (spec 5.3.9).
-    CloseChannel {
-        /// The channel or group; an unknown id changes nothing.
-        channel_id: u32,
-        /// What the peer is told.
-        reason: refusal::CloseChannel,
-    },
-    /// Open no more channels; those that are open go on.
-    Drain,
-    /// Acknowledge what is durable, then close all channels: the connection is about to end.
-    Close {
-        /// What the peer is told.
-        reason: refusal::CloseChannel,
-    },
-}
-
-/// State of the ledger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ledger {
-    /// Shares become durable.
-    Up,
-    /// They do not: no acknowledgements until it is up again; jobs go on.
-    Down,
-}
-
-/// What a [`Server`] wants done, in this order.
-#[derive(Clone, Debug)]
-pub enum Output {
-    /// Send a message.
-    Send(ToClient),
-    /// Send NewExtendedMiningJob: written with [`Job::encode_extended`].
-    Job(JobFrame),
-    /// Write a good share to the ledger.
-    Share(Share),
-    /// Publish a block. Comes before its share.
-    Block(Found),
-    /// Tell whoever watches.
-    Event(Event),
-}
-
-/// A NewExtendedMiningJob to be sent (spec 5.3.16).
-#[derive(Clone, Debug)]
-pub struct JobFrame {
-    /// Extended channel or group.
-    pub channel_id: u32,
-    /// The job's number on this connection.
-    pub job_id: u32,
-    /// None: a future job.
-    pub min_ntime: Option<u32>,
-    /// Its content.
-    pub job: Arc<Job>,
-    /// Full extranonce size of the channel or group.
-    pub size: FullSize,
-}
-
-impl JobFrame {
-    /// Appends the frame.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        self.job
-            .encode_extended(self.size, self.channel_id, self.job_id, self.min_ntime, out);
-    }
-}
-
-/// A good share: what the ledger needs to know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Share {
-    /// Counts the good shares of the connection up, from 1; [`Input::Committed`] names it.
-    pub index: u64,
-    /// The channel.
-    pub channel_id: u32,
-    /// Whom to credit.
-    pub account: AccountId,
-    /// The channel's extranonce prefix for that job.
-    pub prefix: [u8; PREFIX_BYTES],
-    /// Expected hashes: what it is worth.
-    pub work: u64,
-    /// Header hash, raw hash order.
-    pub hash: [u8; 32],
-    /// Header version.
-    pub version: u32,
-    /// Header time, seconds since the Unix epoch.
-    pub ntime: u32,
-    /// Header nonce.
-    pub nonce: u32,
-    /// The job's number on this connection.
-    pub job_id: u32,
-    /// Generation of the tip it builds on.
-    pub tip: u64,
-    /// The template at its source.
-    pub template: u64,
-    /// When it came.
-    pub time: Time,
-}
-
-/// A block: everything that is needed to publish it.
-#[derive(Clone, Debug)]
-pub struct Found {
-    /// The job that was solved.
-    pub job: Arc<Job>,
-    /// The 80 bytes of the header.
-    pub header: [u8; 80],
-    /// Block hash, raw hash order.
-    pub hash: [u8; 32],
-    /// Header version.
-    pub version: u32,
-    /// Header time, seconds since the Unix epoch.
-    pub ntime: u32,
-    /// Header nonce.
-    pub nonce: u32,
-    /// The whole coinbase transaction with its BIP141 fields, consensus encoded.
-    pub coinbase: Vec<u8>,
-    /// The channel that found it.
-    pub channel_id: u32,
-    /// Whose channel that is.
-    pub account: AccountId,
-}
-
-/// Kind of a channel (spec 5.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// Rolls the header only.
-    Standard,
-    /// Rolls part of the extranonce too.
-    Extended,
-}
-
-/// News for those who watch.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Event {
-    /// A channel is open.
-    Opened {
-        /// The channel.
-        channel_id: u32,
-        /// Its kind.
-        kind: Kind,
-        /// Its owner in the peer's words.
-        user_identity: Str0_255,
-        /// Its owner.
-        account: AccountId,
-        /// Its first target.
-        target: Target,
-        /// Hashes a second, as claimed.
-        nominal_hash_rate: f32,
-    },
-    /// A channel was refused.
-    OpenRefused(refusal::OpenMiningChannel),
-    /// A channel is closed.
-    Closed {
-        /// The channel.
-        channel_id: u32,
-    },
-    /// A share was refused.
-    Refused {
-        /// The channel as named by the peer.
-        channel_id: u32,
-        /// Why.
-        refusal: refusal::SubmitShares,
-    },
-    /// A channel's target has changed.
-    Retargeted {
-        /// The channel.
-        channel_id: u32,
-        /// Expected hashes of its shares from now on.
-        work: u64,
-        /// Hashes a second, as measured; 0 before there were shares.
-        hash_rate: f64,
-    },
-}
 
 /// One mining connection, pool side.
 #[derive(Debug)]
@@ -434,5 +165,22 @@ impl Server {
         }
         self.flush_acks(now, out);
         self.look_at_due(now, out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pools hold many idle channels: 8 kB a connection with its socket and session.
+    #[test]
+    fn idle_state_is_small() {
+        assert!(
+            size_of::<channel::Channel>() <= 512,
+            "{}",
+            size_of::<channel::Channel>()
+        );
+        assert!(size_of::<Server>() <= 1_024, "{}", size_of::<Server>());
+        assert!(size_of::<Output>() <= 256, "{}", size_of::<Output>());
     }
 }

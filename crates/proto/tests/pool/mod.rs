@@ -1,6 +1,7 @@
 //! A pool's machine with a list of its inputs, and a device that follows the spec on its own: it
 //! rebuilds coinbases and headers from messages alone, and hashes with another library.
 #![allow(dead_code, reason = "each scenario uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test fails where it breaks")]
 
 use adit_proto::coinbase::Coinbase;
 use adit_proto::extranonce::Space;

@@ -321,3 +321,50 @@ fn tell_target(channel: &Channel, target: Target, out: &mut Vec<Output>) {
         hash_rate,
     }));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coinbase::Coinbase;
+    use crate::job::Fields;
+
+    fn job() -> Arc<Job> {
+        let coinbase = Coinbase {
+            version: 2,
+            script_prefix: vec![1],
+            tag: Vec::new(),
+            start_epoch: 0,
+            sequence: 0,
+            value: 0,
+            outputs: Vec::new(),
+            required_outputs: Vec::new(),
+            locktime: 0,
+            witness: None,
+        };
+        let fields = Fields {
+            tip: 1,
+            template: 1,
+            version: 0,
+            prev_hash: [1; 32],
+            nbits: 0x1d00_ffff,
+            header_timestamp: 0,
+            min_ntime: 0,
+            merkle_path: Vec::new(),
+            coinbase,
+        };
+        Arc::new(Job::new(fields).unwrap())
+    }
+
+    /// REQ-MIN-072
+    #[test]
+    fn the_last_job_id_is_used_once_and_then_the_connection_ends() {
+        let mut book = Book {
+            last_id: u32::MAX - 2,
+            ..Book::default()
+        };
+        assert_eq!(book.enter(job()).unwrap().id, u32::MAX - 1);
+        assert_eq!(book.enter(job()).unwrap().id, u32::MAX);
+        assert!(matches!(book.enter(job()), Err(Fault::Expired(_))));
+        assert!(matches!(book.find(u32::MAX), Found::Good(_)));
+    }
+}
