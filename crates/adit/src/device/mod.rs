@@ -11,7 +11,7 @@ mod live;
 mod miner;
 mod session;
 pub mod space;
-pub(crate) mod upstream;
+pub mod upstream;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Both machines of a mining client on one connection, with their frames: what a device and a load generator share.
+//! Both machines of a mining client on one connection, with their frames: what a device, a load generator and
+//! `examples/miner.rs` share.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -21,14 +22,21 @@ const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the connection has to say to its role.
 #[derive(Debug)]
-pub(crate) enum Heard {
+pub enum Heard {
     /// The setup is done; channels may be opened.
     Established,
     /// The server refused the setup, for the log. A fault follows.
-    Refused { flags: u32, code: Str0_255 },
+    Refused {
+        /// Those of our flags that it does not support, perhaps (C-25).
+        flags: u32,
+        /// Its code.
+        code: Str0_255,
+    },
     /// Go to another place.
     Reconnect {
+        /// Host to dial; `None`: the present one.
         host: Option<Str0_255>,
+        /// Port to dial; `None`: the present one.
         port: Option<u16>,
     },
     /// Mine this.
@@ -39,7 +47,7 @@ pub(crate) enum Heard {
 
 /// A mining client from the first frame on.
 #[derive(Debug)]
-pub(crate) struct Upstream {
+pub struct Upstream {
     setup: setup::Client,
     mining: Option<Client>,
     settings: Settings,
@@ -50,7 +58,8 @@ pub(crate) struct Upstream {
 
 impl Upstream {
     /// A client that will ask `url` for `flags` and follow work by `settings`.
-    pub(crate) fn new(url: &Url, flags: u32, settings: Settings) -> Self {
+    #[must_use]
+    pub fn new(url: &Url, flags: u32, settings: Settings) -> Self {
         let request = Request {
             protocol: protocol::MINING,
             flags,
@@ -70,29 +79,32 @@ impl Upstream {
     }
 
     /// Whether the first message was sent.
-    pub(crate) const fn started(&self) -> bool {
+    #[must_use]
+    pub const fn started(&self) -> bool {
         self.started
     }
 
     /// Sends the first message.
-    pub(crate) fn start(
-        &mut self,
-        now: Time,
-        out: &mut Vec<u8>,
-        heard: &mut Vec<Heard>,
-    ) -> Result<(), Fault> {
+    ///
+    /// # Errors
+    /// The fault that ends the connection, see [`setup::Client::handle`] and [`Client::handle`].
+    pub fn start(&mut self, now: Time, out: &mut Vec<u8>, heard: &mut Vec<Heard>) -> Result<(), Fault> {
         self.started = true;
         self.setup(now, ClientInput::Start, out, heard)
     }
 
     /// See [`adit_net::Protocol::length_max`].
-    pub(crate) fn length_max(header: &Header) -> u32 {
+    #[must_use]
+    pub fn length_max(header: &Header) -> u32 {
         let known = common::ToClient::length_max(header).or_else(|| ToClient::length_max(header));
         known.unwrap_or(UNKNOWN_LENGTH_MAX)
     }
 
     /// One frame has arrived. Unknown messages are ignored (REQ-FRM-023).
-    pub(crate) fn frame(
+    ///
+    /// # Errors
+    /// The fault that ends the connection, see [`setup::Client::handle`] and [`Client::handle`].
+    pub fn frame(
         &mut self,
         now: Time,
         header: &Header,
@@ -116,7 +128,10 @@ impl Upstream {
     }
 
     /// Asks for a channel.
-    pub(crate) fn open(
+    ///
+    /// # Errors
+    /// The fault that ends the connection, see [`setup::Client::handle`] and [`Client::handle`].
+    pub fn open(
         &mut self,
         now: Time,
         open: Open,
@@ -127,7 +142,10 @@ impl Upstream {
     }
 
     /// Sends a share and gives its sequence number, or why it was not sent.
-    pub(crate) fn share(&mut self, now: Time, share: Share, out: &mut Vec<u8>) -> Result<u32, Withheld> {
+    ///
+    /// # Errors
+    /// Why the pool could only refuse it.
+    pub fn share(&mut self, now: Time, share: Share, out: &mut Vec<u8>) -> Result<u32, Withheld> {
         let client = self.mining.as_mut().ok_or(Withheld::UnknownChannel)?;
         // A share is no fault of the peer's.
         let _ = client.handle(now, mining::Input::Share(share), &mut self.outputs);
@@ -146,18 +164,17 @@ impl Upstream {
     }
 
     /// When [`expire`](Self::expire) is wanted.
-    pub(crate) fn deadline(&self) -> Option<Time> {
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
         let mining = self.mining.as_ref().and_then(Client::deadline);
         [self.setup.deadline(), mining].into_iter().flatten().min()
     }
 
     /// The deadline has passed.
-    pub(crate) fn expire(
-        &mut self,
-        now: Time,
-        out: &mut Vec<u8>,
-        heard: &mut Vec<Heard>,
-    ) -> Result<(), Fault> {
+    ///
+    /// # Errors
+    /// The fault that ends the connection, see [`setup::Client::handle`] and [`Client::handle`].
+    pub fn expire(&mut self, now: Time, out: &mut Vec<u8>, heard: &mut Vec<Heard>) -> Result<(), Fault> {
         self.setup(now, ClientInput::Deadline, out, heard)?;
         if self.mining.is_some() {
             self.mining(now, mining::Input::Deadline, out, heard)
