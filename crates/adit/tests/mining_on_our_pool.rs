@@ -1,0 +1,178 @@
+//! The clients of this house against its pool, over loopback TCP: the example miner, the device, the load generator.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use adit::config::{Settings, Sources};
+use adit::device::{self, Channel, Live};
+use adit::load;
+use adit::pool::Pool;
+use adit::shutdown::Shutdown;
+use adit_net::Url;
+
+#[path = "../examples/miner.rs"]
+#[expect(
+    dead_code,
+    unreachable_pub,
+    reason = "an example with a main of its own, run here by its `mine`"
+)]
+mod miner;
+
+/// A pool on an embedded chain whose blocks nobody finds by accident.
+async fn pool(data: &tempfile::TempDir) -> Pool {
+    let mut sources = Sources::default();
+    for (key, value) in [
+        ("data", data.path().to_str().expect("text")),
+        ("listen", "127.0.0.1:0"),
+        ("http.listen", "off"),
+        ("node", "embedded:60"),
+        ("shares.vardiff", "false"),
+    ] {
+        sources.flag(key, value, "test");
+    }
+    let settings = Settings::load(&sources).expect("good settings");
+    Pool::start(&settings, false).await.expect("a pool")
+}
+
+fn device(upstream: &Url, channel: Channel) -> device::Settings {
+    let (user, until_shares) = ("test.device".to_owned(), Some(20));
+    // Claimed low, so that the pool's target is easy and the test short.
+    device::Settings {
+        upstream: upstream.clone(),
+        user,
+        threads: 1,
+        channel,
+        until_shares,
+        hash_rate: Some(1e3),
+    }
+}
+
+fn load(upstream: &Url, channel: Channel, rate: Option<f64>) -> load::Settings {
+    let options = load::Options {
+        rate,
+        threads: 2,
+        churn: 1,
+        warm_up_ms: Some(100),
+        ..load::Options::default()
+    };
+    let settings =
+        load::Settings::new(upstream.clone(), 6, 1, channel, Some(16), &options).expect("good settings");
+    load::Settings {
+        duration: Duration::from_millis(400),
+        ..settings
+    }
+}
+
+/// The hundred lines of the example are a miner.
+#[tokio::test]
+async fn the_example_mines() {
+    let data = tempfile::tempdir().expect("a folder");
+    let pool = pool(&data).await;
+    let accepted = miner::mine(pool.url(), 3).await.expect("shares");
+    assert!(accepted >= 3);
+    let last = pool.stop().await.expect("stops");
+    assert!(last.shares.accepted >= accepted);
+    assert_eq!(last.shares.rejected, 0);
+}
+
+/// REQ-MIN-004, REQ-MIN-017, REQ-MIN-050: standard and extended channels, from hash to ledger.
+#[tokio::test]
+async fn the_device_mines_both_kinds_of_channel() {
+    let data = tempfile::tempdir().expect("a folder");
+    let pool = pool(&data).await;
+    for channel in [Channel::Standard, Channel::Extended] {
+        let live = Arc::new(Live::default());
+        let (_stop, shutdown) = Shutdown::new();
+        let report = device::run(device(pool.url(), channel), Arc::clone(&live), shutdown)
+            .await
+            .expect("a report");
+        assert!(report.shares_accepted >= 20, "{report:?}");
+        assert_eq!(
+            (report.shares_accepted, report.shares_rejected),
+            (live.accepted(), 0)
+        );
+        assert!(report.hash_rate > 0.0 && !live.connected());
+    }
+    pool.stop().await.expect("stops");
+}
+
+/// Every share that the load generator sends is accepted, acknowledged once, and counted right.
+#[tokio::test]
+async fn the_load_generator_sends_good_shares() {
+    let data = tempfile::tempdir().expect("a folder");
+    let pool = pool(&data).await;
+    for (channel, rate) in [
+        (Channel::Standard, None),
+        (Channel::Extended, None),
+        (Channel::Standard, Some(50.0)),
+        (Channel::Extended, Some(50.0)),
+    ] {
+        let (_stop, shutdown) = Shutdown::new();
+        let report = load::run(load(pool.url(), channel, rate), shutdown)
+            .await
+            .expect("a report");
+        assert_eq!(
+            (
+                report.connections_open,
+                report.connections_failed,
+                report.connections_lost
+            ),
+            (6, 0, 0),
+            "{report}"
+        );
+        assert!(report.shares_sent > 0, "{report}");
+        assert_eq!(
+            (report.shares_accepted, report.shares_rejected),
+            (report.shares_sent, 0),
+            "{report}"
+        );
+        assert_eq!((report.shares_unanswered, report.miscounted), (0, 0), "{report}");
+        assert!(
+            report.latency_us.count > 0 && report.latency_us.p50 <= report.latency_us.max,
+            "{report}"
+        );
+        assert!(report.errors.is_empty() && report.bytes_in > 0, "{report}");
+    }
+    let last = pool.stop().await.expect("stops");
+    assert_eq!(last.shares.rejected, 0);
+}
+
+/// A device outlives its pool: it waits, and ends at once when it is told to.
+#[tokio::test]
+async fn the_device_waits_for_a_pool_that_is_away() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    drop(listener);
+    let upstream = Url {
+        host: "127.0.0.1".into(),
+        port,
+        key: None,
+    };
+    let (stop, shutdown) = Shutdown::new();
+    let running = tokio::spawn(device::run(
+        device(&upstream, Channel::Standard),
+        Arc::default(),
+        shutdown,
+    ));
+    stop.stop();
+    let report = running.await.expect("no panic").expect("a report");
+    assert_eq!((report.shares_accepted, report.hash_rate), (0, 0.0));
+}
+
+/// A load generator without a pool says so.
+#[tokio::test]
+async fn the_load_generator_needs_a_pool() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    drop(listener);
+    let upstream = Url {
+        host: "127.0.0.1".into(),
+        port,
+        key: None,
+    };
+    let (_stop, shutdown) = Shutdown::new();
+    let exit = load::run(load(&upstream, Channel::Standard, None), shutdown)
+        .await
+        .expect_err("no pool");
+    assert!(exit.message.contains("no connection could be opened"), "{exit}");
+}
