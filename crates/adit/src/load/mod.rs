@@ -49,7 +49,7 @@ pub struct Options {
     #[arg(long, value_name = "N")]
     pub rate: Option<f64>,
     /// Threads of the generator
-    #[arg(long = "load-threads", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub threads: u32,
     /// Send no shares: hold the connections open and listen
     #[arg(long)]
@@ -64,7 +64,7 @@ pub struct Options {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub shares_per_extranonce: u32,
     /// The name to mine under
-    #[arg(long = "load-user", value_name = "NAME", default_value = "adit.load")]
+    #[arg(long, value_name = "NAME", default_value = "adit.load")]
     pub user: String,
     /// Hash rate to claim, in hashes a second
     #[arg(long, value_name = "H", default_value_t = 1e3)]
