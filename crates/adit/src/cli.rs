@@ -350,6 +350,9 @@ pub struct LoadArgs {
     /// Print the result as one JSON object
     #[arg(long)]
     pub json: bool,
+    /// What only experts turn.
+    #[command(flatten)]
+    pub options: crate::load::Options,
     #[command(flatten)]
     common: Common,
 }

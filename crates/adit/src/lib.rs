@@ -5,9 +5,13 @@
 
 pub mod cli;
 pub mod config;
+pub mod device;
 pub mod exit;
 pub mod http;
 pub mod keys;
 pub mod ledger;
+pub mod load;
 pub mod observe;
+pub mod pool;
 pub mod shutdown;
+pub mod up;

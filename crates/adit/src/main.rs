@@ -1,12 +1,14 @@
 //! One binary, every role.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use adit::cli::{Cli, Command};
+use adit::cli::{Channel, Cli, Command, DeviceArgs, LoadArgs};
 use adit::config::Settings;
 use adit::exit::Exit;
-use adit::observe::{Screen, logs};
+use adit::observe::{Screen, logs, text};
 use adit::shutdown::Shutdown;
+use adit::{device, load, pool, up};
 use clap::Parser;
 
 fn main() -> ExitCode {
@@ -46,30 +48,106 @@ fn run(command: Command) -> Result<(), Exit> {
     match command {
         Command::Keys(args) => adit::keys::run(&settings, args.action, args.json),
         Command::Ledger(args) => adit::ledger::run(&settings, args.action, args.json),
-        role => serve(role, settings, screen),
+        Command::Up(args) => on_runtime(async |shutdown| {
+            let report = up::run(&settings, args.until_blocks, args.json, &screen, shutdown).await?;
+            if args.json {
+                return print(&report);
+            }
+            farewell(&report, &screen);
+            Ok(())
+        }),
+        Command::Pool(_) => on_runtime(async |shutdown| serve(&settings, &screen, shutdown).await),
+        Command::Device(args) => on_runtime(async |shutdown| mine(&settings, args, shutdown).await),
+        Command::Load(args) => on_runtime(async |shutdown| generate(args, shutdown).await),
     }
 }
 
-/// The commands that run until they are done or told to stop.
-fn serve(command: Command, settings: Settings, screen: Screen) -> Result<(), Exit> {
+/// Runs a role until it is done or SIGINT or SIGTERM comes.
+fn on_runtime(role: impl AsyncFnOnce(Shutdown) -> Result<(), Exit>) -> Result<(), Exit> {
+    let failed = |error| Exit::failed(format!("cannot start the runtime: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Exit::failed(format!("cannot start the runtime: {error}")))?;
-    runtime.block_on(async {
-        let shutdown = Shutdown::on_signals()
-            .map_err(|error| Exit::failed(format!("cannot listen for signals: {error}")))?;
-        let _ = (settings, shutdown, screen);
-        match command {
-            Command::Up(_) => later("up"),
-            Command::Pool(_) => later("pool"),
-            Command::Device(_) => later("device"),
-            Command::Load(_) => later("load"),
-            Command::Keys(_) | Command::Ledger(_) => Ok(()),
-        }
-    })
+        .map_err(failed)?;
+    runtime.block_on(async { role(Shutdown::on_signals().map_err(failed)?).await })
 }
 
-fn later(what: &str) -> Result<(), Exit> {
-    Err(Exit::failed(format!("`adit {what}` is not in this build")))
+async fn serve(settings: &Settings, screen: &Screen, shutdown: Shutdown) -> Result<(), Exit> {
+    let last = pool::run(settings, shutdown, |pool| {
+        screen.say(&format!("pool  {}", pool.url()));
+        if let Some(addr) = pool.http() {
+            screen.say(&format!("page  http://{addr}/"));
+        }
+    })
+    .await?;
+    tracing::info!(
+        shares = last.shares.accepted,
+        blocks = last.blocks.found,
+        "stopped"
+    );
+    Ok(())
+}
+
+fn farewell(report: &up::Report, screen: &Screen) {
+    screen.say(&format!(
+        "{} blocks, {} shares accepted, {} rejected, in {}",
+        report.blocks,
+        text::grouped(report.shares_accepted),
+        text::grouped(report.shares_rejected),
+        text::duration_ms(report.elapsed_ms)
+    ));
+}
+
+async fn mine(settings: &Settings, args: DeviceArgs, shutdown: Shutdown) -> Result<(), Exit> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let device = device::Settings {
+        upstream: args.upstream,
+        user: settings.device.user.clone(),
+        threads: settings.device.threads_on(cores),
+        channel: kind(args.channel),
+        until_shares: args.until_shares,
+        hash_rate: None,
+    };
+    let report = device::run(device, Arc::default(), shutdown).await?;
+    if args.json {
+        return print(&report);
+    }
+    println!(
+        "{} shares accepted, {} rejected, {} in {}",
+        report.shares_accepted,
+        report.shares_rejected,
+        text::hash_rate(report.hash_rate),
+        text::duration_ms(report.elapsed_ms)
+    );
+    Ok(())
+}
+
+async fn generate(args: LoadArgs, shutdown: Shutdown) -> Result<(), Exit> {
+    let settings = load::Settings::new(
+        args.upstream,
+        args.connections,
+        args.seconds,
+        kind(args.channel),
+        args.window,
+        &args.options,
+    )?;
+    let report = load::run(settings, shutdown).await?;
+    if args.json {
+        return print(&report);
+    }
+    println!("{report}");
+    Ok(())
+}
+
+fn kind(channel: Channel) -> device::Channel {
+    match channel {
+        Channel::Standard => device::Channel::Standard,
+        Channel::Extended => device::Channel::Extended,
+    }
+}
+
+fn print(report: &impl serde::Serialize) -> Result<(), Exit> {
+    let text = serde_json::to_string(report).map_err(|error| Exit::failed(error.to_string()))?;
+    println!("{text}");
+    Ok(())
 }

@@ -10,7 +10,7 @@
 //! * [`dial`](mod@dial): the way up to a server, with jittered back-off.
 //! * [`clock`]: the only place that asks for the time.
 //! * [`random`]: the only place that asks for randomness.
-//! * [`url`]: `stratum2+tcp://host:port/KEY`.
+//! * [`mod@url`]: `stratum2+tcp://host:port/KEY`.
 
 pub mod clock;
 pub mod dial;

@@ -1,5 +1,7 @@
 //! Links and the driver over real loopback sockets: frames both ways, deadlines, slow and hostile peers.
 
+#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::task::{Context, Poll, Waker};

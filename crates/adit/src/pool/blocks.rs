@@ -1,0 +1,197 @@
+//! What happens to a found block: to the node at once, to the disk in parallel, and again until the chain has it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use adit_ledger::BlockStore;
+use adit_ledger::blocks::FoundBlock;
+use adit_ledger::record::Outcome;
+use adit_net::Backoff;
+use adit_node::{BlockStatus, Handle, Solution, SubmitError, Verdict};
+use bitcoin::BlockHash;
+use bitcoin::hashes::Hash;
+use tokio::sync::mpsc;
+
+/// How often the chain is asked whether it has a block.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+/// Times that a block the node has taken is asked for before it is left to the next start.
+const ASK_MAX: usize = 3600;
+
+/// What became of a block.
+#[derive(Debug)]
+pub(super) struct News {
+    pub(super) hash: [u8; 32],
+    pub(super) height: u32,
+    pub(super) what: What,
+}
+
+/// The stations of a block.
+#[derive(Debug)]
+pub(super) enum What {
+    /// The node took it.
+    Accepted,
+    /// The node refused it, with its reason.
+    Rejected(String),
+    /// It is in the best chain.
+    Confirmed,
+    /// Another block has its place.
+    Stale,
+}
+
+/// Starts the ways of blocks.
+#[derive(Debug)]
+pub(super) struct BlockPath {
+    node: Handle,
+    store: Arc<BlockStore>,
+    news: mpsc::Sender<News>,
+    /// On their way in this process; resending leaves them alone.
+    under_way: HashSet<[u8; 32]>,
+}
+
+impl BlockPath {
+    pub(super) fn new(node: Handle, store: Arc<BlockStore>, news: mpsc::Sender<News>) -> Self {
+        Self { node, store, news, under_way: HashSet::new() }
+    }
+
+    /// A block was found a moment ago.
+    pub(super) fn found(&mut self, found: FoundBlock, solution: Solution) {
+        if self.under_way.insert(found.hash) {
+            self.start(found, Some(solution));
+        }
+    }
+
+    /// The node is (back) up: everything that is not known to be in the chain is sent once more.
+    pub(super) fn resend(&mut self) {
+        let pending = match self.store.pending() {
+            Ok(pending) => pending,
+            Err(error) => {
+                tracing::error!(%error, "cannot read the folder of found blocks");
+                return;
+            }
+        };
+        for reason in pending.unreadable {
+            tracing::error!(%reason, "a found block cannot be read");
+        }
+        for block in pending.blocks {
+            if self.under_way.insert(block.hash) {
+                tracing::info!(height = block.height, hash = %BlockHash::from_byte_array(block.hash), "sending a block of an earlier run again");
+                self.start(block, None);
+            }
+        }
+    }
+
+    /// A block has come to the end of its way.
+    pub(super) fn ended(&mut self, hash: &[u8; 32]) {
+        self.under_way.remove(hash);
+    }
+
+    fn start(&self, block: FoundBlock, solution: Option<Solution>) {
+        let way = Way { node: self.node.clone(), store: Arc::clone(&self.store), news: self.news.clone() };
+        tokio::spawn(way.go(block, solution));
+    }
+}
+
+struct Way {
+    node: Handle,
+    store: Arc<BlockStore>,
+    news: mpsc::Sender<News>,
+}
+
+impl Way {
+    async fn go(self, block: FoundBlock, solution: Option<Solution>) {
+        let block = Arc::new(block);
+        let fresh = solution.is_some();
+        // Neither waits for the other: the node is asked first, the disk works meanwhile.
+        let (verdict, ()) = tokio::join!(self.submit(&block, solution), async {
+            if fresh {
+                self.persist(&block).await;
+            }
+        });
+        let what = match verdict {
+            Verdict::Accepted | Verdict::Duplicate => {
+                self.tell(&block, What::Accepted).await;
+                self.follow(&block).await
+            }
+            Verdict::Rejected(reason) => Some(What::Rejected(reason)),
+        };
+        if let Some(what) = what {
+            self.settle(&block, &what).await;
+            self.tell(&block, what).await;
+        }
+    }
+
+    /// Submits until there is a verdict.
+    async fn submit(&self, block: &FoundBlock, mut solution: Option<Solution>) -> Verdict {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+        loop {
+            let answer = match solution.clone() {
+                Some(solution) => self.node.submit(solution).await,
+                None if block.block.is_empty() => {
+                    return Verdict::Rejected("its transactions are not known any more".into());
+                }
+                None => self.node.submit_block(block.block.clone()).await,
+            };
+            match answer {
+                Ok(verdict) => return verdict,
+                // The source has forgotten the template: the whole block says the same.
+                Err(SubmitError::UnknownTemplate) if solution.is_some() => solution = None,
+                Err(error) => {
+                    tracing::warn!(height = block.height, ?error, "a found block was not taken yet; trying on");
+                    tokio::time::sleep(backoff.next_wait()).await;
+                }
+            }
+        }
+    }
+
+    async fn persist(&self, block: &Arc<FoundBlock>) {
+        let (store, block) = (Arc::clone(&self.store), Arc::clone(block));
+        let height = block.height;
+        match tokio::task::spawn_blocking(move || store.put(&block)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(height, %error, "a found block cannot be kept on disk"),
+            Err(error) => tracing::error!(height, %error, "keeping a found block broke"),
+        }
+    }
+
+    /// Asks until the chain has it or has another in its place. `None`: left to the next start.
+    async fn follow(&self, block: &FoundBlock) -> Option<What> {
+        let hash = BlockHash::from_byte_array(block.hash);
+        for _ in 0..ASK_MAX {
+            match self.node.status(hash).await {
+                Ok(BlockStatus::Confirmed(_)) => return Some(What::Confirmed),
+                Ok(BlockStatus::Stale) => return Some(What::Stale),
+                Err(SubmitError::Unsupported) => return None,
+                Ok(BlockStatus::Unknown) | Err(_) => tokio::time::sleep(ASK_EVERY).await,
+            }
+        }
+        None
+    }
+
+    async fn settle(&self, block: &FoundBlock, what: &What) {
+        let (outcome, reason) = what.outcome();
+        let (store, hash) = (Arc::clone(&self.store), block.hash);
+        match tokio::task::spawn_blocking(move || store.settle(&hash, outcome, &reason)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(height = block.height, %error, "cannot note what became of a block"),
+            Err(error) => tracing::error!(height = block.height, %error, "settling a block broke"),
+        }
+    }
+
+    async fn tell(&self, block: &FoundBlock, what: What) {
+        // Nobody listens any more when the pool stops; the file tells the next start.
+        let _ = self.news.send(News { hash: block.hash, height: block.height, what }).await;
+    }
+}
+
+impl What {
+    /// In the ledger's words.
+    pub(super) fn outcome(&self) -> (Outcome, String) {
+        match self {
+            Self::Accepted => (Outcome::Accepted, String::new()),
+            Self::Rejected(reason) => (Outcome::Rejected, reason.clone()),
+            Self::Confirmed => (Outcome::Confirmed, String::new()),
+            Self::Stale => (Outcome::Stale, String::new()),
+        }
+    }
+}

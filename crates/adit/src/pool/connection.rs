@@ -1,0 +1,338 @@
+//! One connection on its worker: bytes to machines, machines' outputs to bytes, ledger and hub.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use adit_net::{End, Protocol};
+use adit_proto::mining::server::{AccountId, Event, Input, Kind, Ledger, Output, Server, Share};
+use adit_proto::{Fault, Time, setup};
+use adit_wire::DecodeError;
+use adit_wire::common;
+use adit_wire::frame::Header;
+use adit_wire::mining::ToServer;
+
+use super::mailbox::{CLOSING, COMMITTED, LEDGER, Mailbox, WORK};
+use super::report::ToHub;
+use super::worker::Worker;
+
+/// The machine in charge, and what it awaits.
+enum Stage {
+    ExpectSetup(setup::Server),
+    Mining(Box<Server>),
+    /// Over: nothing is taken any more.
+    Over,
+}
+
+/// Shares of one read that wait to become durable.
+#[derive(Debug)]
+struct Ticket {
+    /// Position in the worker's lane of the last of them.
+    position: u64,
+    /// Index on this connection of the last of them.
+    through: u64,
+    /// When they were read.
+    read_at: Time,
+    /// How many they are.
+    count: u64,
+}
+
+/// One connection on its worker.
+pub(super) struct Connection {
+    worker: Rc<Worker>,
+    mailbox: Rc<Mailbox>,
+    peer: SocketAddr,
+    stage: Stage,
+    tickets: VecDeque<Ticket>,
+    /// Index of the newest share handed to the worker, and of the newest one that has a ticket.
+    shared: u64,
+    ticketed: u64,
+    /// Who owns which open channel.
+    channels: Vec<(u32, AccountId, Kind)>,
+    /// The newest block found here: its share follows.
+    block: Option<[u8; 32]>,
+    messages: Budget,
+    closing: bool,
+}
+
+impl Connection {
+    pub(super) fn new(worker: Rc<Worker>, mailbox: Rc<Mailbox>, peer: SocketAddr) -> Self {
+        let now = worker.plan.clock.now();
+        let machine = setup::Server::new(now, Arc::clone(&worker.plan.setup));
+        let messages = Budget::new(worker.plan.messages_per_second, now);
+        Self {
+            worker,
+            mailbox,
+            peer,
+            stage: Stage::ExpectSetup(machine),
+            tickets: VecDeque::new(),
+            shared: 0,
+            ticketed: 0,
+            channels: Vec::new(),
+            block: None,
+            messages,
+            closing: false,
+        }
+    }
+
+    /// The connection is over: what it held goes back.
+    pub(super) fn ended(&mut self, end: &End) {
+        tracing::debug!(peer = %self.peer, %end, "connection ended");
+        self.worker.report.borrow_mut().ended(end);
+        if let Stage::Mining(server) = std::mem::replace(&mut self.stage, Stage::Over) {
+            let mut report = self.worker.report.borrow_mut();
+            for (_, account, kind) in self.channels.drain(..) {
+                report.closed(account, kind);
+            }
+            drop(report);
+            let tip = server.tip();
+            self.worker.release(server.into_slot(), tip);
+        }
+    }
+
+    fn setup(
+        &mut self,
+        now: Time,
+        input: setup::ServerInput,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        let Stage::ExpectSetup(machine) = &mut self.stage else { return Ok(()) };
+        let mut outputs = Vec::new();
+        let result = machine.handle(now, input, &mut outputs);
+        for output in outputs {
+            match output {
+                setup::ServerOutput::Send(message) => message.encode_frame(out),
+                setup::ServerOutput::Established(established) => self.start_mining(now, &established, out)?,
+            }
+        }
+        result
+    }
+
+    fn start_mining(
+        &mut self,
+        now: Time,
+        established: &setup::Established,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        let slot = self.worker.lease().ok_or(Fault::Expired("no connection slot is free"))?;
+        let settings = Arc::clone(&self.worker.plan.mining);
+        self.stage = Stage::Mining(Box::new(Server::new(now, settings, established, slot)));
+        if !self.worker.ledger_up.get() {
+            self.mining(now, Input::Ledger(Ledger::Down), out)?;
+        }
+        self.take_work(now, out)
+    }
+
+    fn mining(&mut self, now: Time, input: Input, out: &mut Vec<u8>) -> Result<(), Fault> {
+        let Stage::Mining(server) = &mut self.stage else { return Ok(()) };
+        let mut outputs = self.worker.outputs.take();
+        let result = server.handle(now, input, &mut outputs);
+        for output in outputs.drain(..) {
+            self.perform(now, output, out);
+        }
+        self.worker.outputs.replace(outputs);
+        result
+    }
+
+    fn perform(&mut self, now: Time, output: Output, out: &mut Vec<u8>) {
+        match output {
+            Output::Send(message) => message.encode_frame(out),
+            Output::Job(frame) => frame.encode(out),
+            Output::Share(share) => self.share(now, &share),
+            Output::Block(found) => {
+                self.block = Some(found.hash);
+                if self.worker.plan.hub.try_send(ToHub::Block(Box::new(found))).is_err() {
+                    tracing::error!("a found block was dropped: thousands of others wait to be submitted");
+                }
+            }
+            Output::Event(event) => self.observe(event),
+        }
+    }
+
+    fn share(&mut self, now: Time, share: &Share) {
+        self.shared = share.index;
+        self.worker.report.borrow_mut().accepted(now, share);
+        let is_block = self.block.take_if(|hash| *hash == share.hash).is_some();
+        self.worker.push(share, is_block);
+    }
+
+    fn observe(&mut self, event: Event) {
+        let mut report = self.worker.report.borrow_mut();
+        match event {
+            Event::Opened { channel_id, kind, user_identity, account, .. } => {
+                self.channels.push((channel_id, account, kind));
+                self.worker.name(account, &user_identity);
+                report.opened(account, kind, &user_identity);
+            }
+            Event::Closed { channel_id } => {
+                if let Some(at) = self.channels.iter().position(|(id, ..)| *id == channel_id) {
+                    let (_, account, kind) = self.channels.swap_remove(at);
+                    report.closed(account, kind);
+                }
+            }
+            Event::Refused { channel_id, refusal } => {
+                let owner = self.channels.iter().find(|(id, ..)| *id == channel_id);
+                report.refused(refusal.code(), owner.map(|(_, account, _)| *account));
+            }
+            Event::OpenRefused(refusal) => {
+                tracing::debug!(peer = %self.peer, code = refusal.code(), "channel refused");
+            }
+            Event::Retargeted { channel_id, work, hash_rate } => {
+                tracing::trace!(peer = %self.peer, channel_id, work, hash_rate, "new target");
+            }
+        }
+    }
+
+    fn decode_mining(&mut self, now: Time, header: &Header, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
+        match ToServer::decode(header, payload) {
+            Ok(message) => {
+                let is_share =
+                    matches!(message, ToServer::SubmitSharesStandard(_) | ToServer::SubmitSharesExtended(_));
+                if !is_share {
+                    self.messages.spend(now)?;
+                }
+                self.mining(now, Input::Message(message), out)
+            }
+            // A second SetupConnection changes nothing; unknown messages and extensions are discarded
+            // (REQ-COM-006, REQ-FRM-023, REQ-EXT-003, REQ-EXT-004).
+            Err(DecodeError::Unknown { .. }) => self.messages.spend(now),
+            Err(error) => {
+                tracing::debug!(peer = %self.peer, %error, "malformed message");
+                Err(Fault::Malformed("a message cannot be read"))
+            }
+        }
+    }
+
+    fn take_work(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
+        let Some(work) = self.worker.work.borrow().clone() else { return Ok(()) };
+        self.mining(now, Input::Work(work.job), out)?;
+        self.worker.report.borrow_mut().fanned_out(now - work.at);
+        Ok(())
+    }
+
+    fn settle(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
+        let committed = self.worker.committed();
+        let mut through = None;
+        while self.tickets.front().is_some_and(|ticket| ticket.position <= committed) {
+            if let Some(ticket) = self.tickets.pop_front() {
+                self.worker.report.borrow_mut().acknowledged(now - ticket.read_at, ticket.count);
+                through = Some(ticket.through);
+            }
+        }
+        if self.tickets.is_empty() && self.tickets.capacity() > 64 {
+            self.tickets = VecDeque::new();
+        }
+        through.map_or(Ok(()), |through| self.mining(now, Input::Committed { through }, out))
+    }
+}
+
+impl Protocol for Connection {
+    fn length_max(&self, header: &Header) -> u32 {
+        match self.stage {
+            Stage::ExpectSetup(_) => common::ToServer::length_max(header).unwrap_or(UNKNOWN_BYTES_MAX),
+            Stage::Mining(_) => ToServer::length_max(header).unwrap_or(UNKNOWN_BYTES_MAX),
+            Stage::Over => 0,
+        }
+    }
+
+    fn frame(&mut self, now: Time, header: &Header, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
+        match self.stage {
+            Stage::ExpectSetup(_) => {
+                let input = match common::ToServer::decode(header, payload) {
+                    Ok(message) => setup::ServerInput::Message(message),
+                    Err(DecodeError::Unknown { .. }) => setup::ServerInput::Other,
+                    Err(_) => return Err(Fault::Malformed("SetupConnection cannot be read")),
+                };
+                self.setup(now, input, out)
+            }
+            Stage::Mining(_) => self.decode_mining(now, header, payload, out),
+            Stage::Over => Ok(()),
+        }
+    }
+
+    fn batch_end(&mut self, now: Time, _out: &mut Vec<u8>) -> Result<(), Fault> {
+        if self.shared > self.ticketed {
+            let count = self.shared - self.ticketed;
+            self.ticketed = self.shared;
+            let position = self.worker.await_commit(&self.mailbox);
+            self.tickets.push_back(Ticket { position, through: self.shared, read_at: now, count });
+        }
+        Ok(())
+    }
+
+    fn poll_mail(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.mailbox.poll(cx)
+    }
+
+    fn mail(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
+        let news = self.mailbox.take();
+        if news & LEDGER != 0 {
+            let state = if self.worker.ledger_up.get() { Ledger::Up } else { Ledger::Down };
+            self.mining(now, Input::Ledger(state), out)?;
+        }
+        if news & WORK != 0 {
+            self.take_work(now, out)?;
+        }
+        if news & COMMITTED != 0 {
+            self.settle(now, out)?;
+        }
+        self.closing |= news & CLOSING != 0;
+        Ok(())
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        match &self.stage {
+            Stage::ExpectSetup(machine) => machine.deadline(),
+            Stage::Mining(server) => server.deadline(),
+            Stage::Over => None,
+        }
+    }
+
+    fn expire(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
+        match self.stage {
+            Stage::ExpectSetup(_) => self.setup(now, setup::ServerInput::Deadline, out),
+            Stage::Mining(_) => self.mining(now, Input::Deadline, out),
+            Stage::Over => Ok(()),
+        }
+    }
+
+    fn finished(&self) -> bool {
+        self.closing
+    }
+}
+
+/// The longest frame of an extension or type we do not know that is read, to be discarded.
+const UNKNOWN_BYTES_MAX: u32 = 72 * 1024;
+
+/// A bucket of messages that refills with time; shares have their own.
+#[derive(Debug)]
+struct Budget {
+    per_second: u32,
+    left: u32,
+    at: Time,
+}
+
+impl Budget {
+    /// Seconds of messages that may come at once.
+    const BURST_S: u32 = 4;
+
+    fn new(per_second: u32, now: Time) -> Self {
+        Self { per_second, left: per_second.saturating_mul(Self::BURST_S), at: now }
+    }
+
+    fn spend(&mut self, now: Time) -> Result<(), Fault> {
+        if self.per_second == 0 {
+            return Ok(());
+        }
+        if self.left == 0 {
+            let earned = (now - self.at).as_micros() * u128::from(self.per_second) / 1_000_000;
+            let full = self.per_second.saturating_mul(Self::BURST_S);
+            self.left = u32::try_from(earned).unwrap_or(full).min(full);
+            self.at = now;
+        }
+        self.left = self.left.checked_sub(1).ok_or(Fault::Misbehaved("far too many messages"))?;
+        Ok(())
+    }
+}

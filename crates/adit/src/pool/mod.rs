@@ -1,0 +1,287 @@
+//! The Pool Service: miners in, shares to the ledger, blocks to the node.
+//!
+//! ```text
+//!   listener ──► worker 0..n (connections, machines, share checking) ──► lanes ──► ledger writer
+//!                    ▲  work            │ blocks, reports
+//!                    └────── hub ◄──────┘
+//!                             ▲ templates, submits
+//!                            node
+//! ```
+
+mod blocks;
+mod connection;
+mod hub;
+mod mailbox;
+mod open;
+mod records;
+mod report;
+mod totals;
+mod worker;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use adit_ledger::{DataLock, Writer};
+use adit_net::drive::Bounds;
+use adit_net::{Clock, Listener, Url};
+use adit_proto::extranonce::{SLOTS_END, Space};
+use adit_proto::{mining, setup};
+use adit_wire::common::{flags, protocol};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::config::Settings;
+use crate::exit::Exit;
+use crate::http;
+use crate::observe::{self as status, Status};
+use crate::shutdown::{Shutdown, Stop};
+use blocks::BlockPath;
+use hub::Hub;
+use totals::Totals;
+use worker::{Incoming, Plan, WorkerHandle};
+
+/// Reports and blocks that may wait for the hub.
+const REPORTS_MAX: usize = 4096;
+/// News of blocks that may wait for the hub.
+const NEWS_MAX: usize = 256;
+
+/// A running pool. Dropping it stops it without waiting; [`Pool::stop`] stops it in order.
+#[derive(Debug)]
+pub struct Pool {
+    url: Url,
+    http: Option<SocketAddr>,
+    status: watch::Receiver<Arc<Status>>,
+    node: adit_node::Handle,
+    stop: Stop,
+    accepting: JoinHandle<Vec<WorkerHandle>>,
+    hub: JoinHandle<()>,
+    http_task: Option<JoinHandle<()>>,
+    writer: Arc<Writer>,
+    _lock: DataLock,
+}
+
+impl Pool {
+    /// Opens the data folder, connects the node, and serves from then on. Must be called inside a tokio runtime.
+    ///
+    /// `or_free_port`: a busy default port is replaced by a free one.
+    ///
+    /// # Errors
+    /// Whatever keeps a pool from starting, with what to do about it. A node that is away is no such thing: the
+    /// pool waits for it and its miners may connect already.
+    pub async fn start(settings: &Settings, or_free_port: bool) -> Result<Self, Exit> {
+        open::raise_file_limit();
+        let clock = Clock::system();
+        let opened = open::open(settings, &clock)?;
+        let listener = open::listen(settings, or_free_port)?;
+        let listen = listener.local_addr().map_err(|error| Exit::failed(format!("no local address: {error}")))?;
+        let url = Url { host: open::shown_host(listen), port: listen.port(), key: Some(opened.authority.public()) };
+        let http = http::bind(&settings.http, or_free_port).await?;
+        let (stop, shutdown) = Shutdown::new();
+
+        let (identity, identity_rx) = watch::channel(Arc::new(opened.identity));
+        let (work, work_rx) = watch::channel(None);
+        let (reports, reports_rx) = mpsc::channel(REPORTS_MAX);
+        let (news, news_rx) = mpsc::channel(NEWS_MAX);
+        let (ledger, ledger_rx) = watch::channel(());
+        opened.writer.watch(Arc::new(move || ledger.send_replace(())));
+        let plan = Plan {
+            clock: clock.clone(),
+            mining: Arc::new(machine_settings(settings)),
+            setup: Arc::new(setup_settings(settings)),
+            identity: identity_rx,
+            work: work_rx,
+            ledger: ledger_rx,
+            hub: reports,
+            handshake: Duration::from_millis(settings.limits.handshake_ms),
+            handshakes_max: settings.limits.handshakes_max as usize,
+            messages_per_second: settings.limits.messages_per_second,
+            bounds: Bounds { queue_max_bytes: settings.limits.queue_bytes_max as usize, ..Bounds::default() },
+            shutdown: shutdown.clone(),
+        };
+        let workers = start_workers(settings, &plan, &opened.writer)?;
+        drop(plan);
+
+        let node = open::node(settings, &clock)?;
+        let picture = picture(settings, &clock, &url, listen);
+        let (status_tx, status) = watch::channel(Arc::new(picture.clone()));
+        let listener = Arc::new(listener);
+        let door = Arc::clone(&listener);
+        let hub = Hub {
+            payout: settings.payout.script.clone(),
+            tag: settings.coinbase.tag.as_bytes().to_vec(),
+            start_epoch: opened.epoch,
+            authority: opened.authority,
+            identity,
+            work,
+            status: status_tx,
+            picture,
+            totals: Totals::starting(clock.now()),
+            blocks: BlockPath::new(node.handle.clone(), opened.blocks, news),
+            lane: opened.writer.lane(Arc::new(|| {})),
+            ledger: Arc::clone(&opened.writer),
+            refused_at_the_door: Box::new(move || door.refused()),
+            state: hub::Mining::default(),
+            clock,
+        };
+        let hub = tokio::spawn(hub.run(node.events, reports_rx, news_rx));
+        let accepting = tokio::spawn(accept(listener, workers, shutdown.clone()));
+        let http_addr = http.as_ref().map(http::Server::addr);
+        let http_task = http.map(|server| tokio::spawn(server.serve(status.clone(), shutdown)));
+        Ok(Self {
+            url,
+            http: http_addr,
+            status,
+            node: node.handle,
+            stop,
+            accepting,
+            hub,
+            http_task,
+            writer: opened.writer,
+            _lock: opened.lock,
+        })
+    }
+
+    /// Where devices connect.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// Where the page is, if it is served.
+    #[must_use]
+    pub fn http(&self) -> Option<SocketAddr> {
+        self.http
+    }
+
+    /// The picture, twice a second and at every block.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<Arc<Status>> {
+        self.status.clone()
+    }
+
+    /// The node behind the pool.
+    #[must_use]
+    pub fn node(&self) -> &adit_node::Handle {
+        &self.node
+    }
+
+    /// Stops in order: no more connections, the last shares on disk and acknowledged, the journal closed. Gives the
+    /// last picture.
+    ///
+    /// # Errors
+    /// When the journal could not be closed: what was acknowledged is safe even then.
+    pub async fn stop(self) -> Result<Arc<Status>, Exit> {
+        self.stop.stop();
+        let broke = |error| Exit::failed(format!("a part of the pool broke while stopping: {error}"));
+        let workers = self.accepting.await.map_err(broke)?;
+        tokio::task::spawn_blocking(|| workers.into_iter().for_each(WorkerHandle::join)).await.map_err(broke)?;
+        self.hub.await.map_err(broke)?;
+        if let Some(task) = self.http_task {
+            task.await.map_err(broke)?;
+        }
+        let last = Arc::clone(&self.status.borrow());
+        if let Some(writer) = Arc::into_inner(self.writer) {
+            let closed = tokio::task::spawn_blocking(|| writer.stop()).await.map_err(broke)?;
+            closed.map_err(|reason| {
+                Exit::failed(format!("the journal was not closed in order: {reason}"))
+                    .help("acknowledged shares are safe; check with `adit ledger verify`")
+            })?;
+        }
+        Ok(last)
+    }
+}
+
+/// Runs a pool until `shutdown`. `started` is told where it listens.
+///
+/// # Errors
+/// See [`Pool::start`] and [`Pool::stop`].
+pub async fn run(
+    settings: &Settings,
+    mut shutdown: Shutdown,
+    started: impl FnOnce(&Pool),
+) -> Result<Arc<Status>, Exit> {
+    let pool = Pool::start(settings, false).await?;
+    started(&pool);
+    shutdown.requested().await;
+    pool.stop().await
+}
+
+/// Gives each accepted connection to the worker with the fewest.
+async fn accept(listener: Arc<Listener>, workers: Vec<WorkerHandle>, mut shutdown: Shutdown) -> Vec<WorkerHandle> {
+    loop {
+        let (stream, peer, permit) = tokio::select! {
+            () = shutdown.requested() => return workers,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok(stream) = stream.into_std() else { continue };
+        let idlest = workers.iter().min_by_key(|worker| worker.load.load(Ordering::Relaxed));
+        if let Some(worker) = idlest {
+            // A worker that is far behind gets no more: the connection is closed.
+            if worker.incoming.try_send(Incoming { stream, peer, permit }).is_ok() {
+                worker.load.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+fn start_workers(settings: &Settings, plan: &Plan, writer: &Writer) -> Result<Vec<WorkerHandle>, Exit> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let count = match settings.pool.workers {
+        0 => cores,
+        workers => workers as usize,
+    };
+    let slots = SLOTS_END / u32::try_from(count).unwrap_or(1);
+    (0u32..)
+        .take(count)
+        .map(|number| {
+            let space = Space::new(settings.pool.front_end, number * slots..(number + 1) * slots);
+            WorkerHandle::start(number, plan.clone(), space, |notify| writer.lane(notify))
+        })
+        .collect()
+}
+
+fn machine_settings(settings: &Settings) -> mining::server::Settings {
+    let (shares, limits) = (&settings.shares, &settings.limits);
+    mining::server::Settings {
+        vardiff: shares.vardiff,
+        shares_per_minute: shares.per_minute,
+        work_min: shares.work_min,
+        ack_delay_max_ms: u32::try_from(shares.ack_delay_max_ms).unwrap_or(u32::MAX),
+        seen_max: shares.seen_max as usize,
+        shares_per_second: limits.shares_per_second,
+        channels_max: limits.channels_max as usize,
+        no_channel_timeout_ms: u32::try_from(limits.first_channel_ms).unwrap_or(u32::MAX),
+        ..mining::server::Settings::default()
+    }
+}
+
+fn setup_settings(settings: &Settings) -> setup::Settings {
+    let mining = setup::Served {
+        protocol: protocol::MINING,
+        supported_flags: flags::REQUIRES_STANDARD_JOBS | flags::REQUIRES_VERSION_ROLLING,
+        success_flags: 0,
+    };
+    setup::Settings { protocols: vec![mining], timeout: Duration::from_millis(settings.limits.setup_ms) }
+}
+
+fn picture(settings: &Settings, clock: &Clock, url: &Url, listen: SocketAddr) -> Status {
+    let now = clock.now().0;
+    Status {
+        version: env!("CARGO_PKG_VERSION"),
+        taken_at_us: now,
+        started_at_us: now,
+        pool: status::PoolStatus {
+            url: url.to_string(),
+            key: url.key.as_ref().map(ToString::to_string).unwrap_or_default(),
+            listen: listen.to_string(),
+        },
+        node: status::NodeStatus {
+            spec: settings.node.to_string(),
+            network: settings.network.to_core_arg().to_owned(),
+            ..status::NodeStatus::default()
+        },
+        ..Status::default()
+    }
+}

@@ -1,0 +1,164 @@
+//! Everything a pool needs before it serves: folder, keys, ledger, socket, node.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use adit_ledger::journal::{self, Journal};
+use adit_ledger::{BlockStore, DataLock, FileDisk, Writer, epoch, writer};
+use adit_net::{Clock, Limits, Listener, random};
+use adit_node::{embedded, ipc};
+use adit_noise::{Authority, ServerIdentity};
+
+use crate::config::{NodeSpec, Settings};
+use crate::exit::Exit;
+use crate::keys;
+
+/// Hashes the embedded chain's block takes by default: what this machine finds in about this time.
+const BLOCK_SECONDS: f64 = 4.0;
+/// Software as the journal notes it.
+const SOFTWARE: &str = concat!("adit ", env!("CARGO_PKG_VERSION"));
+/// Seconds of a day.
+const DAY_S: u32 = 86_400;
+
+/// What the data folder held.
+pub(super) struct Opened {
+    pub(super) lock: DataLock,
+    pub(super) authority: Authority,
+    pub(super) identity: ServerIdentity,
+    pub(super) writer: Arc<Writer>,
+    pub(super) blocks: Arc<BlockStore>,
+    pub(super) epoch: u32,
+}
+
+/// Opens (or makes) the data folder and everything durable in it.
+pub(super) fn open(settings: &Settings, clock: &Clock) -> Result<Opened, Exit> {
+    let data = settings.data.as_path();
+    make_folder(data)?;
+    let lock = DataLock::take(data).map_err(|error| Exit::failed(error.to_string()))?;
+    let keypair = keys::authority(data)?;
+    let days = settings.keys.certificate_days;
+    let authority = Authority::new(keypair, days.saturating_mul(DAY_S));
+    let identity = ServerIdentity::issued_by(&authority, random::bytes(), clock.unix_s(), random::bytes())
+        .map_err(|error| Exit::failed(format!("cannot make a server key: {error}")))?;
+    let (writer, epoch) = ledger(settings, clock, data)?;
+    let blocks = FileDisk::create(&data.join("blocks"))
+        .and_then(BlockStore::open)
+        .map_err(|error| disk(&data.join("blocks"), &error))?;
+    Ok(Opened { lock, authority, identity, writer: Arc::new(writer), blocks: Arc::new(blocks), epoch })
+}
+
+/// The data folder is its owner's alone: it holds secrets.
+fn make_folder(data: &Path) -> Result<(), Exit> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
+    made.map_err(|error| disk(data, &error))
+}
+
+fn ledger(settings: &Settings, clock: &Clock, data: &Path) -> Result<(Writer, u32), Exit> {
+    let folder = data.join("ledger");
+    let files = FileDisk::create(&folder).map_err(|error| disk(&folder, &error))?;
+    let shape = journal::Settings {
+        front_end: settings.pool.front_end,
+        segment_bytes_max: settings.ledger.segment_bytes,
+        ..journal::Settings::default()
+    };
+    let (mut journal, recovery) = Journal::open(files, shape).map_err(|error| {
+        Exit::failed(format!("the ledger in {}: {error}", folder.display()))
+            .help("nothing was changed; look with `adit ledger verify`")
+    })?;
+    if recovery.cut_bytes > 0 {
+        tracing::warn!(
+            bytes = recovery.cut_bytes,
+            records = recovery.cut_records,
+            "the ledger's unfinished end was cut off: it was never acknowledged"
+        );
+    }
+    let epoch = epoch::advance(data, journal.epoch()).map_err(|error| disk(data, &error))?;
+    journal.start(epoch, SOFTWARE, clock.now().0);
+    let pace = writer::Settings { group_max_ms: settings.ledger.group_max_ms, ..writer::Settings::default() };
+    let time = clock.clone();
+    let writer = Writer::spawn(journal, pace, Arc::new(move || time.now().0))
+        .map_err(|error| Exit::failed(format!("cannot start the ledger: {error}")))?;
+    Ok((writer, epoch))
+}
+
+fn disk(path: &Path, error: &io::Error) -> Exit {
+    Exit::failed(format!("{}: {error}", path.display()))
+        .help("adit must be able to write there; choose another folder with --data DIR")
+}
+
+/// Binds the miners' port.
+pub(super) fn listen(settings: &Settings, or_free_port: bool) -> Result<Listener, Exit> {
+    let limits = Limits {
+        connections_max: settings.limits.connections_max as usize,
+        connections_per_address_max: match settings.limits.connections_per_address_max {
+            0 => usize::MAX,
+            max => max as usize,
+        },
+    };
+    let wanted = &settings.listen;
+    let bound = match Listener::bind(wanted.addr, limits) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && or_free_port && !wanted.explicit => {
+            Listener::bind(SocketAddr::new(wanted.addr.ip(), 0), limits)
+        }
+        other => other,
+    };
+    bound.map_err(|error| {
+        Exit::failed(format!("cannot listen on {}: {error}", wanted.addr))
+            .help("choose another address with --listen ADDR, for example --listen 127.0.0.1:0 for any free port")
+    })
+}
+
+/// What to write into the URL: an address that can be dialled from this machine.
+pub(super) fn shown_host(listen: SocketAddr) -> String {
+    match listen {
+        SocketAddr::V4(address) if address.ip().is_unspecified() => "127.0.0.1".into(),
+        SocketAddr::V6(address) if address.ip().is_unspecified() => "::1".into(),
+        address => address.ip().to_string(),
+    }
+}
+
+/// Starts the template source.
+pub(super) fn node(settings: &Settings, clock: &Clock) -> Result<adit_node::Node, Exit> {
+    let spawned = match &settings.node {
+        NodeSpec::Embedded { log2 } => {
+            let log2 = log2.unwrap_or_else(default_log2);
+            let time = clock.clone();
+            let shape = embedded::Settings {
+                path: Some(settings.data.join("chain")),
+                seed: settings.embedded.seed,
+                transactions_per_block: settings.embedded.transactions as usize,
+                template_interval: Duration::from_secs(5),
+                ..embedded::Settings::new(log2, move || time.unix_s())
+            };
+            let source = embedded::Embedded::new(shape).map_err(|error| {
+                Exit::failed(format!("the embedded chain: {error}"))
+                    .help("another --data DIR starts a new chain")
+            })?;
+            adit_node::spawn(source)
+        }
+        NodeSpec::Ipc(path) => adit_node::spawn(ipc::Ipc::new(ipc::Settings {
+            fee_delta_sat: settings.ipc.fee_delta_sat,
+            interval_ms: settings.ipc.interval_ms,
+            ..ipc::Settings::new(path)
+        })),
+    };
+    spawned.map_err(|error| Exit::failed(format!("cannot start the template source: {error}")))
+}
+
+/// The power of two that this machine's own device finds in a few seconds.
+fn default_log2() -> u8 {
+    let hashes = crate::device::measure_hash_rate() * BLOCK_SECONDS;
+    // Between 2^8, at once on anything, and 2^40.
+    (hashes.max(1.0).log2().round() as u8).clamp(8, 40)
+}
+
+/// As many open files as the system allows: every connection is one.
+pub(super) fn raise_file_limit() {
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+}

@@ -1,0 +1,413 @@
+//! A worker: one thread, one single-threaded runtime, and the connections that it owns for life.
+//!
+//! What a share touches lives here and nowhere else, so there is no lock on its path. Shares of all
+//! connections that were read in one turn of the runtime go to the ledger as one batch; news comes back as flags
+//! in mailboxes. Only batches, jobs and reports cross threads.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use adit_ledger::{Lane, Share};
+use adit_net::drive::Bounds;
+use adit_net::{Clock, Link, Permit, drive};
+use adit_noise::ServerIdentity;
+use adit_proto::extranonce::{Slot, Space};
+use adit_proto::mining::server::AccountId;
+use adit_proto::{mining, setup};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
+
+use super::connection::Connection;
+use super::hub::Published;
+use super::mailbox::{CLOSING, COMMITTED, LEDGER, Mailbox, WORK};
+use super::records;
+use super::report::{ByAccount, Report, ToHub};
+use crate::exit::Exit;
+use crate::shutdown::Shutdown;
+
+/// Accepted connections that may wait for a worker's attention.
+const INCOMING_MAX: usize = 1024;
+/// Accounts whose names a worker remembers; any more are known in the ledger by their id only.
+const NAMES_MAX: usize = 1_000_000;
+/// Tips whose heights are remembered.
+const HEIGHTS_MAX: usize = 8;
+/// How often a worker tells the hub what happened.
+const REPORT_EVERY: Duration = Duration::from_millis(500);
+/// How long a stopping worker waits for its last shares to become durable and its last answers to be sent.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A connection on its way to its worker.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    pub(super) stream: std::net::TcpStream,
+    pub(super) peer: SocketAddr,
+    pub(super) permit: Permit,
+}
+
+/// What all workers are made with.
+#[derive(Clone)]
+pub(super) struct Plan {
+    pub(super) clock: Clock,
+    pub(super) mining: Arc<mining::server::Settings>,
+    pub(super) setup: Arc<setup::Settings>,
+    pub(super) identity: watch::Receiver<Arc<ServerIdentity>>,
+    pub(super) work: watch::Receiver<Option<Published>>,
+    /// Marked as changed when the ledger went down or came up.
+    pub(super) ledger: watch::Receiver<()>,
+    pub(super) hub: mpsc::Sender<ToHub>,
+    pub(super) handshake: Duration,
+    pub(super) handshakes_max: usize,
+    pub(super) messages_per_second: u32,
+    pub(super) bounds: Bounds,
+    pub(super) shutdown: Shutdown,
+}
+
+/// The way to a running worker.
+#[derive(Debug)]
+pub(super) struct WorkerHandle {
+    pub(super) incoming: mpsc::Sender<Incoming>,
+    /// Connections that it has or is about to have.
+    pub(super) load: Arc<AtomicUsize>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl WorkerHandle {
+    /// Starts a worker thread. `lane` is made on the spot with the wake-up that it must call after commits.
+    pub(super) fn start(
+        number: u32,
+        plan: Plan,
+        space: Space,
+        lane: impl FnOnce(Arc<dyn Fn() + Send + Sync>) -> Lane,
+    ) -> Result<Self, Exit> {
+        let (incoming, arrivals) = mpsc::channel(INCOMING_MAX);
+        let load = Arc::new(AtomicUsize::new(0));
+        let committed = Arc::new(Notify::new());
+        let wake = Arc::clone(&committed);
+        let lane = lane(Arc::new(move || wake.notify_one()));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Exit::failed(format!("cannot start a worker: {error}")))?;
+        let worker_load = Arc::clone(&load);
+        let thread = std::thread::Builder::new()
+            .name(format!("adit-worker-{number}"))
+            .spawn(move || {
+                let worker = Rc::new(Worker::new(number, plan, space, lane, worker_load));
+                tokio::task::LocalSet::new().block_on(&runtime, worker.run(arrivals, committed));
+            })
+            .map_err(|error| Exit::failed(format!("cannot start a worker thread: {error}")))?;
+        Ok(Self { incoming, load, thread })
+    }
+
+    /// Waits for the thread to end.
+    pub(super) fn join(self) {
+        if self.thread.join().is_err() {
+            tracing::error!("a worker thread panicked");
+        }
+    }
+}
+
+/// What the connections of a thread share. Everything is used for moments only, never across an await.
+pub(super) struct Worker {
+    number: u32,
+    pub(super) plan: Plan,
+    space: RefCell<Space>,
+    lane: RefCell<Lane>,
+    /// Shares of this turn, on their way to the lane.
+    batch: RefCell<Vec<Share>>,
+    /// Shares ever pushed to `batch`: positions in the lane's count of records.
+    pushed: Cell<u64>,
+    /// Who waits for which position, in rising order.
+    waiting: RefCell<VecDeque<(u64, Rc<Mailbox>)>>,
+    flush: Notify,
+    seats: RefCell<Seats>,
+    /// The work everybody is on, and the ledger's state, as last looked at.
+    pub(super) work: RefCell<Option<Published>>,
+    /// Heights of the last tips.
+    heights: RefCell<VecDeque<(u64, u32)>>,
+    /// Accounts whose channels were opened here, with their name until the ledger has it.
+    names: RefCell<ByAccount<Option<Box<str>>>>,
+    pub(super) ledger_up: Cell<bool>,
+    committed: Cell<u64>,
+    /// One buffer for the outputs of whichever machine is running.
+    pub(super) outputs: RefCell<Vec<mining::server::Output>>,
+    pub(super) report: RefCell<Report>,
+    handshakes: Cell<usize>,
+    /// One handshake is computed per turn of the runtime: those who mine come first.
+    gate: Semaphore,
+    load: Arc<AtomicUsize>,
+}
+
+/// The mailboxes of the connections that are there.
+#[derive(Debug, Default)]
+struct Seats {
+    taken: Vec<Option<Rc<Mailbox>>>,
+    free: Vec<usize>,
+}
+
+impl Seats {
+    fn take(&mut self, mailbox: Rc<Mailbox>) -> usize {
+        match self.free.pop() {
+            Some(seat) => {
+                self.taken[seat] = Some(mailbox);
+                seat
+            }
+            None => {
+                self.taken.push(Some(mailbox));
+                self.taken.len() - 1
+            }
+        }
+    }
+
+    fn leave(&mut self, seat: usize) {
+        self.taken[seat] = None;
+        self.free.push(seat);
+    }
+
+    fn ring(&self, news: u8) {
+        for mailbox in self.taken.iter().flatten() {
+            mailbox.ring(news);
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.taken.len() - self.free.len()
+    }
+}
+
+impl Worker {
+    fn new(number: u32, plan: Plan, space: Space, lane: Lane, load: Arc<AtomicUsize>) -> Self {
+        let ledger_up = lane.is_up();
+        Self {
+            number,
+            plan,
+            space: RefCell::new(space),
+            lane: RefCell::new(lane),
+            batch: RefCell::default(),
+            pushed: Cell::new(0),
+            waiting: RefCell::default(),
+            flush: Notify::new(),
+            seats: RefCell::default(),
+            work: RefCell::new(None),
+            heights: RefCell::default(),
+            names: RefCell::default(),
+            ledger_up: Cell::new(ledger_up),
+            committed: Cell::new(0),
+            outputs: RefCell::default(),
+            report: RefCell::default(),
+            handshakes: Cell::new(0),
+            gate: Semaphore::new(1),
+            load,
+        }
+    }
+
+    async fn run(self: Rc<Self>, mut arrivals: mpsc::Receiver<Incoming>, committed: Arc<Notify>) {
+        tokio::task::spawn_local(Rc::clone(&self).flusher());
+        let mut work = self.plan.work.clone();
+        let mut ledger = self.plan.ledger.clone();
+        let mut shutdown = self.plan.shutdown.clone();
+        let mut beat = tokio::time::interval(REPORT_EVERY);
+        work.mark_changed();
+        loop {
+            tokio::select! {
+                biased;
+                Ok(()) = work.changed() => {
+                    let work = work.borrow_and_update().clone();
+                    self.take_work(work);
+                }
+                () = committed.notified() => self.spread_commits(),
+                Ok(()) = ledger.changed() => {
+                    self.ledger_up.set(self.lane.borrow().is_up());
+                    self.flush.notify_one();
+                    self.seats.borrow().ring(LEDGER);
+                }
+                Some(incoming) = arrivals.recv() => self.admit(incoming),
+                _ = beat.tick() => self.send_report(),
+                () = shutdown.requested() => break,
+            }
+        }
+        self.wind_up(&committed).await;
+        tracing::debug!(worker = self.number, "worker stopped");
+    }
+
+    /// The last shares become durable, the last answers go out, and everybody is sent home.
+    async fn wind_up(&self, committed: &Notify) {
+        let last = async {
+            while self.committed.get() < self.pushed.get() && self.ledger_up.get() {
+                self.hand_over();
+                committed.notified().await;
+                self.spread_commits();
+            }
+            self.seats.borrow().ring(CLOSING);
+            while self.seats.borrow().len() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        if tokio::time::timeout(STOP_PATIENCE, last).await.is_err() {
+            tracing::warn!(worker = self.number, "stopped without waiting for every last answer");
+        }
+        self.send_report();
+    }
+
+    /// Hands each turn's shares to the ledger once every connection that was ready has had its turn.
+    async fn flusher(self: Rc<Self>) {
+        loop {
+            self.flush.notified().await;
+            tokio::task::yield_now().await;
+            self.hand_over();
+        }
+    }
+
+    fn hand_over(&self) {
+        let mut batch = self.batch.borrow_mut();
+        if !batch.is_empty() && self.lane.borrow_mut().send(&mut batch).is_err() {
+            // The ledger is down and its queue is full: what is here stays here, unacknowledged, until it is up.
+            tracing::debug!(worker = self.number, shares = batch.len(), "the ledger takes no more shares for now");
+        }
+    }
+
+    fn spread_commits(&self) {
+        let committed = self.lane.borrow().committed();
+        self.committed.set(committed);
+        let mut waiting = self.waiting.borrow_mut();
+        while waiting.front().is_some_and(|(position, _)| *position <= committed) {
+            if let Some((_, mailbox)) = waiting.pop_front() {
+                mailbox.ring(COMMITTED);
+            }
+        }
+        drop(waiting);
+        if !self.batch.borrow().is_empty() {
+            self.hand_over();
+        }
+    }
+
+    /// An accepted share goes on its way to the disk.
+    pub(super) fn push(&self, share: &mining::server::Share, is_block: bool) {
+        self.introduce(share.account);
+        let mut batch = self.batch.borrow_mut();
+        if batch.is_empty() {
+            self.flush.notify_one();
+        }
+        batch.push(records::share(share, self.height(share.tip), is_block));
+        self.pushed.set(self.pushed.get() + 1);
+    }
+
+    /// Remembers what an account calls itself until its first share.
+    pub(super) fn name(&self, account: AccountId, name: &[u8]) {
+        let mut names = self.names.borrow_mut();
+        if names.len() < NAMES_MAX || names.contains_key(&account) {
+            names.entry(account).or_insert_with(|| Some(String::from_utf8_lossy(name).into()));
+        }
+    }
+
+    /// The ledger learns an account's name before its first share.
+    #[inline]
+    fn introduce(&self, account: AccountId) {
+        if let Some(name) = self.names.borrow_mut().get_mut(&account)
+            && name.as_ref().is_some_and(|name| self.lane.borrow_mut().account(account.0, name).is_ok())
+        {
+            *name = None;
+        }
+    }
+
+    /// Height of the blocks of a tip.
+    fn height(&self, tip: u64) -> u32 {
+        let heights = self.heights.borrow();
+        heights.iter().rev().find(|(known, _)| *known == tip).map_or(0, |(_, height)| *height)
+    }
+
+    fn take_work(&self, work: Option<Published>) {
+        let Some(work) = work else { return };
+        let mut heights = self.heights.borrow_mut();
+        if heights.back().is_none_or(|(tip, _)| *tip != work.job.tip()) {
+            heights.push_back((work.job.tip(), work.height));
+            if heights.len() > HEIGHTS_MAX {
+                heights.pop_front();
+            }
+        }
+        self.work.replace(Some(work));
+        self.seats.borrow().ring(WORK);
+    }
+
+    /// The position of the last share that was pushed; `mailbox` is rung when it is durable.
+    pub(super) fn await_commit(&self, mailbox: &Rc<Mailbox>) -> u64 {
+        let position = self.pushed.get();
+        self.waiting.borrow_mut().push_back((position, Rc::clone(mailbox)));
+        position
+    }
+
+    /// Records of this worker that are durable.
+    pub(super) fn committed(&self) -> u64 {
+        self.committed.get()
+    }
+
+    /// A connection slot of the extranonce space, if one is free.
+    pub(super) fn lease(&self) -> Option<Slot> {
+        self.space.borrow_mut().lease(self.tip())
+    }
+
+    /// Gives a slot back; it is used again when all work of now is stale.
+    pub(super) fn release(&self, slot: Slot, tip: u64) {
+        self.space.borrow_mut().release(slot, tip.max(self.tip()));
+    }
+
+    /// Generation of the newest tip.
+    fn tip(&self) -> u64 {
+        self.work.borrow().as_ref().map_or(0, |work| work.job.tip())
+    }
+
+    /// Tells the hub what happened since the last time; skipped when the hub is behind.
+    fn send_report(&self) {
+        let mut report = self.report.borrow_mut();
+        if let Ok(place) = self.plan.hub.try_reserve() {
+            place.send(ToHub::Report(Box::new(std::mem::take(&mut report))));
+        }
+    }
+
+    fn admit(self: &Rc<Self>, incoming: Incoming) {
+        let worker = Rc::clone(self);
+        if self.handshakes.get() >= self.plan.handshakes_max {
+            self.report.borrow_mut().handshakes_refused += 1;
+            self.load.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        self.handshakes.set(self.handshakes.get() + 1);
+        tokio::task::spawn_local(async move {
+            let load = Arc::clone(&worker.load);
+            worker.serve(incoming).await;
+            load.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+
+    /// One connection, from handshake to end.
+    async fn serve(self: Rc<Self>, incoming: Incoming) {
+        let Incoming { stream, peer, permit } = incoming;
+        let identity = Arc::clone(&self.plan.identity.borrow());
+        let link = match tokio::net::TcpStream::from_std(stream) {
+            Ok(stream) => Link::accept(stream, &identity, self.plan.handshake, &self.gate).await,
+            Err(error) => Err(error.into()),
+        };
+        self.handshakes.set(self.handshakes.get() - 1);
+        drop(identity);
+        let mut link = match link {
+            Ok(link) => link,
+            Err(error) => {
+                self.report.borrow_mut().handshakes_failed += 1;
+                tracing::debug!(%peer, %error, "no handshake");
+                return;
+            }
+        };
+        self.report.borrow_mut().connections_accepted += 1;
+        let mailbox = Rc::new(Mailbox::default());
+        let seat = self.seats.borrow_mut().take(Rc::clone(&mailbox));
+        let mut connection = Box::new(Connection::new(Rc::clone(&self), mailbox, peer));
+        let end = drive(&mut link, &mut *connection, &self.plan.clock, self.plan.bounds).await;
+        connection.ended(&end);
+        self.seats.borrow_mut().leave(seat);
+        drop(permit);
+    }
+}
