@@ -175,8 +175,6 @@ impl Serving {
 /// `adit up`
 #[derive(Clone, Debug, Default, Args)]
 pub struct UpArgs {
-    #[command(flatten)]
-    serving: Serving,
     /// Threads that mine [default: all cores but one]
     #[arg(long, value_name = "N")]
     pub threads: Option<u32>,
@@ -186,6 +184,8 @@ pub struct UpArgs {
     /// Print the result as one JSON object
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    serving: Serving,
 }
 
 impl UpArgs {
@@ -200,11 +200,11 @@ impl UpArgs {
 #[derive(Clone, Debug, Default, Args)]
 #[command(after_long_help = crate::config::help())]
 pub struct PoolArgs {
-    #[command(flatten)]
-    serving: Serving,
     /// Threads that serve connections [default: one for each core]
     #[arg(long, value_name = "N")]
     pub workers: Option<u32>,
+    #[command(flatten)]
+    serving: Serving,
 }
 
 impl PoolArgs {

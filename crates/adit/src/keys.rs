@@ -29,8 +29,11 @@ pub fn run(settings: &Settings, action: KeysAction, json: bool) -> Result<(), Ex
         KeysAction::Show => match read(&path(&settings.data))? {
             Some(pair) => pair.public(),
             None => {
-                return Err(Exit::failed(format!("there is no authority key in {}", settings.data.display()))
-                    .help("`adit keys new` makes one; so does the first start of a pool"));
+                return Err(Exit::failed(format!(
+                    "there is no authority key in {}",
+                    settings.data.display()
+                ))
+                .help("`adit keys new` makes one; so does the first start of a pool"));
             }
         },
     };
@@ -93,7 +96,9 @@ fn fresh() -> Result<AuthorityKeypair, Exit> {
             return Ok(pair);
         }
     }
-    Err(Exit::failed("the operating system's random numbers are not random"))
+    Err(Exit::failed(
+        "the operating system's random numbers are not random",
+    ))
 }
 
 /// Writes the secret to a file that only its owner can read: whole or not at all, and never over
@@ -103,7 +108,11 @@ fn store(path: &Path, pair: &AuthorityKeypair, replace: bool) -> io::Result<()> 
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let draft = path.with_extension(format!("draft{}", std::process::id()));
     let placed = write(&draft, pair).and_then(|()| {
-        if replace { fs::rename(&draft, path) } else { fs::hard_link(&draft, path) }
+        if replace {
+            fs::rename(&draft, path)
+        } else {
+            fs::hard_link(&draft, path)
+        }
     });
     // Gone already after a rename; after anything else it must not stay.
     let _ = fs::remove_file(&draft);
@@ -113,7 +122,11 @@ fn store(path: &Path, pair: &AuthorityKeypair, replace: bool) -> io::Result<()> 
 
 fn write(draft: &Path, pair: &AuthorityKeypair) -> io::Result<()> {
     let _ = fs::remove_file(draft);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(draft)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(draft)?;
     let text = pair.secret_text();
     file.write_all(text.as_bytes())?;
     file.write_all(b"\n")?;
@@ -128,17 +141,22 @@ fn read(path: &Path) -> Result<Option<AuthorityKeypair>, Exit> {
     };
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
-        return Err(Exit::failed(format!("{} is a secret that others can read (mode {mode:03o})", path.display()))
-            .help(format!(
-                "chmod 600 {0}; if others may have read it, make a new one with `adit keys new --force`",
-                path.display()
-            )));
+        return Err(Exit::failed(format!(
+            "{} is a secret that others can read (mode {mode:03o})",
+            path.display()
+        ))
+        .help(format!(
+            "chmod 600 {0}; if others may have read it, make a new one with `adit keys new --force`",
+            path.display()
+        )));
     }
     if metadata.len() > FILE_BYTES_MAX {
         return Err(damaged(path));
     }
     let text = Zeroizing::new(fs::read_to_string(path).map_err(|error| unreadable(path, &error))?);
-    AuthorityKeypair::from_secret_text(text.trim()).map(Some).map_err(|_| damaged(path))
+    AuthorityKeypair::from_secret_text(text.trim())
+        .map(Some)
+        .map_err(|_| damaged(path))
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Exit {
@@ -173,7 +191,11 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&path(data.path())), 0o600);
         assert_eq!(mode(&data.path().join(FOLDER)), 0o700);
-        assert_eq!(fs::read_dir(data.path().join(FOLDER)).unwrap().count(), 1, "no draft is left");
+        assert_eq!(
+            fs::read_dir(data.path().join(FOLDER)).unwrap().count(),
+            1,
+            "no draft is left"
+        );
     }
 
     #[test]
@@ -193,7 +215,10 @@ mod tests {
         let path = path(data.path());
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         let open = authority(data.path()).err().unwrap();
-        assert!(open.message.contains("mode 640") && open.hint.starts_with("chmod 600"), "{open}");
+        assert!(
+            open.message.contains("mode 640") && open.hint.starts_with("chmod 600"),
+            "{open}"
+        );
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         let secret = fs::read_to_string(&path).unwrap();
         fs::write(&path, &secret[..20]).unwrap();
@@ -205,10 +230,16 @@ mod tests {
     fn show_prints_the_public_half_and_the_pools_address() {
         let data = tempfile::tempdir().unwrap();
         let settings = settings(data.path());
-        assert!(run(&settings, KeysAction::Show, true).is_err(), "there is none yet");
+        assert!(
+            run(&settings, KeysAction::Show, true).is_err(),
+            "there is none yet"
+        );
         let public = authority(data.path()).unwrap().public();
         let shown: serde_json::Value = serde_json::from_str(&text(&settings, public, true)).unwrap();
         assert_eq!(shown["current"]["key"], public.to_string());
-        assert_eq!(shown["current"]["url"], format!("stratum2+tcp://127.0.0.1:3333/{public}"));
+        assert_eq!(
+            shown["current"]["url"],
+            format!("stratum2+tcp://127.0.0.1:3333/{public}")
+        );
     }
 }

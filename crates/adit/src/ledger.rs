@@ -22,11 +22,19 @@ pub fn run(settings: &Settings, action: LedgerAction, as_json: bool) -> Result<(
         LedgerAction::Verify => {
             let report = verify(data).map_err(broken)?;
             sound(&report)?;
-            if as_json { writeln!(out, "{}", report_json(&report)) } else { out.write_all(report_text(&report).as_bytes()) }
+            if as_json {
+                writeln!(out, "{}", report_json(&report))
+            } else {
+                out.write_all(report_text(&report).as_bytes())
+            }
         }
         LedgerAction::Top { count } => {
             let lines = top(data, usize::try_from(count).unwrap_or(usize::MAX)).map_err(broken)?;
-            if as_json { writeln!(out, "{}", top_json(&lines)) } else { out.write_all(top_text(&lines).as_bytes()) }
+            if as_json {
+                writeln!(out, "{}", top_json(&lines))
+            } else {
+                out.write_all(top_text(&lines).as_bytes())
+            }
         }
         LedgerAction::Export => {
             let format = if as_json { Format::JsonLines } else { Format::Csv };
@@ -54,7 +62,9 @@ fn broken(error: JournalError) -> Exit {
         JournalError::Disk { source, .. } if source.kind() == io::ErrorKind::NotFound => {
             "name the data folder of a pool with --data DIR"
         }
-        JournalError::Disk { .. } => "the files must be there and yours to read; name the data folder with --data DIR",
+        JournalError::Disk { .. } => {
+            "the files must be there and yours to read; name the data folder with --data DIR"
+        }
         JournalError::Damaged { .. } => {
             "nothing was changed; keep a copy of the folder, and put the damaged file back from a backup"
         }
@@ -67,12 +77,16 @@ fn broken(error: JournalError) -> Exit {
 /// What only the whole reading can tell.
 fn sound(report: &Report) -> Result<(), Exit> {
     if let Some(duplicates @ 1..) = report.duplicate_hashes {
-        return Err(Exit::failed(format!("{duplicates} shares are in the ledger twice"))
-            .help("do not pay from this ledger; `adit ledger export` shows equal hashes"));
+        return Err(
+            Exit::failed(format!("{duplicates} shares are in the ledger twice"))
+                .help("do not pay from this ledger; `adit ledger export` shows equal hashes"),
+        );
     }
     if report.checkpoint_agrees == Some(false) {
-        return Err(Exit::failed("the checkpoint is not the sum of the records before it")
-            .help("the records are whole; remove the checkpoint, and the next start makes a new one"));
+        return Err(
+            Exit::failed("the checkpoint is not the sum of the records before it")
+                .help("the records are whole; remove the checkpoint, and the next start makes a new one"),
+        );
     }
     Ok(())
 }
@@ -98,9 +112,15 @@ fn report_json(report: &Report) -> Value {
 fn report_text(report: &Report) -> String {
     let torn = match report.torn_bytes {
         0 => String::new(),
-        bytes => format!("\n{bytes} bytes at the end are a write under way, or are cut off at the next start"),
+        bytes => {
+            format!("\n{bytes} bytes at the end are a write under way, or are cut off at the next start")
+        }
     };
-    let duplicates = if report.duplicate_hashes.is_none() { "; too many to look for duplicates" } else { "" };
+    let duplicates = if report.duplicate_hashes.is_none() {
+        "; too many to look for duplicates"
+    } else {
+        ""
+    };
     format!(
         "sound: {} records ({} to {}) in {} files{duplicates}\n{} shares of {} names, {} of work, {} blocks{torn}\n",
         grouped(report.records),
@@ -131,7 +151,10 @@ fn top_json(lines: &[TopLine]) -> Value {
 }
 
 fn top_text(lines: &[TopLine]) -> String {
-    let mut text = format!("{:<40} {:>14} {:>12} {:>12} {:>7}\n", "name", "shares", "work", "best", "blocks");
+    let mut text = format!(
+        "{:<40} {:>14} {:>12} {:>12} {:>7}\n",
+        "name", "shares", "work", "best", "blocks"
+    );
     for line in lines {
         let name = line.name.as_deref().map_or_else(|| hex(&line.account), clean);
         text.push_str(&format!(

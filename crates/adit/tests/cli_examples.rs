@@ -8,7 +8,9 @@ const URL: &str = "stratum2+tcp://127.0.0.1:3333/9bXiEd8boQVhq7WddEcERUL5tyyJVFY
 
 fn parse(line: &str) -> Command {
     let line = line.replace("URL", URL);
-    Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}")).into_command()
+    Cli::try_parse_from(line.split(' '))
+        .unwrap_or_else(|error| panic!("{line}: {error}"))
+        .into_command()
 }
 
 fn settings(line: &str) -> Settings {
@@ -30,7 +32,9 @@ fn nothing_is_up() {
 fn up_takes_every_flag() {
     let line = "adit up --data /d --listen 127.0.0.1:1 --http off --node embedded:40 --threads 3 --until-blocks 3 --json \
                 --set shares.vardiff=false --set shares.work_min=16 --set limits.shares_per_second=0";
-    let Command::Up(args) = parse(line) else { panic!("not up") };
+    let Command::Up(args) = parse(line) else {
+        panic!("not up")
+    };
     assert_eq!((args.until_blocks, args.json), (Some(3), true));
     let settings = settings(line);
     assert_eq!(settings.data.to_str(), Some("/d"));
@@ -39,7 +43,10 @@ fn up_takes_every_flag() {
     assert_eq!(settings.node, NodeSpec::Embedded { log2: Some(40) });
     assert_eq!(settings.device.threads, 3);
     assert!(!settings.shares.vardiff);
-    assert_eq!((settings.shares.work_min, settings.limits.shares_per_second), (16, 0));
+    assert_eq!(
+        (settings.shares.work_min, settings.limits.shares_per_second),
+        (16, 0)
+    );
 }
 
 #[test]
@@ -61,10 +68,28 @@ fn a_file_is_read_and_one_that_is_not_there_is_named() {
     std::fs::write(&path, "listen = \"127.0.0.1:9\"\n[shares]\nper_minute = 5\n").unwrap();
     let line = format!("adit pool --config {}", path.display());
     assert_eq!(settings(&line).shares.per_minute, 5);
-    assert_eq!(settings(&format!("{line} --listen 127.0.0.1:8")).listen.addr.port(), 8);
-    let by_environment = vec![("HOME".into(), "/h".into()), ("ADIT_CONFIG".into(), path.display().to_string())];
-    assert_eq!(parse("adit pool").settings(by_environment).unwrap().shares.per_minute, 5);
-    let missing = parse("adit pool --config /nowhere.toml").settings(Vec::new()).unwrap_err();
+    assert_eq!(
+        settings(&format!("{line} --listen 127.0.0.1:8"))
+            .listen
+            .addr
+            .port(),
+        8
+    );
+    let by_environment = vec![
+        ("HOME".into(), "/h".into()),
+        ("ADIT_CONFIG".into(), path.display().to_string()),
+    ];
+    assert_eq!(
+        parse("adit pool")
+            .settings(by_environment)
+            .unwrap()
+            .shares
+            .per_minute,
+        5
+    );
+    let missing = parse("adit pool --config /nowhere.toml")
+        .settings(Vec::new())
+        .unwrap_err();
     assert!(missing.message.contains("/nowhere.toml"), "{missing}");
     let bare = parse("adit pool --set listen").settings(vec![]).unwrap_err();
     assert!(bare.hint.contains("KEY=VALUE"), "{bare}");
@@ -72,30 +97,54 @@ fn a_file_is_read_and_one_that_is_not_there_is_named() {
 
 #[test]
 fn device_and_load_name_their_pool() {
-    let line = "adit device --upstream URL --user bob.rig --threads 2 --channel extended --until-shares 5 --json";
-    let Command::Device(args) = parse(line) else { panic!("not device") };
-    assert_eq!((args.channel, args.until_shares, args.json), (Channel::Extended, Some(5), true));
+    let line =
+        "adit device --upstream URL --user bob.rig --threads 2 --channel extended --until-shares 5 --json";
+    let Command::Device(args) = parse(line) else {
+        panic!("not device")
+    };
+    assert_eq!(
+        (args.channel, args.until_shares, args.json),
+        (Channel::Extended, Some(5), true)
+    );
     let device = settings(line).device;
     assert_eq!((device.user.as_str(), device.threads), ("bob.rig", 2));
-    assert!(matches!(parse("adit device --upstream URL"), Command::Device(args) if args.channel == Channel::Standard));
+    assert!(
+        matches!(parse("adit device --upstream URL"), Command::Device(args) if args.channel == Channel::Standard)
+    );
 
-    let line = "adit load --upstream URL --connections 192 --seconds 10 --channel standard --window 64 --json";
-    let Command::Load(args) = parse(line) else { panic!("not load") };
-    assert_eq!((args.connections, args.seconds, args.window, args.json), (192, 10, Some(64), true));
-    assert!(Cli::try_parse_from(["adit", "load", "--upstream", URL]).is_err(), "how many, how long?");
+    let line =
+        "adit load --upstream URL --connections 192 --seconds 10 --channel standard --window 64 --json";
+    let Command::Load(args) = parse(line) else {
+        panic!("not load")
+    };
+    assert_eq!(
+        (args.connections, args.seconds, args.window, args.json),
+        (192, 10, Some(64), true)
+    );
+    assert!(
+        Cli::try_parse_from(["adit", "load", "--upstream", URL]).is_err(),
+        "how many, how long?"
+    );
     assert!(Cli::try_parse_from(["adit", "device", "--upstream", "http://x"]).is_err());
 }
 
 #[test]
 fn keys_and_ledger_have_their_actions() {
-    assert!(matches!(parse("adit keys new --data /d"), Command::Keys(args) if args.action == KeysAction::New { force: false }));
-    assert!(matches!(parse("adit keys show --json"), Command::Keys(args) if args.action == KeysAction::Show && args.json));
+    assert!(
+        matches!(parse("adit keys new --data /d"), Command::Keys(args) if args.action == KeysAction::New { force: false })
+    );
+    assert!(
+        matches!(parse("adit keys show --json"), Command::Keys(args) if args.action == KeysAction::Show && args.json)
+    );
     for (line, action) in [
         ("adit ledger verify --data /d --json", LedgerAction::Verify),
         ("adit ledger top --data /d", LedgerAction::Top { count: 20 }),
         ("adit ledger export --data /d --json", LedgerAction::Export),
     ] {
-        assert!(matches!(parse(line), Command::Ledger(args) if args.action == action), "{line}");
+        assert!(
+            matches!(parse(line), Command::Ledger(args) if args.action == action),
+            "{line}"
+        );
         assert_eq!(settings(line).data.to_str(), Some("/d"));
     }
 }
@@ -115,6 +164,12 @@ fn every_command_takes_set() {
         "adit ledger export",
         "adit load --upstream URL --connections 1 --seconds 1 --channel standard",
     ] {
-        assert_eq!(settings(&format!("{line} --set shares.per_minute=77")).shares.per_minute, 77, "{line}");
+        assert_eq!(
+            settings(&format!("{line} --set shares.per_minute=77"))
+                .shares
+                .per_minute,
+            77,
+            "{line}"
+        );
     }
 }

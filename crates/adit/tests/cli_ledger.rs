@@ -9,7 +9,12 @@ use serde_json::Value;
 
 fn adit(data: &Path, line: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_adit"));
-    command.env_clear().env("HOME", "/nowhere").args(line.split(' ')).arg("--data").arg(data);
+    command
+        .env_clear()
+        .env("HOME", "/nowhere")
+        .args(line.split(' '))
+        .arg("--data")
+        .arg(data);
     command.output().unwrap()
 }
 
@@ -41,7 +46,13 @@ fn pool_has_run() -> tempfile::TempDir {
         };
         journal.append(share.time_us, &Entry::Share(share));
     }
-    let block = BlockFound { hash: [4; 32], height: 101, value: 5_000_000_000, account: alice, channel: 7 };
+    let block = BlockFound {
+        hash: [4; 32],
+        height: 101,
+        value: 5_000_000_000,
+        account: alice,
+        channel: 7,
+    };
     journal.append(4_000, &Entry::Block(block));
     journal.commit().unwrap();
     journal.stop(5_000).unwrap();
@@ -54,10 +65,19 @@ fn a_sound_ledger_is_summed_up() {
     let verified = adit(data.path(), "ledger verify --json");
     assert_eq!(verified.status.code(), Some(0), "{verified:?}");
     let report = json(&verified);
-    assert_eq!((&report["shares"], &report["work"]), (&Value::from(12), &Value::from("4080")));
-    assert_eq!((&report["blocks"], &report["duplicate_hashes"]), (&Value::from(1), &Value::from(0)));
+    assert_eq!(
+        (&report["shares"], &report["work"]),
+        (&Value::from(12), &Value::from("4080"))
+    );
+    assert_eq!(
+        (&report["blocks"], &report["duplicate_hashes"]),
+        (&Value::from(1), &Value::from(0))
+    );
     let told = adit(data.path(), "ledger verify");
-    assert!(String::from_utf8_lossy(&told.stdout).starts_with("sound: "), "{told:?}");
+    assert!(
+        String::from_utf8_lossy(&told.stdout).starts_with("sound: "),
+        "{told:?}"
+    );
 }
 
 #[test]
@@ -65,9 +85,18 @@ fn top_lists_the_most_work_first_and_prints_no_control_character() {
     let data = pool_has_run();
     let top = json(&adit(data.path(), "ledger top --json"));
     assert_eq!(top[0]["name"], "alice.rig");
-    assert_eq!((&top[0]["work"], &top[0]["blocks"]), (&Value::from("4000"), &Value::from(1)));
+    assert_eq!(
+        (&top[0]["work"], &top[0]["blocks"]),
+        (&Value::from("4000"), &Value::from(1))
+    );
     assert_eq!(top[1]["shares"], 8);
-    assert_eq!(json(&adit(data.path(), "ledger top --count 1 --json")).as_array().unwrap().len(), 1);
+    assert_eq!(
+        json(&adit(data.path(), "ledger top --count 1 --json"))
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
     let table = String::from_utf8(adit(data.path(), "ledger top").stdout).unwrap();
     assert_eq!(table.lines().count(), 3, "{table}");
     assert!(table.chars().all(|c| c == '\n' || !c.is_control()), "{table:?}");
@@ -77,15 +106,24 @@ fn top_lists_the_most_work_first_and_prints_no_control_character() {
 fn export_writes_every_record() {
     let data = pool_has_run();
     let lines = String::from_utf8(adit(data.path(), "ledger export --json").stdout).unwrap();
-    let records: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(records.iter().filter(|record| record["kind"] == "share").count(), 12);
+    let records: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(
+        records.iter().filter(|record| record["kind"] == "share").count(),
+        12
+    );
     let csv = String::from_utf8(adit(data.path(), "ledger export").stdout).unwrap();
     assert_eq!(csv.lines().count(), records.len() + 1);
     assert!(csv.starts_with("front_end,sequence,"));
 }
 
 fn journal_file(data: &Path) -> PathBuf {
-    let mut files: Vec<_> = std::fs::read_dir(data.join("ledger")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(data.join("ledger"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     files.retain(|path| path.metadata().unwrap().len() > 1_000);
     files.sort();
     files.remove(0)
@@ -101,7 +139,10 @@ fn damage_is_status_1() {
     let verified = adit(data.path(), "ledger verify --json");
     assert_eq!(verified.status.code(), Some(1), "{verified:?}");
     assert_eq!(json(&verified)["error"]["code"], 1);
-    assert!(String::from_utf8_lossy(&verified.stderr).contains("help: nothing was changed"), "{verified:?}");
+    assert!(
+        String::from_utf8_lossy(&verified.stderr).contains("help: nothing was changed"),
+        "{verified:?}"
+    );
 }
 
 #[test]
@@ -110,6 +151,9 @@ fn a_folder_without_a_ledger_is_named() {
     let nothing = data.path().join("nothing");
     let verified = adit(&nothing, "ledger verify");
     assert_eq!(verified.status.code(), Some(1), "{verified:?}");
-    assert!(String::from_utf8_lossy(&verified.stderr).contains("--data DIR"), "{verified:?}");
+    assert!(
+        String::from_utf8_lossy(&verified.stderr).contains("--data DIR"),
+        "{verified:?}"
+    );
     assert!(!nothing.exists(), "reading makes nothing");
 }

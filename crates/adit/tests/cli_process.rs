@@ -8,7 +8,10 @@ use serde_json::Value;
 
 fn adit(data: &Path, line: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_adit"));
-    command.env_clear().env("HOME", data).args(line.split(' ').filter(|part| !part.is_empty()));
+    command
+        .env_clear()
+        .env("HOME", data)
+        .args(line.split(' ').filter(|part| !part.is_empty()));
     command.output().unwrap()
 }
 
@@ -19,33 +22,62 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn wrong_use_is_status_2_and_json_when_asked() {
     let data = tempfile::tempdir().unwrap();
-    for line in ["nonsense", "up --nonsense", "device", "up --until-blocks 0", "load --upstream x"] {
+    for line in [
+        "nonsense",
+        "up --nonsense",
+        "device",
+        "up --until-blocks 0",
+        "load --upstream x",
+    ] {
         let output = adit(data.path(), line);
         assert_eq!(output.status.code(), Some(2), "{line}");
         assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{line}");
     }
     let output = adit(data.path(), "up --json --set shares.vardif=false");
     assert_eq!(output.status.code(), Some(2));
-    let expected = "error: --set shares.vardif: unknown key \"shares.vardif\"\n  help: did you mean shares.vardiff?\n";
+    let expected =
+        "error: --set shares.vardif: unknown key \"shares.vardif\"\n  help: did you mean shares.vardiff?\n";
     assert_eq!(text(&output.stderr), expected);
     let error: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(error["error"]["code"], 2);
     assert_eq!(error["error"]["help"], "did you mean shares.vardiff?");
     let output = adit(data.path(), "up --json --nonsense");
     let error: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((output.status.code(), &error["error"]["code"]), (Some(2), &Value::from(2)));
+    assert_eq!(
+        (output.status.code(), &error["error"]["code"]),
+        (Some(2), &Value::from(2))
+    );
 }
 
 #[test]
 fn help_names_commands_exit_statuses_and_keys() {
     let data = tempfile::tempdir().unwrap();
-    for line in ["-h", "--help", "up --help", "pool -h", "device --help", "keys new --help", "load -h", "--version"] {
+    for line in [
+        "-h",
+        "--help",
+        "up --help",
+        "pool -h",
+        "device --help",
+        "keys new --help",
+        "load -h",
+        "--version",
+    ] {
         let output = adit(data.path(), line);
         assert_eq!(output.status.code(), Some(0), "{line}");
         assert!(!output.stdout.is_empty() && output.stderr.is_empty(), "{line}");
     }
     let help = text(&adit(data.path(), "--help").stdout);
-    for part in ["up", "pool", "device", "keys", "ledger", "load", "Exit status:", "shares.work_min", "ADIT_LISTEN"] {
+    for part in [
+        "up",
+        "pool",
+        "device",
+        "keys",
+        "ledger",
+        "load",
+        "Exit status:",
+        "shares.work_min",
+        "ADIT_LISTEN",
+    ] {
         assert!(help.contains(part), "{part}");
     }
     assert!(text(&adit(data.path(), "pool --help").stdout).contains("limits.queue_bytes_max"));
@@ -64,11 +96,20 @@ fn keys_are_made_shown_and_kept() {
     let shown: Value = serde_json::from_slice(&adit(data.path(), "keys show --json").stdout).unwrap();
     assert_eq!(made, shown);
     let url = shown["current"]["url"].as_str().unwrap();
-    assert_eq!(url, format!("stratum2+tcp://127.0.0.1:3333/{}", shown["current"]["key"].as_str().unwrap()));
+    assert_eq!(
+        url,
+        format!(
+            "stratum2+tcp://127.0.0.1:3333/{}",
+            shown["current"]["key"].as_str().unwrap()
+        )
+    );
     assert!(text(&adit(data.path(), "keys show").stdout).contains(url));
 
     let secret = data.path().join(".adit/keys/authority.secret");
-    assert_eq!(std::fs::metadata(&secret).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        std::fs::metadata(&secret).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
     let words = std::fs::read_to_string(&secret).unwrap();
     let again = adit(data.path(), "keys new");
     assert_eq!(again.status.code(), Some(1));
@@ -85,7 +126,11 @@ fn keys_are_made_shown_and_kept() {
 
 #[test]
 fn no_secret_is_a_setting() {
-    let names = adit::config::keys().iter().map(|key| key.path).collect::<Vec<_>>().join(" ");
+    let names = adit::config::keys()
+        .iter()
+        .map(|key| key.path)
+        .collect::<Vec<_>>()
+        .join(" ");
     for word in ["secret", "password", "private", "token"] {
         assert!(!names.contains(word), "{word}");
     }

@@ -11,7 +11,10 @@ fn the_page_is_current() {
         std::fs::write(&path, markdown()).unwrap();
     }
     let page = std::fs::read_to_string(&path).unwrap();
-    assert!(page == markdown(), "docs/configuration.md is old: UPDATE_DOCS=1 cargo test -p adit");
+    assert!(
+        page == markdown(),
+        "docs/configuration.md is old: UPDATE_DOCS=1 cargo test -p adit"
+    );
 }
 
 #[test]
@@ -22,9 +25,17 @@ fn every_key_is_explained() {
         assert!(page.contains(&format!("| `{name}` |")), "{}", key.path);
         assert!(help.contains(&format!("\n{} = ", key.path)), "{}", key.path);
         assert!(help.contains(&key.environment()), "{}", key.path);
-        assert!(key.doc.trim().ends_with('.') && key.doc.len() > 25, "{}: {}", key.path, key.doc);
+        assert!(
+            key.doc.trim().ends_with('.') && key.doc.len() > 25,
+            "{}: {}",
+            key.path,
+            key.doc
+        );
     }
-    assert!(page.lines().all(|line| line.matches(" | ").count() <= 3), "a cell holds a bar");
+    assert!(
+        page.lines().all(|line| line.matches(" | ").count() <= 3),
+        "a cell holds a bar"
+    );
 }
 
 #[test]

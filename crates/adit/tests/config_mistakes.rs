@@ -10,11 +10,18 @@ fn refused(sources: &Sources) -> Exit {
 }
 
 fn home() -> Sources {
-    Sources { environment: vec![("HOME".into(), "/h".into())], ..Sources::default() }
+    Sources {
+        environment: vec![("HOME".into(), "/h".into())],
+        ..Sources::default()
+    }
 }
 
 fn file(text: &str) -> String {
-    refused(&Sources { file: Some(("adit.toml".into(), text.into())), ..home() }).to_string()
+    refused(&Sources {
+        file: Some(("adit.toml".into(), text.into())),
+        ..home()
+    })
+    .to_string()
 }
 
 fn flag(key: &str, value: &str) -> String {
@@ -54,7 +61,10 @@ fn unknown_keys_are_told_with_the_one_that_was_meant() {
          help: `adit --help` lists every key"
     );
     assert!(flag("shares", "1").contains("shares is a table; its keys are shares.vardiff, "));
-    assert!(file("shares = 1\n").starts_with("error: adit.toml:1:1: unknown key \"shares\"\n  help: shares is a table"));
+    assert!(
+        file("shares = 1\n")
+            .starts_with("error: adit.toml:1:1: unknown key \"shares\"\n  help: shares is a table")
+    );
     assert!(file("[shares.vardiff]\nx = 1\n").contains("shares.vardiff is"));
 }
 
@@ -106,10 +116,21 @@ fn nodes_of_later_versions_are_named() {
     for later in ["rpc", "tdp"] {
         assert_eq!(
             flag("node", &format!("{later}:127.0.0.1:8332")),
-            format!("error: --set node: node is \"{later}:127.0.0.1:8332\"\n  help: {forms}; {later}: comes in a later version")
+            format!(
+                "error: --set node: node is \"{later}:127.0.0.1:8332\"\n  help: {forms}; {later}: comes in a later version"
+            )
         );
     }
-    for wrong in ["", "embeded", "embedded:", "embedded:0", "embedded:81", "embedded:x", "ipc:", "ipc"] {
+    for wrong in [
+        "",
+        "embeded",
+        "embedded:",
+        "embedded:0",
+        "embedded:81",
+        "embedded:x",
+        "ipc:",
+        "ipc",
+    ] {
         assert!(flag("node", wrong).ends_with(forms), "{wrong}");
     }
 }
@@ -136,17 +157,32 @@ fn the_payout_is_required_with_a_node_and_belongs_to_its_network() {
 
 #[test]
 fn text_that_is_not_toml_is_told_with_its_line() {
-    assert!(file("[shares]\nvardiff true\n").starts_with("error: adit.toml:2:"), "{}", file("[shares]\nvardiff true\n"));
+    assert!(
+        file("[shares]\nvardiff true\n").starts_with("error: adit.toml:2:"),
+        "{}",
+        file("[shares]\nvardiff true\n")
+    );
     let twice = file("[shares]\nvardiff = true\nvardiff = false\n");
-    assert!(twice.starts_with("error: adit.toml:3:1: not TOML: duplicate key"), "{twice}");
+    assert!(
+        twice.starts_with("error: adit.toml:3:1: not TOML: duplicate key"),
+        "{twice}"
+    );
     assert!(file(&"#".repeat(2 << 20)).contains("at most 1048576"));
 }
 
 #[test]
 fn all_mistakes_are_told_at_once() {
     let told = file("lisen = \"x\"\n[shares]\nvardiff = 1\nper_minute = 0\n");
-    assert!(told.starts_with("error: 3 mistakes in the configuration\n"), "{told}");
-    for part in ["adit.toml:1:1", "adit.toml:3:11", "adit.toml:4:14", "did you mean listen?"] {
+    assert!(
+        told.starts_with("error: 3 mistakes in the configuration\n"),
+        "{told}"
+    );
+    for part in [
+        "adit.toml:1:1",
+        "adit.toml:3:11",
+        "adit.toml:4:14",
+        "did you mean listen?",
+    ] {
         assert!(told.contains(part), "{told}");
     }
 }

@@ -9,7 +9,10 @@ const MAIN: &str = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
 const TEST: &str = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx";
 
 fn sources(file: &str, environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Sources {
-    let mut sources = Sources { file: Some(("adit.toml".into(), file.into())), ..Sources::default() };
+    let mut sources = Sources {
+        file: Some(("adit.toml".into(), file.into())),
+        ..Sources::default()
+    };
     sources.environment.push(("HOME".into(), "/home/miner".into()));
     for (name, value) in environment {
         sources.environment.push(((*name).into(), (*value).into()));
@@ -26,15 +29,28 @@ fn flag_over_environment_over_file_over_default() {
     let environment = [("ADIT_SHARES__PER_MINUTE", "2"), ("ADIT_SHARES__SEEN_MAX", "200")];
     let sources = sources(file, &environment, &[("shares.per_minute", "3")]);
     let shares = Settings::load(&sources).unwrap().shares;
-    assert_eq!((shares.per_minute, shares.seen_max, shares.ack_delay_max_ms), (3, 200, 7));
+    assert_eq!(
+        (shares.per_minute, shares.seen_max, shares.ack_delay_max_ms),
+        (3, 200, 7)
+    );
     assert!(shares.vardiff, "the default of what nobody gave");
 
     let mut problems = Vec::new();
     let config = Config::gather(&sources, &mut problems);
     assert_eq!(problems, []);
-    assert_eq!(config.origin("shares.per_minute"), Origin::Flag("--set shares.per_minute".into()));
-    assert_eq!(config.origin("shares.seen_max"), Origin::Environment("ADIT_SHARES__SEEN_MAX".into()));
-    let line = Origin::File { path: "adit.toml".into(), line: 4, column: 20 };
+    assert_eq!(
+        config.origin("shares.per_minute"),
+        Origin::Flag("--set shares.per_minute".into())
+    );
+    assert_eq!(
+        config.origin("shares.seen_max"),
+        Origin::Environment("ADIT_SHARES__SEEN_MAX".into())
+    );
+    let line = Origin::File {
+        path: "adit.toml".into(),
+        line: 4,
+        column: 20,
+    };
     assert_eq!(config.origin("shares.ack_delay_max_ms"), line);
     assert_eq!(config.origin("shares.vardiff"), Origin::Default);
 }
@@ -56,7 +72,11 @@ fn every_key_can_be_given_in_all_three_places() {
             _ => key.default,
         };
         let (table, name) = key.split();
-        let quote = if value.parse::<u64>().is_ok() || value == "true" { "" } else { "\"" };
+        let quote = if value.parse::<u64>().is_ok() || value == "true" {
+            ""
+        } else {
+            "\""
+        };
         let file = match table {
             "" => format!("{name} = {quote}{value}{quote}\n"),
             table => format!("[{table}]\n{name} = {quote}{value}{quote}\n"),
@@ -79,7 +99,10 @@ fn a_port_that_was_asked_for_is_told_from_the_default_one() {
     assert!(asked.listen.explicit);
     assert!(matches!((default.http.listen, asked.http.listen),
         (HttpListen::On(a), HttpListen::On(b)) if !a.explicit && b.explicit && a.addr == b.addr));
-    assert_eq!(Settings::with(&[("http.listen", "off")]).unwrap().http.listen, HttpListen::Off);
+    assert_eq!(
+        Settings::with(&[("http.listen", "off")]).unwrap().http.listen,
+        HttpListen::Off
+    );
 }
 
 #[test]
@@ -89,7 +112,10 @@ fn the_data_folder_follows_home_and_xdg() {
     };
     assert_eq!(data(&[], &[]), Path::new("/home/miner/.adit"));
     assert_eq!(data(&[("XDG_DATA_HOME", "/xdg")], &[]), Path::new("/xdg/adit"));
-    assert_eq!(data(&[("XDG_DATA_HOME", "/xdg")], &[("data", "/pool")]), Path::new("/pool"));
+    assert_eq!(
+        data(&[("XDG_DATA_HOME", "/xdg")], &[("data", "/pool")]),
+        Path::new("/pool")
+    );
     assert_eq!(data(&[], &[("data", "~/pool")]), Path::new("/home/miner/pool"));
 }
 
@@ -102,7 +128,10 @@ fn the_embedded_chain_needs_no_payout_and_has_no_floor() {
     assert_eq!(settings.shares.work_min, 1);
     let rare = Settings::with(&[("node", "embedded:40"), ("embedded.seed", "2")]).unwrap();
     assert_eq!(rare.node, NodeSpec::Embedded { log2: Some(40) });
-    assert_ne!(rare.payout.script, settings.payout.script, "the seed makes the address");
+    assert_ne!(
+        rare.payout.script, settings.payout.script,
+        "the seed makes the address"
+    );
 }
 
 #[test]
@@ -111,21 +140,46 @@ fn the_network_of_a_node_is_found_out() {
         Settings::with(&[("node", node), ("payout.address", payout), ("network", network)])
     };
     let main = load("ipc:/b/node.sock", MAIN, "auto").unwrap();
-    assert_eq!((main.network, main.shares.work_min), (Network::Bitcoin, WORK_FLOOR));
+    assert_eq!(
+        (main.network, main.shares.work_min),
+        (Network::Bitcoin, WORK_FLOOR)
+    );
     assert_eq!(main.node, NodeSpec::Ipc(PathBuf::from("/b/node.sock")));
     assert!(!main.payout.throw_away);
-    assert_eq!(load("ipc:/b/signet/node.sock", TEST, "auto").unwrap().network, Network::Signet);
-    assert_eq!(load("ipc:/b/testnet4/node.sock", TEST, "auto").unwrap().network, Network::Testnet4);
+    assert_eq!(
+        load("ipc:/b/signet/node.sock", TEST, "auto").unwrap().network,
+        Network::Signet
+    );
+    assert_eq!(
+        load("ipc:/b/testnet4/node.sock", TEST, "auto").unwrap().network,
+        Network::Testnet4
+    );
     let regtest = load("ipc:/b/regtest/node.sock", "raw(51)", "auto").unwrap();
     assert_eq!((regtest.network, regtest.shares.work_min), (Network::Regtest, 1));
-    assert_eq!(load("ipc:/x.sock", TEST, "testnet3").unwrap().network, Network::Testnet);
-    assert!(load("ipc:/x.sock", TEST, "auto").unwrap_err().message.contains("cannot tell the network"));
-    assert!(load("ipc:/b/regtest/node.sock", MAIN, "auto").is_err(), "coins would go to nobody");
+    assert_eq!(
+        load("ipc:/x.sock", TEST, "testnet3").unwrap().network,
+        Network::Testnet
+    );
+    assert!(
+        load("ipc:/x.sock", TEST, "auto")
+            .unwrap_err()
+            .message
+            .contains("cannot tell the network")
+    );
+    assert!(
+        load("ipc:/b/regtest/node.sock", MAIN, "auto").is_err(),
+        "coins would go to nobody"
+    );
 }
 
 #[test]
 fn one_address_is_limited_where_strangers_can_connect() {
-    let max = |changes: &[(&str, &str)]| Settings::with(changes).unwrap().limits.connections_per_address_max;
+    let max = |changes: &[(&str, &str)]| {
+        Settings::with(changes)
+            .unwrap()
+            .limits
+            .connections_per_address_max
+    };
     assert_eq!(max(&[]), 0, "loopback");
     assert_eq!(max(&[("listen", "0.0.0.0:3333")]), 2048);
     assert_eq!(max(&[("limits.connections_per_address_max", "5")]), 5);

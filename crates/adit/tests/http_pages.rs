@@ -2,25 +2,61 @@
 
 mod http;
 
-use adit::observe::{BestShare, Blocks, Channels, LastBlock, Latency, NodeState, Rates, Shares, Status, Worker};
+use adit::observe::{
+    BestShare, Blocks, Channels, LastBlock, Latency, NodeState, Rates, Shares, Status, Worker,
+};
 use http::{Site, get};
 use serde_json::Value;
 
 fn busy() -> Status {
-    let mut status = Status { version: "0.1.0", taken_at_us: 9_000_000, uptime_ms: 5_000, ..Status::default() };
+    let mut status = Status {
+        version: "0.1.0",
+        taken_at_us: 9_000_000,
+        uptime_ms: 5_000,
+        ..Status::default()
+    };
     status.node.state = NodeState::Up;
     status.node.template_age_ms = Some(1_000);
     status.node.fees_sat = Some(12_345);
     status.pool.url = "stratum2+tcp://127.0.0.1:3333/KEY".into();
-    status.hash_rate = Rates { m1: 1.5e6, m10: 1e6, h1: 2.5e5 };
-    status.shares = Shares { accepted: 70, rejected: 3, work: u128::from(u64::MAX) * 3, ..Shares::default() };
+    status.hash_rate = Rates {
+        m1: 1.5e6,
+        m10: 1e6,
+        h1: 2.5e5,
+    };
+    status.shares = Shares {
+        accepted: 70,
+        rejected: 3,
+        work: u128::from(u64::MAX) * 3,
+        ..Shares::default()
+    };
     status.shares.by_reason.insert("stale-share", 2);
     status.shares.by_reason.insert("difficulty-too-low", 1);
-    status.best_share = Some(BestShare { work: 1 << 80, worker: "bob".into(), at_us: 8_000_000 });
-    let last = LastBlock { height: 102, hash: "00ab".into(), at_us: 7_000_000, worker: "bob".into() };
-    status.blocks = Blocks { found: 2, accepted: 2, last: Some(last), ..Blocks::default() };
-    status.channels = Channels { standard: 1, extended: 2 };
-    status.set_workers(vec![Worker { name: "<img src=x onerror=alert(1)>".into(), ..Worker::default() }]);
+    status.best_share = Some(BestShare {
+        work: 1 << 80,
+        worker: "bob".into(),
+        at_us: 8_000_000,
+    });
+    let last = LastBlock {
+        height: 102,
+        hash: "00ab".into(),
+        at_us: 7_000_000,
+        worker: "bob".into(),
+    };
+    status.blocks = Blocks {
+        found: 2,
+        accepted: 2,
+        last: Some(last),
+        ..Blocks::default()
+    };
+    status.channels = Channels {
+        standard: 1,
+        extended: 2,
+    };
+    status.set_workers(vec![Worker {
+        name: "<img src=x onerror=alert(1)>".into(),
+        ..Worker::default()
+    }]);
     let mut latency = Latency::default();
     latency.record_many(700, 70);
     (status.ack_latency, status.ledger.commit_latency) = (latency.clone(), latency);
@@ -31,7 +67,10 @@ fn busy() -> Status {
 async fn the_status_is_json_with_numbers_as_numbers() {
     let site = Site::start(busy(), &[]).await;
     let answer = get(site.addr, "/api/v1/status").await;
-    assert_eq!((answer.code, answer.header("content-type")), (200, Some("application/json")));
+    assert_eq!(
+        (answer.code, answer.header("content-type")),
+        (200, Some("application/json"))
+    );
     let status: Value = serde_json::from_str(&answer.body).unwrap();
     assert_eq!(status["health"]["light"], "green");
     assert_eq!(status["shares"]["accepted"], 70);
@@ -42,8 +81,20 @@ async fn the_status_is_json_with_numbers_as_numbers() {
     assert_eq!(status["node"]["fees_sat"], 12_345);
     assert_eq!(status["node"]["transactions"], Value::Null);
     assert_eq!(status["workers"][0]["name"], "<img src=x onerror=alert(1)>");
-    assert!(answer.body.contains("\"work\":55340232221128654845"), "work above 64 bits stays a number");
-    for key in ["version", "uptime_ms", "pool", "connections", "channels", "ledger", "workers_total", "fan_out_latency"] {
+    assert!(
+        answer.body.contains("\"work\":55340232221128654845"),
+        "work above 64 bits stays a number"
+    );
+    for key in [
+        "version",
+        "uptime_ms",
+        "pool",
+        "connections",
+        "channels",
+        "ledger",
+        "workers_total",
+        "fan_out_latency",
+    ] {
         assert!(!status[key].is_null(), "{key}");
     }
 }
@@ -61,7 +112,12 @@ async fn the_newest_status_is_served() {
 async fn the_metrics_are_openmetrics() {
     let site = Site::start(busy(), &[]).await;
     let answer = get(site.addr, "/metrics").await;
-    assert!(answer.header("content-type").unwrap().starts_with("application/openmetrics-text; version=1.0.0"));
+    assert!(
+        answer
+            .header("content-type")
+            .unwrap()
+            .starts_with("application/openmetrics-text; version=1.0.0")
+    );
     let body = answer.body.strip_suffix("# EOF\n").expect("ends with its mark");
     let mut samples = std::collections::HashMap::new();
     for line in body.lines().filter(|line| !line.starts_with("# ")) {
@@ -87,7 +143,10 @@ async fn the_metrics_are_openmetrics() {
     ] {
         assert_eq!(samples.get(name), Some(&value), "{name}\n{body}");
     }
-    assert!(!body.contains("onerror"), "no series carries a name that a peer chose");
+    assert!(
+        !body.contains("onerror"),
+        "no series carries a name that a peer chose"
+    );
 }
 
 #[tokio::test]
@@ -105,13 +164,29 @@ async fn the_page_is_ours_alone() {
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
         assert!(!answer.body.contains("://"), "no address of another machine");
     }
-    assert!(!page.body.contains("<style") && !page.body.contains("style="), "the policy forbids it");
-    assert!(!page.body.contains("onclick") && !page.body.contains("<script>"), "the policy forbids it");
+    assert!(
+        !page.body.contains("<style") && !page.body.contains("style="),
+        "the policy forbids it"
+    );
+    assert!(
+        !page.body.contains("onclick") && !page.body.contains("<script>"),
+        "the policy forbids it"
+    );
     assert!(!script.body.contains("innerHTML") && !script.body.contains("insertAdjacentHTML"));
-    for id in script.body.split("at(\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+    for id in script
+        .body
+        .split("at(\"")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+    {
         assert!(page.body.contains(&format!("id=\"{id}\"")), "{id}");
     }
-    for id in script.body.split("put(\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+    for id in script
+        .body
+        .split("put(\"")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+    {
         assert!(page.body.contains(&format!("id=\"{id}\"")), "{id}");
     }
 }
@@ -119,12 +194,19 @@ async fn the_page_is_ours_alone() {
 #[tokio::test]
 async fn other_paths_and_methods_are_refused_in_json() {
     let site = Site::start(busy(), &[]).await;
-    for (method, path, code) in
-        [("GET", "/nothing", 404), ("GET", "/api/v1/", 404), ("POST", "/api/v1/status", 405), ("DELETE", "/", 405)]
-    {
+    for (method, path, code) in [
+        ("GET", "/nothing", 404),
+        ("GET", "/api/v1/", 404),
+        ("POST", "/api/v1/status", 405),
+        ("DELETE", "/", 405),
+    ] {
         let answer = http::ask(site.addr, method, path, "127.0.0.1").await;
         let body: Value = serde_json::from_str(&answer.body).unwrap();
-        assert_eq!((answer.code, &body["error"]["code"]), (code, &Value::from(code)), "{method} {path}");
+        assert_eq!(
+            (answer.code, &body["error"]["code"]),
+            (code, &Value::from(code)),
+            "{method} {path}"
+        );
         assert!(answer.header("content-security-policy").is_some());
     }
 }
@@ -133,14 +215,29 @@ async fn other_paths_and_methods_are_refused_in_json() {
 #[tokio::test]
 async fn foreign_host_names_are_refused() {
     let site = Site::start(busy(), &["pool.example"]).await;
-    for host in ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:3380", ""] {
+    for host in [
+        "evil.example",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example:3380",
+        "",
+    ] {
         for path in ["/", "/api/v1/status", "/metrics", "/page.js"] {
             let answer = http::ask(site.addr, "GET", path, host).await;
             assert_eq!(answer.code, 421, "{host} {path}");
             assert!(!answer.body.contains("shares"));
         }
     }
-    for host in ["localhost", "127.0.0.1:1", "[::1]:3380", "umbrel.local", "POOL.example:80"] {
-        assert_eq!(http::ask(site.addr, "GET", "/api/v1/status", host).await.code, 200, "{host}");
+    for host in [
+        "localhost",
+        "127.0.0.1:1",
+        "[::1]:3380",
+        "umbrel.local",
+        "POOL.example:80",
+    ] {
+        assert_eq!(
+            http::ask(site.addr, "GET", "/api/v1/status", host).await.code,
+            200,
+            "{host}"
+        );
     }
 }

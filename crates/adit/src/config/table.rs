@@ -117,6 +117,8 @@ table! {
         hosts: Hosts = "";
         /// Connections served at once; more wait in the kernel's queue.
         connections_max: u32 = "64", 1..=4096;
+        /// A request must arrive within this, or its connection ends: nobody holds a place by trickling.
+        request_ms: u64 = "5000", 100..=60000, unit "milliseconds";
     }
     /// Who is paid.
     ["payout."] PayoutKeys {
@@ -221,7 +223,7 @@ table! {
     }
     /// What is logged. Logs go to stderr.
     ["log."] Log {
-        /// How much is logged.
+        /// How much is logged: each level has what those before it have, and more.
         level: Level = "info";
         /// Lines for people, or one JSON object a line.
         format: LogFormat = "text";

@@ -11,10 +11,7 @@ use std::net::{IpAddr, Ipv6Addr};
 pub(super) fn allowed(host: &str, hosts: &[String]) -> bool {
     let Some(name) = name(host) else { return false };
     let name = name.trim_end_matches('.').to_ascii_lowercase();
-    name.parse::<IpAddr>().is_ok()
-        || name == "localhost"
-        || name.ends_with(".local")
-        || hosts.contains(&name)
+    name.parse::<IpAddr>().is_ok() || name == "localhost" || name.ends_with(".local") || hosts.contains(&name)
 }
 
 /// The name without its port and brackets.

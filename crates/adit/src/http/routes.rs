@@ -28,7 +28,10 @@ const HEADERS: [(HeaderName, &str); 6] = [
     (header::X_FRAME_OPTIONS, "DENY"),
     (header::REFERRER_POLICY, "no-referrer"),
     (header::CACHE_CONTROL, "no-store"),
-    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    ),
 ];
 
 #[derive(Clone)]
@@ -39,14 +42,22 @@ struct Site {
 
 /// All paths.
 pub(super) fn router(status: watch::Receiver<Arc<Status>>, hosts: &[String]) -> Router {
-    let site = Site { status, hosts: hosts.into() };
+    let site = Site {
+        status,
+        hosts: hosts.into(),
+    };
     Router::new()
         .route("/", get(|| file("text/html; charset=utf-8", PAGE)))
         .route("/page.css", get(|| file("text/css; charset=utf-8", STYLE)))
         .route("/page.js", get(|| file("text/javascript; charset=utf-8", SCRIPT)))
         .route("/api/v1/status", get(status_json))
         .route("/metrics", get(prometheus))
-        .fallback(|| refuse(StatusCode::NOT_FOUND, "no such path: there are /, /api/v1/status and /metrics"))
+        .fallback(|| {
+            refuse(
+                StatusCode::NOT_FOUND,
+                "no such path: there are /, /api/v1/status and /metrics",
+            )
+        })
         .method_not_allowed_fallback(|| refuse(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD"))
         .layer(middleware::from_fn_with_state(site.clone(), guard))
         .with_state(site)
@@ -80,7 +91,12 @@ async fn file(kind: &'static str, text: &'static str) -> Response {
 
 async fn refuse(code: StatusCode, why: &str) -> Response {
     let body = serde_json::json!({ "error": { "code": code.as_u16(), "message": why } });
-    (code, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+    (
+        code,
+        [(header::CONTENT_TYPE, "application/json")],
+        body.to_string(),
+    )
+        .into_response()
 }
 
 /// The status and what follows from it.
@@ -93,7 +109,10 @@ struct View<'a> {
 
 async fn status_json(State(site): State<Site>) -> Response {
     let status = Arc::clone(&site.status.borrow());
-    match serde_json::to_string(&View { health: status.health(), status: &status }) {
+    match serde_json::to_string(&View {
+        health: status.health(),
+        status: &status,
+    }) {
         Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
         Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()).await,
     }

@@ -19,13 +19,13 @@ use crate::exit::Exit;
 use crate::observe::Status;
 use crate::shutdown::Shutdown;
 
-/// A request's head is read within this, or the connection ends.
-const HEAD: Duration = Duration::from_secs(5);
 /// A connection is asked to end after this, so that none holds its place for ever.
 const LIFE: Duration = Duration::from_secs(60);
 /// And is cut off this much later: a reader that does not read.
 const GRACE: Duration = Duration::from_secs(5);
-/// Bytes of a request's head and of anything buffered.
+/// Bytes of a request's head.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Bytes buffered for a connection.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// Header lines of a request.
 const HEADERS_MAX: usize = 64;
@@ -39,6 +39,7 @@ pub struct Server {
     addr: SocketAddr,
     hosts: Vec<String>,
     connections_max: usize,
+    request: Duration,
 }
 
 /// Binds what `http.listen` says; `None` when it is off. With `or_free_port`, a busy port that nobody
@@ -47,7 +48,9 @@ pub struct Server {
 /// # Errors
 /// When the address cannot be used.
 pub async fn bind(http: &Http, or_free_port: bool) -> Result<Option<Server>, Exit> {
-    let HttpListen::On(listen) = http.listen else { return Ok(None) };
+    let HttpListen::On(listen) = http.listen else {
+        return Ok(None);
+    };
     let failed = |error: io::Error| {
         Exit::failed(format!("cannot serve HTTP on {}: {error}", listen.addr))
             .help("choose another address with --http ADDR, or --http off")
@@ -65,6 +68,7 @@ pub async fn bind(http: &Http, or_free_port: bool) -> Result<Option<Server>, Exi
         addr,
         hosts: http.hosts.0.clone(),
         connections_max: usize::try_from(http.connections_max).unwrap_or(usize::MAX),
+        request: Duration::from_millis(http.request_ms),
     }))
 }
 
@@ -82,6 +86,7 @@ impl Server {
     /// Serves until `shutdown` is wished for. Reads `status` only; nothing here can slow the pool down.
     pub async fn serve(self, status: watch::Receiver<Arc<Status>>, mut shutdown: Shutdown) {
         let router = routes::router(status, &self.hosts);
+        let request = self.request;
         let places = Arc::new(Semaphore::new(self.connections_max));
         let mut connections = JoinSet::new();
         loop {
@@ -97,7 +102,7 @@ impl Server {
                     Ok((stream, _)) => {
                         let router = router.clone();
                         connections.spawn(async move {
-                            converse(stream, router).await;
+                            converse(stream, router, request).await;
                             drop(place);
                         });
                     }
@@ -113,13 +118,14 @@ impl Server {
 }
 
 /// One connection, from its first request to its end.
-async fn converse(stream: TcpStream, router: Router) {
+async fn converse(stream: TcpStream, router: Router, request: Duration) {
     // Without it an answer may wait for the peer's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
+        .header_read_timeout(request)
         .max_buf_size(BUFFER_BYTES_MAX)
+        .max_header_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     tokio::pin!(connection);

@@ -34,7 +34,12 @@ impl Site {
         let (stop, shutdown) = Shutdown::new();
         let addr = server.addr();
         let task = tokio::spawn(server.serve(watch, shutdown));
-        Self { addr, publish, stop, task }
+        Self {
+            addr,
+            publish,
+            stop,
+            task,
+        }
     }
 }
 
@@ -46,8 +51,15 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let line = |line: &'_ str| line.split_once(": ").is_some_and(|(n, _)| n.eq_ignore_ascii_case(name));
-        self.head.lines().find(|text| line(text))?.split_once(": ").map(|(_, value)| value)
+        let line = |line: &'_ str| {
+            line.split_once(": ")
+                .is_some_and(|(n, _)| n.eq_ignore_ascii_case(name))
+        };
+        self.head
+            .lines()
+            .find(|text| line(text))?
+            .split_once(": ")
+            .map(|(_, value)| value)
     }
 }
 
@@ -69,6 +81,14 @@ pub(crate) async fn say(addr: SocketAddr, bytes: &[u8]) -> Answer {
     let _ = stream.read_to_end(&mut answer).await;
     let answer = String::from_utf8(answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    let code = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
-    Answer { code, head: head.to_owned(), body: body.to_owned() }
+    let code = head
+        .split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .unwrap_or(0);
+    Answer {
+        code,
+        head: head.to_owned(),
+        body: body.to_owned(),
+    }
 }
