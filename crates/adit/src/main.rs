@@ -90,9 +90,9 @@ async fn serve(settings: &Settings, screen: &Screen, shutdown: Shutdown) -> Resu
 
 fn farewell(report: &up::Report, screen: &Screen) {
     screen.say(&format!(
-        "{} blocks, {} shares accepted, {} rejected, in {}",
-        report.blocks,
-        text::grouped(report.shares_accepted),
+        "{}, {} accepted, {} rejected, in {}",
+        text::count(report.blocks, "block"),
+        text::count(report.shares_accepted, "share"),
         text::grouped(report.shares_rejected),
         text::duration_ms(report.elapsed_ms)
     ));
@@ -113,8 +113,8 @@ async fn mine(settings: &Settings, args: DeviceArgs, shutdown: Shutdown) -> Resu
         return print(&report);
     }
     println!(
-        "{} shares accepted, {} rejected, {} in {}",
-        report.shares_accepted,
+        "{} accepted, {} rejected, {} in {}",
+        text::count(report.shares_accepted, "share"),
         report.shares_rejected,
         text::hash_rate(report.hash_rate),
         text::duration_ms(report.elapsed_ms)

@@ -1,4 +1,5 @@
 //! Every command line that the manual names is understood, and says what it should.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic like the tests")]
 
 use adit::cli::{Channel, Cli, Command, KeysAction, LedgerAction};
 use adit::config::{HttpListen, NodeSpec, Settings};

@@ -1,4 +1,5 @@
 //! `adit ledger` over a journal that a pool would have written.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic like the tests")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

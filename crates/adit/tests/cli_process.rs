@@ -1,4 +1,5 @@
 //! The binary itself: exit statuses, what goes to stdout and what to stderr.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic like the tests")]
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

@@ -1,4 +1,5 @@
 //! What is wrong is refused with where it stands and what would be right: the exact words.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic like the tests")]
 
 use adit::config::{Settings, Sources};
 use adit::exit::{Code, Exit};

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::logs::Screen;
 use super::status::{Light, Status};
-use super::text::{duration_ms, grouped, hash_rate, scaled};
+use super::text::{count, duration_ms, grouped, hash_rate, scaled};
 use crate::shutdown::Shutdown;
 
 /// Between two pictures of the live view.
@@ -23,7 +23,7 @@ pub struct Progress {
     view: Option<ProgressBar>,
     to_stderr: bool,
     blocks: u64,
-    light: Option<Light>,
+    red: bool,
 }
 
 impl Progress {
@@ -40,13 +40,14 @@ impl Progress {
             view,
             to_stderr: json,
             blocks: 0,
-            light: None,
+            red: false,
         }
     }
 
     /// Follows the pool until it stops or `shutdown` is wished for.
     pub async fn follow(mut self, mut status: watch::Receiver<Arc<Status>>, mut shutdown: Shutdown) {
-        let mut every = tokio::time::interval(if self.view.is_some() { LIVE } else { PLAIN });
+        let period = if self.view.is_some() { LIVE } else { PLAIN };
+        let mut every = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -77,24 +78,27 @@ impl Progress {
         }
     }
 
-    /// Says at once what should not wait for the next picture: a block, a change of light.
+    /// Says at once what should not wait for the next picture: a block, trouble, the end of trouble.
+    /// With JSON wanted the log on stderr says it already.
     pub fn event(&mut self, status: &Status) {
-        if status.blocks.found > self.blocks {
-            self.blocks = status.blocks.found;
-            if let Some(last) = &status.blocks.last {
-                self.line(&format!(
-                    "block {} found by {}: {}",
-                    last.height, last.worker, last.hash
-                ));
-            }
-        }
+        let before = std::mem::replace(&mut self.blocks, status.blocks.found);
         let health = status.health();
-        if self
-            .light
-            .replace(health.light)
-            .is_some_and(|before| before != health.light)
-            && self.view.is_none()
+        let was_red = std::mem::replace(&mut self.red, health.light == Light::Red);
+        if self.to_stderr {
+            return;
+        }
+        if let Some(last) = status
+            .blocks
+            .last
+            .as_ref()
+            .filter(|_| status.blocks.found > before)
         {
+            self.line(&format!(
+                "block {} found by {}: {}",
+                last.height, last.worker, last.hash
+            ));
+        }
+        if was_red != self.red && self.view.is_none() {
             self.line(&health.reason);
         }
     }
@@ -123,7 +127,7 @@ impl Drop for Progress {
 
 fn style() -> ProgressStyle {
     let ticks = ["⛏ ", " ⛏", "⛏ ", "* "];
-    ProgressStyle::with_template("{spinner} {wide_msg}")
+    ProgressStyle::with_template("{spinner} {msg}")
         .map(|style| style.tick_strings(&ticks))
         .unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
@@ -136,12 +140,12 @@ fn plain(status: &Status) -> String {
         .as_ref()
         .map_or_else(String::new, |last| format!(", last at height {}", last.height));
     format!(
-        "{}, {} shares accepted, {} rejected, {} blocks{last}, {} connections, height {}, up {}",
+        "{}, {} accepted, {} rejected, {}{last}, {}, height {}, up {}",
         hash_rate(status.hash_rate.m1),
-        status.shares.accepted,
+        count(status.shares.accepted, "share"),
         status.shares.rejected,
-        blocks.found,
-        status.connections.open,
+        count(blocks.found, "block"),
+        count(status.connections.open, "connection"),
         status.node.height,
         duration_ms(status.uptime_ms),
     )
@@ -156,12 +160,12 @@ fn lines(status: &Status) -> String {
     };
     let best = status.best_share.as_ref().map_or(0.0, |best| best.work as f64);
     format!(
-        "{}   {} shares ({} rejected)   best {}   {} blocks   up {}{light}\n  {}\n  {}",
+        "{}   {} ({} rejected)   best {}   {}   up {}{light}\n  {}\n  {}",
         hash_rate(status.hash_rate.m1),
-        grouped(status.shares.accepted),
+        count(status.shares.accepted, "share"),
         grouped(status.shares.rejected),
         scaled(best, ""),
-        grouped(status.blocks.found),
+        count(status.blocks.found, "block"),
         duration_ms(status.uptime_ms),
         last_block(status),
         status.pool.url,
@@ -214,7 +218,7 @@ mod tests {
         };
         assert_eq!(
             plain(&status),
-            "2.5 MH/s, 1234 shares accepted, 2 rejected, 3 blocks, last at height 103, 0 connections, height 0, up 1m 02s"
+            "2.5 MH/s, 1,234 shares accepted, 2 rejected, 3 blocks, last at height 103, 0 connections, height 0, up 1m 02s"
         );
         assert!(lines(&status).contains("1,234 shares (2 rejected)"));
         assert!(lines(&status).contains("last block 103 4s ago"));

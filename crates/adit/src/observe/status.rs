@@ -286,13 +286,19 @@ impl Status {
         if self.blocks.rejected > 0 {
             return (
                 Light::Amber,
-                format!("the node refused {} of our blocks", self.blocks.rejected),
+                format!(
+                    "the node refused {} of ours",
+                    super::text::count(self.blocks.rejected, "block")
+                ),
             );
         }
         if self.blocks.pending > 0 {
             return (
                 Light::Amber,
-                format!("{} blocks wait for the node", self.blocks.pending),
+                format!(
+                    "{} unanswered by the node",
+                    super::text::count(self.blocks.pending, "block")
+                ),
             );
         }
         if self.channels.standard + self.channels.extended == 0 {
@@ -340,7 +346,7 @@ mod tests {
         assert_eq!(Status::default().health().light, Light::Amber);
         let mut status = mining();
         status.blocks.pending = 2;
-        assert_eq!(status.health().reason, "2 blocks wait for the node");
+        assert_eq!(status.health().reason, "2 blocks unanswered by the node");
         status.node.state = NodeState::Down;
         status.node.reason = "connection refused".into();
         assert_eq!(status.health().reason, "no Bitcoin node: connection refused");

@@ -61,7 +61,7 @@ pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -69,7 +69,12 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
-/// `4 s`, `3m 20s`, `5h 02m`, `12d 4h`.
+/// `1 block`, `1,234 blocks`.
+pub fn count(number: u64, one: &str) -> String {
+    format!("{} {one}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
+/// `4s`, `3m 20s`, `5h 02m`, `12d 4h`.
 pub fn duration_ms(ms: u64) -> String {
     let s = ms / 1000;
     match s {
@@ -102,6 +107,10 @@ mod tests {
         assert_eq!(hash_rate(4e26), "400000 ZH/s");
         assert_eq!(grouped(1_234_567), "1,234,567");
         assert_eq!(grouped(12), "12");
+        assert_eq!(
+            (count(1, "block"), count(0, "block")),
+            ("1 block".into(), "0 blocks".into())
+        );
         assert_eq!(
             [5_900, 200_000, 18_120_000, 1_051_200_000].map(duration_ms),
             ["5s", "3m 20s", "5h 02m", "12d 4h"]

@@ -1,4 +1,5 @@
 //! A site on a free port, and the smallest client that can be rude to it.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic like the tests")]
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::net::SocketAddr;
