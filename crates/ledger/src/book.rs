@@ -84,10 +84,15 @@ impl Default for AccountBook {
 impl Book {
     /// Adds one record.
     pub fn apply(&mut self, record: &Record) {
-        match &record.entry {
+        self.add(record.time_us, &record.entry);
+    }
+
+    /// Adds the entry of a record that was written at `time_us` (Unix microseconds).
+    pub(crate) fn add(&mut self, time_us: u64, entry: &Entry) {
+        match entry {
             Entry::Share(share) => self.share(share),
             Entry::Account(part) => self.accounts.entry(part.account).or_default().name.learn(part),
-            Entry::Block(block) => self.block(*block, record.time_us),
+            Entry::Block(block) => self.block(*block, time_us),
             Entry::Outcome(note) => self.outcome(*note),
             Entry::Start(_) => self.starts += 1,
             Entry::Stop => {}

@@ -20,6 +20,9 @@ pub use open::Recovery;
 pub use scan::Tail;
 pub use segment::{Chain, HEADER_BYTES, Header};
 
+/// A group of at least this many bytes is large: 512 records.
+const LARGE_GROUP_BYTES: usize = 64 << 10;
+
 /// What a journal needs to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -55,6 +58,8 @@ pub struct Journal<D: Disk = FileDisk> {
     health: Health,
     /// Encoded records that are not durable yet.
     pending: Vec<u8>,
+    /// The same as entries with their time, for the book.
+    entries: Vec<(u64, Entry)>,
     epoch: u32,
     book: Arc<Mutex<Book>>,
 }
@@ -95,13 +100,14 @@ impl<D: Disk> Journal<D> {
     pub fn append(&mut self, time_us: u64, entry: &Entry) -> u64 {
         let group_index = self.pending_records();
         let sequence = self.written.next_sequence + group_index;
+        let time_us = if let Entry::Share(share) = entry {
+            share.time_us
+        } else {
+            time_us
+        };
         let record = Record {
             sequence,
-            time_us: if let Entry::Share(share) = entry {
-                share.time_us
-            } else {
-                time_us
-            },
+            time_us,
             front_end: self.settings.front_end,
             epoch: self.epoch,
             group_index: group_index as u32,
@@ -110,6 +116,7 @@ impl<D: Disk> Journal<D> {
         let mut bytes = [0; RECORD_BYTES];
         record.encode(&mut bytes);
         self.pending.extend_from_slice(&bytes);
+        self.entries.push((time_us, *entry));
         sequence
     }
 
@@ -247,9 +254,11 @@ impl<D: Disk> Journal<D> {
         Ok(())
     }
 
+    /// A large group pays for its longer file by itself; blank space would only be copied twice.
     fn grown(&self, end: u64) -> u64 {
         match self.settings.grow_bytes {
             0 => end,
+            _ if self.pending.len() >= LARGE_GROUP_BYTES => end,
             step => end
                 .next_multiple_of(step)
                 .min(self.settings.segment_bytes_max.next_multiple_of(step))
@@ -260,14 +269,13 @@ impl<D: Disk> Journal<D> {
     /// The group is durable: count it.
     fn settle_group(&mut self) {
         let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
-        for bytes in self.pending.as_chunks::<RECORD_BYTES>().0 {
-            self.written.chain.add(bytes);
-            // Just encoded by `append`, so it decodes.
-            if let Ok(record) = Record::decode(bytes) {
-                book.apply(&record);
-            }
+        for (time_us, entry) in self.entries.drain(..) {
+            book.add(time_us, &entry);
         }
         drop(book);
+        for bytes in self.pending.as_chunks::<RECORD_BYTES>().0 {
+            self.written.chain.add(bytes);
+        }
         self.written.next_sequence += self.pending_records();
         self.written.end += self.pending.len() as u64;
         self.pending.clear();

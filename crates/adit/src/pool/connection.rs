@@ -207,9 +207,7 @@ impl Connection {
 
     fn take_work(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
         let Some(work) = self.worker.work.borrow().clone() else { return Ok(()) };
-        self.mining(now, Input::Work(work.job), out)?;
-        self.worker.report.borrow_mut().fanned_out(now - work.at);
-        Ok(())
+        self.mining(now, Input::Work(work.job), out)
     }
 
     fn settle(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
@@ -274,6 +272,9 @@ impl Protocol for Connection {
         }
         if news & WORK != 0 {
             self.take_work(now, out)?;
+            if let Some(work) = &*self.worker.work.borrow() {
+                self.worker.report.borrow_mut().fanned_out(now - work.at);
+            }
         }
         if news & COMMITTED != 0 {
             self.settle(now, out)?;

@@ -218,9 +218,10 @@ async fn accept(listener: Arc<Listener>, workers: Vec<WorkerHandle>, mut shutdow
         let Ok(stream) = stream.into_std() else { continue };
         let idlest = workers.iter().min_by_key(|worker| worker.load.load(Ordering::Relaxed));
         if let Some(worker) = idlest {
+            worker.load.fetch_add(1, Ordering::Relaxed);
             // A worker that is far behind gets no more: the connection is closed.
-            if worker.incoming.try_send(Incoming { stream, peer, permit }).is_ok() {
-                worker.load.fetch_add(1, Ordering::Relaxed);
+            if worker.incoming.try_send(Incoming { stream, peer, permit }).is_err() {
+                worker.load.fetch_sub(1, Ordering::Relaxed);
             }
         }
     }

@@ -125,6 +125,8 @@ pub(super) struct Worker {
     waiting: RefCell<VecDeque<(u64, Rc<Mailbox>)>>,
     flush: Notify,
     seats: RefCell<Seats>,
+    /// Somebody left.
+    left: Notify,
     /// The work everybody is on, and the ledger's state, as last looked at.
     pub(super) work: RefCell<Option<Published>>,
     /// Heights of the last tips.
@@ -192,6 +194,7 @@ impl Worker {
             waiting: RefCell::default(),
             flush: Notify::new(),
             seats: RefCell::default(),
+            left: Notify::new(),
             work: RefCell::new(None),
             heights: RefCell::default(),
             names: RefCell::default(),
@@ -244,7 +247,7 @@ impl Worker {
             }
             self.seats.borrow().ring(CLOSING);
             while self.seats.borrow().len() > 0 {
-                tokio::task::yield_now().await;
+                self.left.notified().await;
             }
         };
         if tokio::time::timeout(STOP_PATIENCE, last).await.is_err() {
@@ -408,6 +411,7 @@ impl Worker {
         let end = drive(&mut link, &mut *connection, &self.plan.clock, self.plan.bounds).await;
         connection.ended(&end);
         self.seats.borrow_mut().leave(seat);
+        self.left.notify_one();
         drop(permit);
     }
 }

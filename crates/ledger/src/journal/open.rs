@@ -191,6 +191,7 @@ impl Reading {
             allocated: end,
             health: Health::Well,
             pending: Vec::new(),
+            entries: Vec::new(),
             epoch: self.epoch,
             book: Arc::new(Mutex::new(self.book)),
         };
