@@ -1,0 +1,86 @@
+//! Our load generator as a process of its own, with a look at the pool when all connections are open.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::Failure;
+
+/// One run of the generator.
+pub(super) struct Load {
+    child: Child,
+}
+
+/// Kills a generator that nobody waited for.
+impl Drop for Load {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Load {
+    /// Starts the generator and waits until all its connections are open.
+    pub(super) fn ready(
+        program: &Path,
+        url: &str,
+        connections: u32,
+        seconds: u64,
+        more: &[&str],
+    ) -> Result<Self, Failure> {
+        let mut child = Command::new(program)
+            .args(["load", "--json", "--claim", "0.001", "--upstream", url])
+            .args([
+                "--connections",
+                &connections.to_string(),
+                "--seconds",
+                &seconds.to_string(),
+            ])
+            .args(more)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let said = child.stderr.take().ok_or("the generator has no standard error")?;
+        let load = Self { child };
+        let mut lines = BufReader::new(said).lines();
+        let mut heard = String::new();
+        loop {
+            let Some(line) = lines.next().transpose()? else {
+                return Err(format!("the generator ended early: {heard}").into());
+            };
+            if line.starts_with("ready:") {
+                break;
+            }
+            heard.push_str(&line);
+            heard.push('\n');
+        }
+        // It must never wait for somebody to read what else it says.
+        std::thread::spawn(move || lines.for_each(drop));
+        Ok(load)
+    }
+
+    /// Asks it to end before its time.
+    pub(super) fn stop(&self) -> Result<(), Failure> {
+        let id = self.child.id().to_string();
+        if Command::new("kill").args(["-INT", &id]).status()?.success() {
+            Ok(())
+        } else {
+            Err("the generator has ended before it was asked to".into())
+        }
+    }
+
+    /// Waits for its end; its report.
+    pub(super) fn report(mut self) -> Result<Value, Failure> {
+        let mut text = String::new();
+        let mut out = self.child.stdout.take().ok_or("the generator has no output")?;
+        out.read_to_string(&mut text)?;
+        let status = self.child.wait()?;
+        if !status.success() {
+            return Err(format!("the generator failed ({status}): {text}").into());
+        }
+        Ok(serde_json::from_str(&text)?)
+    }
+}

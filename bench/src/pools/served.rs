@@ -1,0 +1,131 @@
+//! The two pools, each in its own process and folder.
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use adit_noise::AuthorityKeypair;
+use adit_testkit::{Running, until};
+use tempfile::TempDir;
+
+use super::node::{Node, PAY_TO};
+use super::process;
+use crate::Failure;
+
+/// How long a pool may take to give work.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Which pool.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Kind {
+    /// Our `adit pool`, this program.
+    Ours(PathBuf),
+    /// The reference's `pool_sv2`, this program.
+    Reference(PathBuf),
+}
+
+/// A running pool; killed, and its folder removed, when dropped.
+pub(super) struct Served {
+    pub(super) url: String,
+    process: Running,
+    _folder: TempDir,
+}
+
+impl Served {
+    /// Starts a pool. The reference acknowledges every `batch` shares; ours has no such number.
+    pub(super) fn start(kind: &Kind, node: Option<&Node>, batch: u32) -> Result<Self, Failure> {
+        let folder = tempfile::Builder::new().prefix("adit-bench-pool-").tempdir()?;
+        let served = match kind {
+            Kind::Ours(program) => ours(program, node, folder),
+            Kind::Reference(program) => {
+                let node = node.ok_or("the reference's pool needs bitcoin-node")?;
+                reference(program, node, folder, batch)
+            }
+        }?;
+        Ok(served)
+    }
+
+    pub(super) fn cpu_us(&self) -> Result<f64, Failure> {
+        process::cpu_us(self.process.id())
+    }
+
+    pub(super) fn resident_bytes(&self) -> Result<f64, Failure> {
+        process::resident_bytes(self.process.id())
+    }
+}
+
+fn ours(program: &Path, node: Option<&Node>, folder: TempDir) -> Result<Served, Failure> {
+    let mut command = Command::new(program);
+    command.args(["pool", "--listen", "127.0.0.1:0", "--http", "off", "--data"]);
+    command.arg(folder.path().join("data"));
+    match node {
+        Some(node) => command
+            .arg(format!("--node=ipc:{}", node.socket().display()))
+            .args(["--payout", PAY_TO]),
+        None => command.arg("--node=embedded:40"),
+    };
+    for key in [
+        "shares.vardiff=false",
+        "shares.work_min=1",
+        "shares.seen_max=1048576",
+        "limits.shares_per_second=0",
+        "limits.connections_per_address_max=0",
+        "log.level=warn",
+    ] {
+        command.args(["--set", key]);
+    }
+    let log = folder.path().join("log");
+    let process = logged(&mut command, &log)?;
+    let url = until(LIMIT, || {
+        let text = fs::read_to_string(&log).ok()?;
+        let from = text.find("stratum2+tcp://")?;
+        let url = text.get(from..)?.split_once(char::is_whitespace)?.0;
+        Some(url.to_owned())
+    })
+    .ok_or_else(|| format!("adit pool does not start:\n{}", process::tail(&log)))?;
+    Ok(Served {
+        url,
+        process,
+        _folder: folder,
+    })
+}
+
+fn reference(program: &Path, node: &Node, folder: TempDir, batch: u32) -> Result<Served, Failure> {
+    let keys = AuthorityKeypair::from_secret([0x44; 32]).map_err(|error| error.to_string())?;
+    // Nobody promises that the port stays free; it is tried like everything here, and fails loudly.
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let config = folder.path().join("pool.toml");
+    let text = format!(
+        "authority_public_key = \"{}\"\nauthority_secret_key = \"{}\"\ncert_validity_sec = 86400\n\
+         listen_address = \"127.0.0.1:{port}\"\ncoinbase_reward_script = \"addr({PAY_TO})\"\nserver_id = 1\n\
+         pool_signature = \"bench\"\nshares_per_minute = 6.0\nshare_batch_size = {batch}\n\
+         [template_provider_type.BitcoinCoreIpc]\nversion = 31\nnetwork = \"signet\"\ndata_dir = \"{}\"\n\
+         fee_threshold = 100000\nmin_interval = 30\n",
+        keys.public(),
+        keys.secret_text().as_str(),
+        node.data().display()
+    );
+    fs::write(&config, text)?;
+    let mut command = Command::new(program);
+    command.arg("-c").arg(&config).env("RUST_LOG", "warn");
+    let log = folder.path().join("log");
+    let process = logged(&mut command, &log)?;
+    let address = ([127, 0, 0, 1], port).into();
+    let open = || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok();
+    until(LIMIT, open).ok_or_else(|| format!("pool_sv2 does not start:\n{}", process::tail(&log)))?;
+    Ok(Served {
+        url: format!("stratum2+tcp://127.0.0.1:{port}/{}", keys.public()),
+        process,
+        _folder: folder,
+    })
+}
+
+fn logged(command: &mut Command, log: &Path) -> Result<Running, Failure> {
+    let out = File::create(log)?;
+    let err = out.try_clone()?;
+    let program = command.get_program().to_string_lossy().into_owned();
+    command.stdin(Stdio::null()).stdout(out).stderr(err);
+    Running::start(command).map_err(|error| format!("{program}: {error}").into())
+}
