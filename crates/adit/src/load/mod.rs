@@ -36,6 +36,10 @@ pub use report::{Latency, Report, TipReport};
 /// Shares of one connection under way when nobody says otherwise.
 pub const WINDOW_DEFAULT: u32 = 64;
 
+/// Hash rate claimed when nobody says otherwise: so low that a pool gives the easiest target it has, and shares cost
+/// the generator little.
+pub const CLAIM_DEFAULT: f32 = 1e-3;
+
 /// How often progress is looked at while connections open.
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -66,8 +70,8 @@ pub struct Options {
     /// The name to mine under
     #[arg(long, value_name = "NAME", default_value = "adit.load")]
     pub user: String,
-    /// Hash rate to claim, in hashes a second
-    #[arg(long, value_name = "H", default_value_t = 1e3)]
+    /// Hash rate to claim, in hashes a second: the lower, the easier the shares
+    #[arg(long, value_name = "H", default_value_t = CLAIM_DEFAULT)]
     pub claim: f32,
 }
 
@@ -81,7 +85,7 @@ impl Default for Options {
             warm_up_ms: None,
             shares_per_extranonce: 1,
             user: "adit.load".to_owned(),
-            claim: 1e3,
+            claim: CLAIM_DEFAULT,
         }
     }
 }
@@ -177,7 +181,7 @@ impl Settings {
 pub async fn run(settings: Settings, mut shutdown: Shutdown) -> Result<Report, Exit> {
     let addr = resolve(&settings.upstream).await?;
     let clock = Clock::system();
-    let (phase, watch) = watch::channel(Phase::Open(0));
+    let (phase, watch) = watch::channel(Phase::Wait);
     let mut conductor = Conductor {
         settings: &settings,
         clock: clock.clone(),

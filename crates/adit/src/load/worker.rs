@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use adit_net::drive::Bounds;
 use adit_net::{Clock, End, Link, drive};
-use adit_noise::Trust;
+use adit_noise::{LEEWAY_S_DEFAULT, Trust};
 use adit_proto::Time;
 use tokio::net::TcpSocket;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -41,6 +41,8 @@ const SHARE_BYTES: usize = 128;
 /// Where all threads stand.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Phase {
+    /// Nothing to do yet.
+    Wait,
     /// Open the connections of this wave.
     Open(u32),
     /// Close them again.
@@ -105,6 +107,7 @@ impl Worker {
         loop {
             let phase = *self.phase.borrow_and_update();
             match phase {
+                Phase::Wait => {}
                 Phase::Open(_) => {
                     slots = self.open_all(&mut tasks, &settings, &opening, &stats);
                 }
@@ -308,7 +311,7 @@ impl Task {
             .await
             .map_err(|_| "cannot connect: no answer in time".to_owned())?
             .map_err(|error| format!("cannot connect: {error}"))?;
-        Link::connect(stream, &trust, self.clock.unix_s(), DIAL_TIMEOUT)
+        Link::connect(stream, &trust, self.clock.unix_s(), LEEWAY_S_DEFAULT, DIAL_TIMEOUT)
             .await
             .map_err(|error| error.to_string())
     }
