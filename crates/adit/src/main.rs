@@ -106,6 +106,7 @@ async fn mine(settings: &Settings, args: DeviceArgs, shutdown: Shutdown) -> Resu
         threads: settings.device.threads_on(cores),
         channel: kind(args.channel),
         until_shares: args.until_shares,
+        clock_leeway_s: settings.keys.clock_leeway_s,
         hash_rate: None,
     };
     let report = device::run(device, Arc::default(), shutdown).await?;

@@ -43,6 +43,7 @@ fn device(upstream: &Url, channel: Channel) -> device::Settings {
         threads: 1,
         channel,
         until_shares,
+        clock_leeway_s: 60,
         hash_rate: Some(1e3),
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use adit_noise::Trust;
+use adit_noise::{LEEWAY_S_DEFAULT, Trust};
 use tokio::net::TcpStream;
 
 use crate::{Clock, Link, LinkError, Url, random};
@@ -44,6 +44,19 @@ impl std::error::Error for DialError {}
 /// # Errors
 /// [`DialError`]; `timeout` holds for the TCP connection and again for the handshake.
 pub async fn dial(url: &Url, clock: &Clock, timeout: Duration) -> Result<Link, DialError> {
+    dial_with_leeway(url, clock, LEEWAY_S_DEFAULT, timeout).await
+}
+
+/// [`dial`] with so many seconds for a clock that is off (C-97).
+///
+/// # Errors
+/// As [`dial`].
+pub async fn dial_with_leeway(
+    url: &Url,
+    clock: &Clock,
+    leeway_s: u32,
+    timeout: Duration,
+) -> Result<Link, DialError> {
     let trust = match &url.key {
         Some(key) => Trust::Authority(*key),
         None if url.is_local() => Trust::AnyKey,
@@ -54,7 +67,7 @@ pub async fn dial(url: &Url, clock: &Clock, timeout: Duration) -> Result<Link, D
         .await
         .map_err(|_| DialError::Timeout)?
         .map_err(DialError::Connect)?;
-    Link::connect(stream, &trust, clock.unix_s(), timeout)
+    Link::connect(stream, &trust, clock.unix_s(), leeway_s, timeout)
         .await
         .map_err(DialError::Link)
 }

@@ -10,7 +10,7 @@
 //! * [`dial`](mod@dial): the way up to a server, with jittered back-off.
 //! * [`clock`]: the only place that asks for the time.
 //! * [`random`]: the only place that asks for randomness.
-//! * [`mod@url`]: `stratum2+tcp://host:port/KEY`.
+//! * [`url`](mod@url): `stratum2+tcp://host:port/KEY`.
 
 pub mod clock;
 pub mod dial;
@@ -22,7 +22,7 @@ mod socket;
 pub mod url;
 
 pub use clock::Clock;
-pub use dial::{Backoff, DialError, dial};
+pub use dial::{Backoff, DialError, dial, dial_with_leeway};
 pub use drive::{End, Protocol, drive};
 pub use link::{Link, LinkError};
 pub use listen::{Limits, Listener, Permit};

@@ -132,11 +132,13 @@ impl Link {
     /// Opens a session as client on a connected socket (spec 4.5).
     ///
     /// # Errors
-    /// [`LinkError`]; the server's certificate is checked against `trust` at `now_unix_s`.
+    /// [`LinkError`]; the server's certificate is checked against `trust` at `now_unix_s`, with `leeway_s` seconds for
+    /// a clock that is off.
     pub async fn connect(
         mut stream: TcpStream,
         trust: &Trust,
         now_unix_s: u64,
+        leeway_s: u32,
         timeout: Duration,
     ) -> Result<Self, LinkError> {
         let peer = stream.peer_addr()?;
@@ -146,7 +148,7 @@ impl Link {
             stream.write_all(&act1).await?;
             let mut act2 = [0; 234];
             stream.read_exact(&mut act2).await?;
-            Ok::<_, LinkError>(initiator.finish(&act2, trust, now_unix_s)?)
+            Ok::<_, LinkError>(initiator.with_leeway(leeway_s).finish(&act2, trust, now_unix_s)?)
         };
         let session = tokio::time::timeout(timeout, handshake)
             .await

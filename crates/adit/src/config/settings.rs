@@ -65,7 +65,7 @@ pub struct Shares {
     pub work_min: u64,
     /// Longest wait of an accepted share for its acknowledgement, in milliseconds.
     pub ack_delay_max_ms: u64,
-    /// Shares remembered for each channel.
+    /// Shares remembered for each connection.
     pub seen_max: u32,
 }
 

@@ -145,9 +145,9 @@ table! {
         work_min: WorkFloor = "auto", 1..=9223372036854775807, unit "hashes";
         /// Longest time that an accepted share waits for others to be acknowledged with it.
         ack_delay_max_ms: u64 = "250", 0..=60000, unit "milliseconds";
-        /// Shares remembered for each channel to recognise duplicates; a channel with more is told to
-        /// wait for the next block.
-        seen_max: u32 = "65536", 64..=1048576, unit "shares";
+        /// Shares of one connection, since the sixth last block, that are remembered to recognise duplicates;
+        /// past them shares are refused. Each takes about 20 bytes, and each has cost its work.
+        seen_max: u32 = "1048576", 64..=67108864, unit "shares";
     }
     /// What one peer may take. An offender loses its connection, others notice nothing.
     ["limits."] Limits {
@@ -161,9 +161,10 @@ table! {
         connections_per_address_max: u32 = "2048", 0..=1000000;
         /// Channels of one connection.
         channels_max: u32 = "256", 1..=65535;
-        /// Handshakes in progress at once; more wait in the kernel's queue, so that a storm of
-        /// reconnects cannot take the processor from those who mine.
-        handshakes_max: u32 = "64", 1..=65536;
+        /// Handshakes in progress at once on each worker; further connections are closed. However many there are,
+        /// only one is computed between two turns of those who mine, so that a storm of reconnects
+        /// cannot take the processor from them.
+        handshakes_max: u32 = "8192", 1..=1000000;
         /// From accept to the end of the handshake.
         handshake_ms: u64 = "5000", 100..=600000, unit "milliseconds";
         /// From the end of the handshake to SetupConnection.

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adit_net::drive::Bounds;
-use adit_net::{Backoff, Clock, DialError, End, Url, dial, drive};
+use adit_net::{Backoff, Clock, DialError, End, Url, dial_with_leeway, drive};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -58,6 +58,8 @@ pub struct Settings {
     pub channel: Channel,
     /// Ends when this many shares are accepted.
     pub until_shares: Option<u64>,
+    /// Seconds that our clock may be off when a certificate is checked.
+    pub clock_leeway_s: u32,
     /// Hashes a second to tell the pool; measured if not given.
     pub hash_rate: Option<f64>,
 }
@@ -169,7 +171,7 @@ impl Connecting<'_> {
         epoch: u64,
         batches: &mut mpsc::Receiver<Batch>,
     ) -> Result<(Next, bool), Exit> {
-        let mut link = match dial(url, self.clock, DIAL_TIMEOUT).await {
+        let mut link = match dial_with_leeway(url, self.clock, self.settings.clock_leeway_s, DIAL_TIMEOUT).await {
             Ok(link) => link,
             Err(error @ DialError::NoKey) if *url == self.settings.upstream => {
                 return Err(Exit::usage(error.to_string()));

@@ -291,8 +291,7 @@ impl Hub {
         };
         let last = std::mem::replace(&mut self.state.ledger_commits, stats);
         let groups = stats.groups.saturating_sub(last.groups);
-        if groups > 0 {
-            let mean_us = stats.commit_us.saturating_sub(last.commit_us) / groups;
+        if let Some(mean_us) = stats.commit_us.saturating_sub(last.commit_us).checked_div(groups) {
             ledger.commit_latency.record_many(mean_us, groups);
         }
         ledger.committed = stats.records;
