@@ -201,7 +201,10 @@ fn a_silent_server_expires() {
     let until = client.deadline().unwrap();
     assert_eq!(until, START + Duration::from_secs(5));
     let mut out = Vec::new();
-    assert_eq!(client.handle(Time(until.0 - 1), Input::Deadline, &mut out), Ok(()));
+    assert_eq!(
+        client.handle(Time(until.0 - 1), Input::Deadline, &mut out),
+        Ok(())
+    );
     assert!(matches!(
         client.handle(until, Input::Deadline, &mut out),
         Err(Fault::Expired(_))

@@ -251,7 +251,10 @@ fn silence_expires() {
     let mut server = Server::new(START, settings(0));
     let until = server.deadline().unwrap();
     let mut out = Vec::new();
-    assert_eq!(server.handle(Time(until.0 - 1), Input::Deadline, &mut out), Ok(()));
+    assert_eq!(
+        server.handle(Time(until.0 - 1), Input::Deadline, &mut out),
+        Ok(())
+    );
     assert!(matches!(
         server.handle(until, Input::Deadline, &mut out),
         Err(Fault::Expired(_))

@@ -1,6 +1,6 @@
 //! The role *device*: a CPU miner for standard and extended channels.
 //!
-//! Threads hash; one task speaks with the pool. Work goes to the threads over a [board](board) that they look at
+//! Threads hash; one task speaks with the pool. Work goes to the threads over a board that they look at
 //! some thousand times a second; shares come back in batches through a bounded channel. A lost
 //! connection is made again for ever, with jittered back-off.
 
