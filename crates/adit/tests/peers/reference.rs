@@ -1,0 +1,139 @@
+//! Programs of the Stratum V2 reference implementation.
+
+use std::path::Path;
+use std::process::Command;
+
+use adit_testkit::{BitcoinNode, MINE_TO, peers, until};
+
+use crate::pool::Pool;
+use crate::program::{LIMIT, Program, free_port, wait};
+
+/// The test key pair that the reference implementation publishes with its examples.
+const AUTHORITY: (&str, &str) = (
+    "9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72",
+    "mkDLTBBRxdBv998612qipDYoTK3YUrqLe8uWw7gu3iXbSrn2n",
+);
+/// Ports tried for a program that cannot choose one itself: another may take the first.
+const PORTS_MAX: u32 = 5;
+
+/// Its CPU device: a standard channel, headers only. It measures itself for five seconds before it opens a channel,
+/// and ends when its connection does.
+pub(crate) fn mining_device(pool: &Pool, user: &str) -> Program {
+    let program = peers::program("mining_device").expect("checked by the test");
+    let mut command = Command::new(program);
+    command
+        .args(["--address-pool", pool.address(), "--pubkey-pool", pool.key()])
+        .args(["--id-user", user, "--cores", "1"])
+        // It claims less than it can, so that shares come soon.
+        .args(["--nominal-hashrate-multiplier", "0.1"]);
+    Program::start(&format!("mining_device-{user}"), pool.folder(), &mut command)
+}
+
+/// Its proxy for Stratum V1 devices, and where those connect.
+pub(crate) struct Translator {
+    pub(crate) program: Program,
+    pub(crate) address: String,
+}
+
+impl Translator {
+    /// Starts it above `pool` for devices of `hash_rate` hashes a second each.
+    pub(crate) fn start(pool: &Pool, aggregate: bool, hash_rate: u64) -> Self {
+        let (program, port) = on_free_port("translator_sv2", pool.folder(), |port| {
+            format!(
+                r#"downstream_address = "127.0.0.1"
+downstream_port = {port}
+max_supported_version = 2
+min_supported_version = 2
+downstream_extranonce2_size = 4
+verify_payout = false
+aggregate_channels = {aggregate}
+supported_extensions = []
+required_extensions = []
+
+[downstream_difficulty_config]
+min_individual_miner_hashrate = {hash_rate}.0
+shares_per_minute = 60.0
+enable_vardiff = false
+job_keepalive_interval_secs = 60
+
+[[upstreams]]
+address = "127.0.0.1"
+port = {upstream}
+authority_pubkey = "{key}"
+user_identity = "farm"
+"#,
+                upstream = pool.port(),
+                key = pool.key(),
+            )
+        });
+        Self {
+            program,
+            address: format!("127.0.0.1:{port}"),
+        }
+    }
+}
+
+/// Its pool, on a node, and its URL. The node needs a block that is not old.
+pub(crate) fn pool(folder: &Path, node: &BitcoinNode) -> (Program, String) {
+    let (program, port) = on_free_port("pool_sv2", folder, |port| {
+        format!(
+            r#"authority_public_key = "{public}"
+authority_secret_key = "{secret}"
+cert_validity_sec = 3600
+listen_address = "127.0.0.1:{port}"
+coinbase_reward_script = "addr({MINE_TO})"
+server_id = 1
+pool_signature = "their pool"
+shares_per_minute = 60.0
+share_batch_size = 1
+
+[template_provider_type.BitcoinCoreIpc]
+version = 31
+network = "regtest"
+data_dir = "{data}"
+fee_threshold = 100
+min_interval = 5
+"#,
+            public = AUTHORITY.0,
+            secret = AUTHORITY.1,
+            data = node.data().display(),
+        )
+    });
+    (
+        program,
+        format!("stratum2+tcp://127.0.0.1:{port}/{}", AUTHORITY.0),
+    )
+}
+
+/// Starts a program that is told its port by a configuration file, and waits until somebody listens there.
+fn on_free_port(name: &str, folder: &Path, config: impl Fn(u16) -> String) -> (Program, u16) {
+    let path = peers::program(name).expect("checked by the test");
+    for _ in 1..PORTS_MAX {
+        let port = free_port();
+        let file = folder.join(format!("{name}.toml"));
+        std::fs::write(&file, config(port)).expect("a configuration file");
+        let mut program = Program::start(
+            name,
+            folder,
+            Command::new(&path).arg("-c").arg(&file).env("RUST_LOG", "info"),
+        );
+        let listens = until(LIMIT, || {
+            let ended = program.has_ended();
+            let answers = std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
+            (ended || answers).then_some(answers && !ended)
+        });
+        match listens {
+            Some(true) => return (program, port),
+            Some(false) if program.said().contains("in use") => {}
+            _ => panic!("{name} does not start{}", program.said()),
+        }
+    }
+    panic!("no free port for {name}")
+}
+
+/// Waits until a program has said `part`.
+pub(crate) fn says(program: &Program, part: &str) {
+    wait(&format!("{part:?}"), &[program], || {
+        program.output().contains(part).then_some(())
+    });
+}
