@@ -22,22 +22,26 @@ pub fn program(name: &str) -> Option<PathBuf> {
     path.is_file().then_some(path)
 }
 
-/// The programs a test needs, in the order asked for. `None` means: skip the test. That is said on
-/// standard error, past the test harness, so that nobody takes a skipped test for a passed one.
+/// The programs a test needs, in the order asked for. `None` means: skip the test, because one is missing or
+/// because of `ADIT_SKIP_PEERS=1`. That is said on standard error, past the test harness, so that nobody takes a
+/// skipped test for a passed one.
 ///
 /// # Panics
 /// When one is missing and `ADIT_REQUIRE_PEERS=1`: there, a skipped test is a failed one.
 pub fn need<const N: usize>(names: [&str; N]) -> Option<[PathBuf; N]> {
+    let asked = |name| env::var_os(name).is_some_and(|value| value == "1");
+    let skipped = asked("ADIT_SKIP_PEERS");
     let missing: Vec<&str> = names.into_iter().filter(|name| program(name).is_none()).collect();
-    if missing.is_empty() {
+    if missing.is_empty() && !skipped {
         return Some(names.map(|name| program(name).unwrap_or_default()));
     }
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    let reason = format!("{test} needs {}: run `cargo xtask peers`", missing.join(" and "));
-    assert!(
-        env::var_os("ADIT_REQUIRE_PEERS").is_none_or(|value| value != "1"),
-        "{reason}"
-    );
+    let reason = if skipped {
+        format!("{test}: ADIT_SKIP_PEERS=1, and it needs {}", names.join(" and "))
+    } else {
+        format!("{test} needs {}: run `cargo xtask peers`", missing.join(" and "))
+    };
+    assert!(!asked("ADIT_REQUIRE_PEERS"), "{reason}");
     let _ = writeln!(std::io::stderr(), "SKIPPED {reason}");
     None
 }
