@@ -7,6 +7,7 @@
 mod capnp;
 mod exec;
 mod peers;
+mod test;
 
 use std::process::ExitCode;
 
@@ -23,6 +24,8 @@ struct Cli {
 enum Command {
     /// Build and install the real peers that the tests run against, once, into a cache.
     Peers(peers::Options),
+    /// Format, lints, documentation and all tests, with real peers.
+    Test(test::Options),
     /// Generate the Cap'n Proto code of `adit-node` again from the schemas of Bitcoin Core.
     Capnp(capnp::Options),
 }
@@ -30,6 +33,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Peers(options) => peers::run(&options),
+        Command::Test(options) => test::run(&options),
         Command::Capnp(options) => capnp::run(&options),
     };
     match done {
