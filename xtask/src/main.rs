@@ -4,6 +4,7 @@
     reason = "developer commands measure real time; nothing here is a machine"
 )]
 
+mod bench;
 mod capnp;
 mod exec;
 mod peers;
@@ -26,6 +27,8 @@ enum Command {
     Peers(peers::Options),
     /// Format, lints, documentation and all tests, with real peers.
     Test(test::Options),
+    /// Measure beside the reference implementation and print the table of docs/performance.md.
+    Bench(bench::Options),
     /// Generate the Cap'n Proto code of `adit-node` again from the schemas of Bitcoin Core.
     Capnp(capnp::Options),
 }
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Peers(options) => peers::run(&options),
         Command::Test(options) => test::run(&options),
+        Command::Bench(options) => bench::run(&options),
         Command::Capnp(options) => capnp::run(&options),
     };
     match done {
