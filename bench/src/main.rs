@@ -17,6 +17,9 @@ struct Cli {
     /// Only the library rows
     #[arg(long)]
     library: bool,
+    /// Only the library rows whose name holds this text
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    only: String,
     /// Only the rows of the pools
     #[arg(long, conflicts_with = "library")]
     pools: bool,
@@ -50,7 +53,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     let mut rows: Vec<Row> = Vec::new();
     let mut notes = Vec::new();
     if !cli.pools {
-        rows.extend(library::rows(cli.quick, say)?);
+        rows.extend(library::rows(cli.quick, &cli.only, say)?);
     }
     if !cli.library {
         let found = pools::rows(&cli.adit, scale, say)?;

@@ -11,21 +11,24 @@ use crate::table::{Met, Row, time};
 const ROUNDS: usize = 200;
 const ROUNDS_QUICK: usize = 60;
 
-/// Measures every case; tells `said` about each row as it comes.
+/// Measures every case whose name holds `only`; tells `said` about each row as it comes.
 ///
 /// # Errors
 /// When the program that counts allocations cannot be run.
-pub fn rows(quick: bool, mut said: impl FnMut(&Row)) -> Result<Vec<Row>, Failure> {
+pub fn rows(quick: bool, only: &str, mut said: impl FnMut(&Row)) -> Result<Vec<Row>, Failure> {
     let counts = allocations()?;
     let rounds = if quick { ROUNDS_QUICK } else { ROUNDS };
-    let rows = super::cases().into_iter().map(|mut case| {
-        let outcome = case.measure(rounds);
-        let counts = counts.get(&case.what).copied();
-        let floor = case.floor.as_ref().map_or("", |(name, _)| name);
-        let row = row(case.what, case.goal, floor, &outcome, counts);
-        said(&row);
-        row
-    });
+    let rows = super::cases()
+        .into_iter()
+        .filter(|case| case.what.contains(only))
+        .map(|mut case| {
+            let outcome = case.measure(rounds);
+            let counts = counts.get(&case.what).copied();
+            let floor = case.floor.as_ref().map_or("", |(name, _)| name);
+            let row = row(case.what, case.goal, floor, &outcome, counts);
+            said(&row);
+            row
+        });
     Ok(rows.collect())
 }
 

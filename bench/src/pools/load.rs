@@ -3,10 +3,15 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::Failure;
+
+/// How long opening may take, waves included: ten times what the slower pool needs on a quiet machine.
+const READY_LIMIT: Duration = Duration::from_secs(120);
 
 /// One run of the generator.
 pub(super) struct Load {
@@ -45,20 +50,27 @@ impl Load {
             .spawn()?;
         let said = child.stderr.take().ok_or("the generator has no standard error")?;
         let load = Self { child };
-        let mut lines = BufReader::new(said).lines();
-        let mut heard = String::new();
+        let (tell, lines) = channel();
+        // Reads to the end: the generator must never wait for somebody to read what it says.
+        std::thread::spawn(move || {
+            for line in BufReader::new(said).lines().map_while(Result::ok) {
+                let _ = tell.send(line);
+            }
+        });
+        let (until, mut heard) = (Instant::now() + READY_LIMIT, String::new());
         loop {
-            let Some(line) = lines.next().transpose()? else {
-                return Err(format!("the generator ended early: {heard}").into());
-            };
+            let left = until.saturating_duration_since(Instant::now());
+            let line = lines.recv_timeout(left).map_err(|error| {
+                format!(
+                    "not all of {connections} connections opened within {READY_LIMIT:?} ({error}) {heard}"
+                )
+            })?;
             if line.starts_with("ready:") {
                 break;
             }
             heard.push_str(&line);
-            heard.push('\n');
+            heard.push_str("; ");
         }
-        // It must never wait for somebody to read what else it says.
-        std::thread::spawn(move || lines.for_each(drop));
         Ok(load)
     }
 
