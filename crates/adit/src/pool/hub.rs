@@ -11,7 +11,7 @@ use adit_node::{Event, Solution, Template, TemplateId};
 use adit_noise::{Authority, ServerIdentity};
 use adit_proto::coinbase::Coinbase;
 use adit_proto::job::{Fields, Job, JobError};
-use adit_proto::mining::server::Found;
+use adit_proto::mining::server::{AccountId, Found};
 use bitcoin::hashes::Hash;
 use bitcoin::{Amount, BlockHash, ScriptBuf, TxOut};
 use tokio::sync::{mpsc, watch};
@@ -65,6 +65,8 @@ pub(super) struct Mining {
     template: Option<(Arc<Template>, adit_proto::Time)>,
     transactions: VecDeque<(TemplateId, Arc<Vec<Vec<u8>>>)>,
     ledger_commits: adit_ledger::writer::Stats,
+    /// Who found the last block: the name may come with a report after it.
+    finder: Option<AccountId>,
 }
 
 impl Hub {
@@ -197,6 +199,7 @@ impl Hub {
         let hash = BlockHash::from_byte_array(found.hash);
         let worker = self.totals.name_of(found.account);
         tracing::info!(height, %hash, %worker, "block found");
+        self.state.finder = Some(found.account);
         let blocks = &mut self.picture.blocks;
         blocks.found += 1;
         blocks.pending += 1;
@@ -271,6 +274,11 @@ impl Hub {
         picture.uptime_ms = now.0.saturating_sub(picture.started_at_us) / 1000;
         self.totals.paint(now, picture);
         picture.connections.refused += (self.refused_at_the_door)();
+        if let (Some(last), Some(finder)) = (&mut picture.blocks.last, self.state.finder)
+            && last.worker.is_empty()
+        {
+            last.worker = self.totals.name_of(finder);
+        }
         if let Some((template, at)) = &self.state.template {
             picture.node.height = u64::from(template.height).saturating_sub(1);
             picture.node.tip = template.prev_hash.to_string();
