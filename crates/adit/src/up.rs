@@ -57,6 +57,9 @@ pub async fn run(
 
     let enough = enough_blocks(pool.status(), until_blocks);
     let device_end = mine(device, device_stop, enough, &mut shutdown).await;
+    if until_blocks.is_some() && !shutdown.is_requested() {
+        all_answered(pool.status()).await;
+    }
     view_stop.stop();
     view.await.map_err(|error| Exit::failed(format!("the view broke: {error}")))?;
     let pool_url = pool.url().to_string();
@@ -104,13 +107,21 @@ fn device_settings(settings: &Settings, pool: &Pool) -> device::Settings {
     }
 }
 
-/// Done when so many blocks are accepted and the last of them is the tip; without a number never.
+/// Done when so many blocks are accepted; without a number never.
 async fn enough_blocks(mut status: watch::Receiver<Arc<Status>>, until: Option<u64>) {
     let Some(until) = until else { return std::future::pending().await };
     // An error means that the pool has stopped: nothing more will come.
     let _ = status.wait_for(|now| now.blocks.accepted >= until).await;
-    let is_tip = |now: &Arc<Status>| now.blocks.last.as_ref().is_none_or(|last| last.hash == now.node.tip);
-    let _ = tokio::time::timeout(TIP_PATIENCE, status.wait_for(is_tip)).await;
+}
+
+/// Done when the node has said what it thinks of every block, and its tip is not below the last one. The device must
+/// have stopped: where blocks are easy, the next one is found before this one is the tip.
+async fn all_answered(mut status: watch::Receiver<Arc<Status>>) {
+    let caught_up = |now: &Arc<Status>| {
+        let last = now.blocks.last.as_ref().map_or(0, |last| last.height);
+        now.blocks.pending == 0 && now.node.height >= last
+    };
+    let _ = tokio::time::timeout(TIP_PATIENCE, status.wait_for(caught_up)).await;
 }
 
 fn greet(pool: &Pool, settings: &Settings, json: bool, screen: &Screen) {
