@@ -1,0 +1,131 @@
+//! `kill -9` at any moment: what was acknowledged is in the ledger, once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use adit_net::{Url, random};
+use tokio::task::JoinSet;
+
+use super::support::miner::{How, Miner};
+use super::support::process::Process;
+use super::support::shares;
+
+/// Times that the pool is killed.
+const KILLS: u32 = 12;
+/// Devices that mine meanwhile.
+const DEVICES: u32 = 6;
+/// Shares that each has under way.
+const WINDOW: usize = 64;
+
+/// Nonces of one device, over all of the pool's lives.
+#[derive(Default)]
+struct Tally {
+    sent: BTreeSet<u32>,
+    acknowledged: BTreeSet<u32>,
+}
+
+/// Mines until the pool is gone, and tells after so many acknowledgements that it is under way.
+async fn device(
+    url: Url,
+    number: u32,
+    first: u32,
+    under_way: tokio::sync::mpsc::Sender<u32>,
+) -> (u32, Tally) {
+    let how = [How::HeaderOnly, How::Grouped, How::Extended][number as usize % 3];
+    let mut miner = Miner::start(&url, how, &format!("device{number}")).await;
+    let (mut nonce, mut told) = (first, 0);
+    loop {
+        let room = WINDOW - miner.waiting.len();
+        if room >= WINDOW / 4 {
+            let last = nonce + u32::try_from(room).unwrap();
+            miner.submit(nonce..last).await;
+            nonce = last;
+        }
+        if !miner.hear().await {
+            break;
+        }
+        for _ in told..miner.acknowledged.len() {
+            // The test has seen enough of this life.
+            let _ = under_way.try_send(number);
+        }
+        told = miner.acknowledged.len();
+    }
+    assert_eq!(miner.refused, [], "honest shares are never refused");
+    (
+        number,
+        Tally {
+            sent: (first..nonce).collect(),
+            acknowledged: miner.acknowledged,
+        },
+    )
+}
+
+/// Every share that was acknowledged is in the ledger exactly once, whenever the process died; none is there that
+/// nobody sent; the sums are those of the shares.
+#[tokio::test]
+async fn acknowledged_shares_survive_kill_9() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    let mut devices: BTreeMap<u32, Tally> = BTreeMap::new();
+    for _ in 0..KILLS {
+        let pool = Process::pool(home.path(), "--node embedded:40");
+        let url = pool.url();
+        let (send, mut under_way) = tokio::sync::mpsc::channel(1 << 16);
+        let mut running = JoinSet::new();
+        for number in 0..DEVICES {
+            let first = devices
+                .get(&number)
+                .and_then(|tally| tally.sent.last())
+                .map_or(0, |last| last + 1);
+            running.spawn(device(url.clone(), number, first, send.clone()));
+        }
+        drop(send);
+        // Somewhere between the first acknowledgement and the two thousandth.
+        for _ in 0..=random::below(2_000) {
+            under_way.recv().await.expect("devices mine");
+        }
+        pool.kill();
+        while let Some(ended) = running.join_next().await {
+            let (number, life) = ended.unwrap();
+            let tally = devices.entry(number).or_default();
+            tally.sent.extend(life.sent);
+            tally.acknowledged.extend(life.acknowledged);
+        }
+        check(&data, &devices);
+    }
+    // One more life in peace: recovery left a ledger that takes shares.
+    let mut pool = Process::pool(home.path(), "--node embedded:40");
+    let mut last = Miner::start(&pool.url(), How::Extended, "last").await;
+    last.mine(0..100).await;
+    pool.signal("TERM");
+    assert!(pool.ended().await.success());
+    let report = adit_ledger::verify::verify(&data).unwrap();
+    assert_eq!((report.torn_bytes, report.duplicate_hashes), (0, Some(0)));
+    assert_ne!(report.checkpoint_agrees, Some(false));
+    assert_eq!(report.book.starts, u64::from(KILLS) + 1);
+    let shares = shares(&data);
+    assert_eq!(
+        (report.book.shares, report.book.work),
+        (shares.len() as u64, shares.len() as u128)
+    );
+    assert_eq!(shares.iter().filter(|(name, _)| name == "last").count(), 100);
+}
+
+fn check(data: &std::path::Path, devices: &BTreeMap<u32, Tally>) {
+    let mut found: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
+    for (name, nonce) in shares(data) {
+        assert!(
+            found.entry(name.clone()).or_default().insert(nonce),
+            "{name}'s {nonce} is there twice"
+        );
+    }
+    let mut known = 0;
+    for (number, tally) in devices {
+        let there = found.remove(&format!("device{number}")).unwrap_or_default();
+        let lost: Vec<_> = tally.acknowledged.difference(&there).collect();
+        assert!(lost.is_empty(), "device {number} was promised {lost:?}");
+        let invented: Vec<_> = there.difference(&tally.sent).collect();
+        assert!(invented.is_empty(), "device {number} never sent {invented:?}");
+        known += tally.acknowledged.len();
+    }
+    assert!(known > 0 && found.is_empty(), "{found:?}");
+}
