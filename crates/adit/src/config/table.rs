@@ -169,8 +169,9 @@ table! {
         handshake_ms: u64 = "5000", 100..=600000, unit "milliseconds";
         /// From the end of the handshake to SetupConnection.
         setup_ms: u64 = "10000", 100..=600000, unit "milliseconds";
-        /// From SetupConnection to the first channel.
-        first_channel_ms: u64 = "30000", 100..=3600000, unit "milliseconds";
+        /// From SetupConnection, or from the end of the last channel, to the next channel. Long, because a
+        /// proxy holds its connection while all its devices are away, and some give up when it is cut.
+        first_channel_ms: u64 = "3600000", 100..=86400000, unit "milliseconds";
         /// Output that may wait for a peer that does not read; beyond it the connection ends.
         queue_bytes_max: u32 = "262144", 16384..=67108864, unit "bytes";
         /// Messages that one connection may send, shares not counted; four times as many at once.
