@@ -43,7 +43,7 @@ fn their_device_mines_on_our_pool() {
         .and_then(|work| work.parse::<u64>().ok());
     let work = work.expect("a number");
     assert!(
-        work % accepted == 0 && work / accepted >= SHARE_WORK,
+        work.is_multiple_of(accepted) && work / accepted >= SHARE_WORK,
         "{work} for {accepted} shares"
     );
 }

@@ -28,12 +28,19 @@ fn our_device_mines_on_their_pool() {
         let mut device = device(folder.path(), &url, channel, channel, &["--until-shares", &goal]);
         assert!(device.finish(), "{}{}", device.said(), pool.said());
         let report = report(&device);
-        assert_eq!(report["shares_accepted"], SHARES, "{report}");
-        assert_eq!(report["shares_rejected"], 0, "{report}{}", pool.said());
+        let accepted = report["shares_accepted"].as_u64();
+        assert!(accepted.is_some_and(|accepted| accepted >= SHARES), "{report}");
         // Every share is a block on regtest.
         says(&pool, &format!("{message}: 💰 Block Found!!!"));
     }
-    assert!(!pool.output().contains("SubmitSharesError"), "{}", pool.said());
+    // A share found while a block is on its way is stale; nothing else may be wrong with any.
+    let output = pool.output();
+    let mut refused = output.lines().filter(|line| line.contains("SubmitSharesError"));
+    assert!(
+        refused.all(|line| line.contains("error_code: stale-share")),
+        "{}",
+        pool.said()
+    );
     // Each kind of channel made the chain longer than the other one alone could.
     let grown = until(LIMIT, || (node.height() > 1 + SHARES).then_some(()));
     assert!(grown.is_some(), "height {}{}", node.height(), pool.said());
