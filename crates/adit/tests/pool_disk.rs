@@ -1,5 +1,4 @@
 //! A disk that takes no more: alone in its process, because the limit that plays the full disk is the process's.
-#![expect(clippy::unwrap_used, reason = "helpers of tests may panic like the tests")]
 
 #[path = "support/mod.rs"]
 mod support;

@@ -1,5 +1,6 @@
 //! `adit up` and `adit pool` as processes: what they print, how they end, what they leave behind.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -117,16 +118,19 @@ async fn signals_end_up_and_pool_in_order() {
         let mut process = Process::start(adit(home.path(), &line));
         let mut miner = Miner::start(&process.url(), How::Extended, "mine").await;
         miner.mine(0..50).await;
+        miner.submit(50..250).await;
         process.signal(signal);
+        while miner.hear().await {}
         let status = process.ended().await;
         assert_eq!(status.code(), Some(0), "{command} {signal}");
         sound(home.path(), &data);
         closed_in_order(&data);
-        let mine = shares(&data)
-            .into_iter()
-            .filter(|(name, _)| name == "mine")
-            .count();
-        assert_eq!(mine, 50, "{command} {signal}");
+        let mine = shares(&data).into_iter().filter(|(name, _)| name == "mine");
+        let mine: Vec<u32> = mine.map(|(_, nonce)| nonce).collect();
+        let once: BTreeSet<u32> = mine.iter().copied().collect();
+        assert_eq!(once.len(), mine.len(), "{command} {signal}");
+        // The last shares that were taken became durable and were acknowledged before the pool hung up.
+        assert_eq!(miner.acknowledged, once, "{command} {signal}");
     }
 }
 
