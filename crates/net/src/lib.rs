@@ -1,7 +1,7 @@
 //! Sockets, the clock, and the one loop that drives machines.
 //!
 //! Nothing here knows what a message means. A [`Link`] is a TCP stream with a noise session on it; a
-//! [`Protocol`] is whatever turns frames into frames; [`drive`] moves bytes between the two: it reads
+//! [`Protocol`] is whatever turns frames into frames; [`drive()`] moves bytes between the two: it reads
 //! once per readiness, writes once per wake-up, and never holds a buffer for a connection that is idle.
 //!
 //! * [`listen`]: accept with permits taken before any work is done for a peer.

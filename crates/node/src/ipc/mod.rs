@@ -1,19 +1,19 @@
 //! Bitcoin Core 31 or later over its Cap'n Proto unix socket (`bitcoin-node -ipcbind=unix`).
 //!
-//! One connection at a time ([`connect`]); on it one task waits for templates ([`watch`]), one asks
-//! every second whether the node still answers ([`ping`]), and three desks submit solutions, submit
-//! blocks and ask for their state ([`submit`], [`status`]). Each has server threads of its own on the
+//! One connection at a time (`connect`); on it one task waits for templates (`watch`), one asks
+//! every second whether the node still answers (`ping`), and three desks submit solutions, submit
+//! blocks and ask for their state (`submit`, `status`). Each has server threads of its own on the
 //! node (*lanes*), so that none queues behind another.
 //!
-//! **Every call has a deadline** ([`call`]): when it passes, [`Event::Down`] says which call the node
+//! **Every call has a deadline** (`call`): when it passes, [`Event::Down`] says which call the node
 //! owes; when patience ends too, the connection is given up and made again, for ever, with back-off.
 //! Losing a connection loses nothing of ours: the last templates are kept with their transactions
-//! ([`kept`]), and a solution that comes later is sent as a whole block.
+//! (`kept`), and a solution that comes later is sent as a whole block.
 //!
 //! **Initial download**: on a real network there are no templates while the node is in initial
 //! download or behind the headers it knows. A chain made for tests calls itself in initial download
 //! whenever its last block is a day old, which for a regtest is the normal case: there only missing
-//! blocks count ([`ready`]).
+//! blocks count (`ready`).
 //!
 //! **`min_ntime`** is the header time of the node's template. Median time past + 1 would be lower, but
 //! the mining interface does not tell it, and a rule that the node knows and we do not (BIP94) may lie
