@@ -171,16 +171,17 @@ impl Connecting<'_> {
         epoch: u64,
         batches: &mut mpsc::Receiver<Batch>,
     ) -> Result<(Next, bool), Exit> {
-        let mut link = match dial_with_leeway(url, self.clock, self.settings.clock_leeway_s, DIAL_TIMEOUT).await {
-            Ok(link) => link,
-            Err(error @ DialError::NoKey) if *url == self.settings.upstream => {
-                return Err(Exit::usage(error.to_string()));
-            }
-            Err(error) => {
-                tracing::warn!(%url, %error, "no connection; trying again");
-                return Ok((Next::Again, false));
-            }
-        };
+        let mut link =
+            match dial_with_leeway(url, self.clock, self.settings.clock_leeway_s, DIAL_TIMEOUT).await {
+                Ok(link) => link,
+                Err(error @ DialError::NoKey) if *url == self.settings.upstream => {
+                    return Err(Exit::usage(error.to_string()));
+                }
+                Err(error) => {
+                    tracing::warn!(%url, %error, "no connection; trying again");
+                    return Ok((Next::Again, false));
+                }
+            };
         tracing::info!(%url, "connected");
         let board = &*self.miners.board;
         let mut session = Session::new(

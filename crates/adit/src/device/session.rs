@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use adit_net::{Protocol, random};
 use adit_proto::mining::client::{self as mining, Event, Kind, Open};
 use adit_proto::{Fault, Time};
-use adit_wire::{Header, U256};
+use adit_wire::{Header, Str0_255, U256};
 use tokio::sync::mpsc;
 
 use super::board::{Assignment, Board};
@@ -46,7 +46,12 @@ pub(super) struct Session<'a> {
     /// Shares of this connection that were accepted.
     pub(super) accepted: u64,
     pub(super) next: Option<Next>,
+    /// Refusal codes that were told in the log, once each.
+    told: Vec<Str0_255>,
 }
+
+/// Kinds of refusals told in the log of one connection.
+const TOLD_MAX: usize = 16;
 
 impl<'a> Session<'a> {
     pub(super) fn new(
@@ -71,6 +76,15 @@ impl<'a> Session<'a> {
             heard: Vec::new(),
             accepted: 0,
             next: None,
+            told: Vec::new(),
+        }
+    }
+
+    /// The first refusal of a kind is told, all are counted.
+    fn tell_rejection(&mut self, sequence: u32, code: &Str0_255) {
+        if self.told.len() < TOLD_MAX && !self.told.contains(code) {
+            tracing::warn!(sequence, %code, "share rejected; others of this kind are counted only");
+            self.told.push(code.clone());
         }
     }
 
@@ -148,7 +162,7 @@ impl<'a> Session<'a> {
                 }
             }
             Event::Rejected { sequence, code, .. } => {
-                tracing::warn!(sequence, %code, "share rejected");
+                self.tell_rejection(sequence, &code);
                 self.live.reject(1);
             }
             Event::UpdateRefused { code, .. } => tracing::debug!(%code, "update refused"),

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use adit_ledger::BlockStore;
@@ -11,12 +12,18 @@ use adit_net::Backoff;
 use adit_node::{BlockStatus, Handle, Solution, SubmitError, Verdict};
 use bitcoin::BlockHash;
 use bitcoin::hashes::Hash;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 /// How often the chain is asked whether it has a block.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 /// Times that a block the node has taken is asked for before it is left to the next start.
 const ASK_MAX: usize = 3600;
+
+/// Blocks that are written at once. With more, a chain on which every share is a block would keep the disk from the
+/// ledger; what is in the chain before its turn comes need not be written.
+const WRITES_MAX: usize = 4;
+/// How long a stopping pool waits until its last blocks are on disk or in the chain.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What became of a block.
 #[derive(Debug)]
@@ -47,11 +54,37 @@ pub(super) struct BlockPath {
     news: mpsc::Sender<News>,
     /// On their way in this process; resending leaves them alone.
     under_way: HashSet<[u8; 32]>,
+    disk: Arc<Semaphore>,
+    /// Every way has a clone of it until its block is safe.
+    unsafe_yet: mpsc::Sender<()>,
+    all_safe: mpsc::Receiver<()>,
 }
 
 impl BlockPath {
     pub(super) fn new(node: Handle, store: Arc<BlockStore>, news: mpsc::Sender<News>) -> Self {
-        Self { node, store, news, under_way: HashSet::new() }
+        let (unsafe_yet, all_safe) = mpsc::channel(1);
+        let disk = Arc::new(Semaphore::new(WRITES_MAX));
+        Self {
+            node,
+            store,
+            news,
+            under_way: HashSet::new(),
+            disk,
+            unsafe_yet,
+            all_safe,
+        }
+    }
+
+    /// Waits until every block that was found is on disk, in the chain, or refused.
+    pub(super) async fn safe(self) {
+        let mut all_safe = self.all_safe;
+        drop(self.unsafe_yet);
+        if tokio::time::timeout(STOP_PATIENCE, all_safe.recv())
+            .await
+            .is_err()
+        {
+            tracing::error!("stopped before the last found blocks were safe");
+        }
     }
 
     /// A block was found a moment ago.
@@ -87,8 +120,14 @@ impl BlockPath {
     }
 
     fn start(&self, block: FoundBlock, solution: Option<Solution>) {
-        let way = Way { node: self.node.clone(), store: Arc::clone(&self.store), news: self.news.clone() };
-        tokio::spawn(way.go(block, solution));
+        let way = Way {
+            node: self.node.clone(),
+            store: Arc::clone(&self.store),
+            news: self.news.clone(),
+            disk: Arc::clone(&self.disk),
+            settled: AtomicBool::new(false),
+        };
+        tokio::spawn(way.go(block, solution, self.unsafe_yet.clone()));
     }
 }
 
@@ -96,28 +135,38 @@ struct Way {
     node: Handle,
     store: Arc<BlockStore>,
     news: mpsc::Sender<News>,
+    disk: Arc<Semaphore>,
+    /// The chain has it, or another in its place.
+    settled: AtomicBool,
 }
 
 impl Way {
-    async fn go(self, block: FoundBlock, solution: Option<Solution>) {
+    async fn go(self, block: FoundBlock, solution: Option<Solution>, unsafe_yet: mpsc::Sender<()>) {
         let block = Arc::new(block);
         let fresh = solution.is_some();
         // Neither waits for the other: the node is asked first, the disk works meanwhile.
-        let (verdict, ()) = tokio::join!(self.submit(&block, solution), async {
-            if fresh {
-                self.persist(&block).await;
-            }
+        let (what, written) = tokio::join!(self.live(&block, solution), async {
+            let written = !fresh || self.persist(&block).await;
+            drop(unsafe_yet);
+            written
         });
-        let what = match verdict {
+        let Some(what) = what else { return };
+        if written {
+            self.settle(&block, &what).await;
+        }
+        self.tell(&block, what).await;
+    }
+
+    /// From submission to the end, if that can be seen.
+    async fn live(&self, block: &FoundBlock, solution: Option<Solution>) -> Option<What> {
+        match self.submit(block, solution).await {
             Verdict::Accepted | Verdict::Duplicate => {
-                self.tell(&block, What::Accepted).await;
-                self.follow(&block).await
+                self.tell(block, What::Accepted).await;
+                let what = self.follow(block).await;
+                self.settled.store(what.is_some(), Ordering::Relaxed);
+                what
             }
             Verdict::Rejected(reason) => Some(What::Rejected(reason)),
-        };
-        if let Some(what) = what {
-            self.settle(&block, &what).await;
-            self.tell(&block, what).await;
         }
     }
 
@@ -137,21 +186,32 @@ impl Way {
                 // The source has forgotten the template: the whole block says the same.
                 Err(SubmitError::UnknownTemplate) if solution.is_some() => solution = None,
                 Err(error) => {
-                    tracing::warn!(height = block.height, ?error, "a found block was not taken yet; trying on");
+                    tracing::warn!(
+                        height = block.height,
+                        ?error,
+                        "a found block was not taken yet; trying on"
+                    );
                     tokio::time::sleep(backoff.next_wait()).await;
                 }
             }
         }
     }
 
-    async fn persist(&self, block: &Arc<FoundBlock>) {
+    /// Writes a block when it is its turn; true when it was written.
+    async fn persist(&self, block: &Arc<FoundBlock>) -> bool {
+        // The semaphore is never closed.
+        let _turn = self.disk.acquire().await;
+        if self.settled.load(Ordering::Relaxed) {
+            return false;
+        }
         let (store, block) = (Arc::clone(&self.store), Arc::clone(block));
         let height = block.height;
         match tokio::task::spawn_blocking(move || store.put(&block)).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => return true,
             Ok(Err(error)) => tracing::error!(height, %error, "a found block cannot be kept on disk"),
             Err(error) => tracing::error!(height, %error, "keeping a found block broke"),
         }
+        false
     }
 
     /// Asks until the chain has it or has another in its place. `None`: left to the next start.
@@ -173,14 +233,23 @@ impl Way {
         let (store, hash) = (Arc::clone(&self.store), block.hash);
         match tokio::task::spawn_blocking(move || store.settle(&hash, outcome, &reason)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(height = block.height, %error, "cannot note what became of a block"),
+            Ok(Err(error)) => {
+                tracing::warn!(height = block.height, %error, "cannot note what became of a block")
+            }
             Err(error) => tracing::error!(height = block.height, %error, "settling a block broke"),
         }
     }
 
     async fn tell(&self, block: &FoundBlock, what: What) {
         // Nobody listens any more when the pool stops; the file tells the next start.
-        let _ = self.news.send(News { hash: block.hash, height: block.height, what }).await;
+        let _ = self
+            .news
+            .send(News {
+                hash: block.hash,
+                height: block.height,
+                what,
+            })
+            .await;
     }
 }
 

@@ -92,13 +92,10 @@ impl Connection {
         }
     }
 
-    fn setup(
-        &mut self,
-        now: Time,
-        input: setup::ServerInput,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Fault> {
-        let Stage::ExpectSetup(machine) = &mut self.stage else { return Ok(()) };
+    fn setup(&mut self, now: Time, input: setup::ServerInput, out: &mut Vec<u8>) -> Result<(), Fault> {
+        let Stage::ExpectSetup(machine) = &mut self.stage else {
+            return Ok(());
+        };
         let mut outputs = Vec::new();
         let result = machine.handle(now, input, &mut outputs);
         for output in outputs {
@@ -116,7 +113,10 @@ impl Connection {
         established: &setup::Established,
         out: &mut Vec<u8>,
     ) -> Result<(), Fault> {
-        let slot = self.worker.lease().ok_or(Fault::Expired("no connection slot is free"))?;
+        let slot = self
+            .worker
+            .lease()
+            .ok_or(Fault::Expired("no connection slot is free"))?;
         let settings = Arc::clone(&self.worker.plan.mining);
         self.stage = Stage::Mining(Box::new(Server::new(now, settings, established, slot)));
         if !self.worker.ledger_up.get() {
@@ -126,7 +126,9 @@ impl Connection {
     }
 
     fn mining(&mut self, now: Time, input: Input, out: &mut Vec<u8>) -> Result<(), Fault> {
-        let Stage::Mining(server) = &mut self.stage else { return Ok(()) };
+        let Stage::Mining(server) = &mut self.stage else {
+            return Ok(());
+        };
         let mut outputs = self.worker.outputs.take();
         let result = server.handle(now, input, &mut outputs);
         for output in outputs.drain(..) {
@@ -143,7 +145,13 @@ impl Connection {
             Output::Share(share) => self.share(now, &share),
             Output::Block(found) => {
                 self.block = Some(found.hash);
-                if self.worker.plan.hub.try_send(ToHub::Block(Box::new(found))).is_err() {
+                if self
+                    .worker
+                    .plan
+                    .hub
+                    .try_send(ToHub::Block(Box::new(found)))
+                    .is_err()
+                {
                     tracing::error!("a found block was dropped: thousands of others wait to be submitted");
                 }
             }
@@ -161,7 +169,13 @@ impl Connection {
     fn observe(&mut self, event: Event) {
         let mut report = self.worker.report.borrow_mut();
         match event {
-            Event::Opened { channel_id, kind, user_identity, account, .. } => {
+            Event::Opened {
+                channel_id,
+                kind,
+                user_identity,
+                account,
+                ..
+            } => {
                 self.channels.push((channel_id, account, kind));
                 self.worker.name(account, &user_identity);
                 report.opened(account, kind, &user_identity);
@@ -179,17 +193,29 @@ impl Connection {
             Event::OpenRefused(refusal) => {
                 tracing::debug!(peer = %self.peer, code = refusal.code(), "channel refused");
             }
-            Event::Retargeted { channel_id, work, hash_rate } => {
+            Event::Retargeted {
+                channel_id,
+                work,
+                hash_rate,
+            } => {
                 tracing::trace!(peer = %self.peer, channel_id, work, hash_rate, "new target");
             }
         }
     }
 
-    fn decode_mining(&mut self, now: Time, header: &Header, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn decode_mining(
+        &mut self,
+        now: Time,
+        header: &Header,
+        payload: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
         match ToServer::decode(header, payload) {
             Ok(message) => {
-                let is_share =
-                    matches!(message, ToServer::SubmitSharesStandard(_) | ToServer::SubmitSharesExtended(_));
+                let is_share = matches!(
+                    message,
+                    ToServer::SubmitSharesStandard(_) | ToServer::SubmitSharesExtended(_)
+                );
                 if !is_share {
                     self.messages.spend(now)?;
                 }
@@ -206,23 +232,34 @@ impl Connection {
     }
 
     fn take_work(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
-        let Some(work) = self.worker.work.borrow().clone() else { return Ok(()) };
+        let Some(work) = self.worker.work.borrow().clone() else {
+            return Ok(());
+        };
         self.mining(now, Input::Work(work.job), out)
     }
 
     fn settle(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
         let committed = self.worker.committed();
         let mut through = None;
-        while self.tickets.front().is_some_and(|ticket| ticket.position <= committed) {
+        while self
+            .tickets
+            .front()
+            .is_some_and(|ticket| ticket.position <= committed)
+        {
             if let Some(ticket) = self.tickets.pop_front() {
-                self.worker.report.borrow_mut().acknowledged(now - ticket.read_at, ticket.count);
+                self.worker
+                    .report
+                    .borrow_mut()
+                    .acknowledged(now - ticket.read_at, ticket.count);
                 through = Some(ticket.through);
             }
         }
         if self.tickets.is_empty() && self.tickets.capacity() > 64 {
             self.tickets = VecDeque::new();
         }
-        through.map_or(Ok(()), |through| self.mining(now, Input::Committed { through }, out))
+        through.map_or(Ok(()), |through| {
+            self.mining(now, Input::Committed { through }, out)
+        })
     }
 }
 
@@ -255,7 +292,12 @@ impl Protocol for Connection {
             let count = self.shared - self.ticketed;
             self.ticketed = self.shared;
             let position = self.worker.await_commit(&self.mailbox);
-            self.tickets.push_back(Ticket { position, through: self.shared, read_at: now, count });
+            self.tickets.push_back(Ticket {
+                position,
+                through: self.shared,
+                read_at: now,
+                count,
+            });
         }
         Ok(())
     }
@@ -267,7 +309,11 @@ impl Protocol for Connection {
     fn mail(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
         let news = self.mailbox.take();
         if news & LEDGER != 0 {
-            let state = if self.worker.ledger_up.get() { Ledger::Up } else { Ledger::Down };
+            let state = if self.worker.ledger_up.get() {
+                Ledger::Up
+            } else {
+                Ledger::Down
+            };
             self.mining(now, Input::Ledger(state), out)?;
         }
         if news & WORK != 0 {
@@ -320,7 +366,11 @@ impl Budget {
     const BURST_S: u32 = 4;
 
     fn new(per_second: u32, now: Time) -> Self {
-        Self { per_second, left: per_second.saturating_mul(Self::BURST_S), at: now }
+        Self {
+            per_second,
+            left: per_second.saturating_mul(Self::BURST_S),
+            at: now,
+        }
     }
 
     fn spend(&mut self, now: Time) -> Result<(), Fault> {
@@ -333,7 +383,10 @@ impl Budget {
             self.left = u32::try_from(earned).unwrap_or(full).min(full);
             self.at = now;
         }
-        self.left = self.left.checked_sub(1).ok_or(Fault::Misbehaved("far too many messages"))?;
+        self.left = self
+            .left
+            .checked_sub(1)
+            .ok_or(Fault::Misbehaved("far too many messages"))?;
         Ok(())
     }
 }

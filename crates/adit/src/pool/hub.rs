@@ -81,7 +81,6 @@ impl Hub {
         let mut beats = 0u32;
         loop {
             tokio::select! {
-                biased;
                 message = reports.recv() => match message {
                     Some(ToHub::Block(found)) => self.found(&found),
                     Some(ToHub::Report(report)) => self.totals.add(self.clock.now(), *report),
@@ -99,6 +98,8 @@ impl Hub {
             }
         }
         self.publish();
+        drop(news);
+        self.blocks.safe().await;
     }
 
     fn event(&mut self, event: Event) {
@@ -122,7 +123,10 @@ impl Hub {
                 self.picture.node.reason = reason;
             }
             Event::Template(template) => self.template(template),
-            Event::Transactions { template, transactions } => {
+            Event::Transactions {
+                template,
+                transactions,
+            } => {
                 self.state.transactions.push_back((template, transactions));
                 if self.state.transactions.len() > TRANSACTIONS_KEPT {
                     self.state.transactions.pop_front();
@@ -135,13 +139,21 @@ impl Hub {
     /// A template becomes the job that everybody mines.
     fn template(&mut self, template: Arc<Template>) {
         let now = self.clock.now();
-        let new_tip = self.state.template.as_ref().is_none_or(|(last, _)| last.prev_hash != template.prev_hash);
+        let new_tip = self
+            .state
+            .template
+            .as_ref()
+            .is_none_or(|(last, _)| last.prev_hash != template.prev_hash);
         if new_tip {
             self.state.tip += 1;
         }
         match self.job(&template) {
             Ok(job) => {
-                self.work.send_replace(Some(Published { job: Arc::new(job), height: template.height, at: now }));
+                self.work.send_replace(Some(Published {
+                    job: Arc::new(job),
+                    height: template.height,
+                    at: now,
+                }));
                 if new_tip {
                     tracing::info!(height = template.height, prev = %template.prev_hash, "new tip");
                 }
@@ -169,7 +181,10 @@ impl Hub {
                 start_epoch: self.start_epoch,
                 sequence: template.coinbase_tx_input_sequence,
                 value,
-                outputs: vec![TxOut { value: Amount::from_sat(value), script_pubkey: self.payout.clone() }],
+                outputs: vec![TxOut {
+                    value: Amount::from_sat(value),
+                    script_pubkey: self.payout.clone(),
+                }],
                 required_outputs: template.coinbase_tx_outputs.clone(),
                 locktime: template.coinbase_tx_locktime,
                 witness: template.coinbase_witness,
@@ -182,8 +197,18 @@ impl Hub {
         let now = self.clock.now();
         let template = TemplateId(found.job.fields().template);
         let height = self.height_of(found);
-        let known = self.state.transactions.iter().rev().find(|(id, _)| *id == template);
-        let block = records::found(found, height, now, known.map(|(_, transactions)| transactions.as_slice()));
+        let known = self
+            .state
+            .transactions
+            .iter()
+            .rev()
+            .find(|(id, _)| *id == template);
+        let block = records::found(
+            found,
+            height,
+            now,
+            known.map(|(_, transactions)| transactions.as_slice()),
+        );
         let record = records::block(&block);
         let solution = Solution {
             template,
@@ -194,7 +219,10 @@ impl Hub {
         };
         self.blocks.found(block, solution);
         if self.lane.block(record).is_err() {
-            tracing::warn!(height, "the ledger is down: this block is noted in its own file only");
+            tracing::warn!(
+                height,
+                "the ledger is down: this block is noted in its own file only"
+            );
         }
         let hash = BlockHash::from_byte_array(found.hash);
         let worker = self.totals.name_of(found.account);
@@ -219,9 +247,8 @@ impl Hub {
             Some(Ok(bitcoin::script::Instruction::PushBytes(bytes))) => {
                 bitcoin::script::read_scriptint(bytes.as_bytes()).map_or(0, |height| height as u32)
             }
-            Some(Ok(bitcoin::script::Instruction::Op(op))) => {
-                u32::from(op.to_u8()).saturating_sub(u32::from(bitcoin::opcodes::all::OP_PUSHNUM_1.to_u8()) - 1)
-            }
+            Some(Ok(bitcoin::script::Instruction::Op(op))) => u32::from(op.to_u8())
+                .saturating_sub(u32::from(bitcoin::opcodes::all::OP_PUSHNUM_1.to_u8()) - 1),
             _ => 0,
         }
     }
@@ -248,9 +275,18 @@ impl Hub {
             self.blocks.ended(&hash);
         }
         let (outcome, reason) = what.outcome();
-        let note = OutcomeNote::new(hash, height, outcome, u32::from(matches!(what, What::Confirmed)), &reason);
+        let note = OutcomeNote::new(
+            hash,
+            height,
+            outcome,
+            u32::from(matches!(what, What::Confirmed)),
+            &reason,
+        );
         if self.lane.outcome(note).is_err() {
-            tracing::warn!(height, "the ledger is down: what became of this block is not in it");
+            tracing::warn!(
+                height,
+                "the ledger is down: what became of this block is not in it"
+            );
         }
         self.publish();
     }

@@ -75,8 +75,14 @@ impl Pool {
         let clock = Clock::system();
         let opened = open::open(settings, &clock)?;
         let listener = open::listen(settings, or_free_port)?;
-        let listen = listener.local_addr().map_err(|error| Exit::failed(format!("no local address: {error}")))?;
-        let url = Url { host: open::shown_host(listen), port: listen.port(), key: Some(opened.authority.public()) };
+        let listen = listener
+            .local_addr()
+            .map_err(|error| Exit::failed(format!("no local address: {error}")))?;
+        let url = Url {
+            host: open::shown_host(listen),
+            port: listen.port(),
+            key: Some(opened.authority.public()),
+        };
         let http = http::bind(&settings.http, or_free_port).await?;
         let (stop, shutdown) = Shutdown::new();
 
@@ -97,7 +103,10 @@ impl Pool {
             handshake: Duration::from_millis(settings.limits.handshake_ms),
             handshakes_max: settings.limits.handshakes_max as usize,
             messages_per_second: settings.limits.messages_per_second,
-            bounds: Bounds { queue_max_bytes: settings.limits.queue_bytes_max as usize, ..Bounds::default() },
+            bounds: Bounds {
+                queue_max_bytes: settings.limits.queue_bytes_max as usize,
+                ..Bounds::default()
+            },
             shutdown: shutdown.clone(),
         };
         let workers = start_workers(settings, &plan, &opened.writer)?;
@@ -176,14 +185,18 @@ impl Pool {
         self.stop.stop();
         let broke = |error| Exit::failed(format!("a part of the pool broke while stopping: {error}"));
         let workers = self.accepting.await.map_err(broke)?;
-        tokio::task::spawn_blocking(|| workers.into_iter().for_each(WorkerHandle::join)).await.map_err(broke)?;
+        tokio::task::spawn_blocking(|| workers.into_iter().for_each(WorkerHandle::join))
+            .await
+            .map_err(broke)?;
         self.hub.await.map_err(broke)?;
         if let Some(task) = self.http_task {
             task.await.map_err(broke)?;
         }
         let last = Arc::clone(&self.status.borrow());
         if let Some(writer) = Arc::into_inner(self.writer) {
-            let closed = tokio::task::spawn_blocking(|| writer.stop()).await.map_err(broke)?;
+            let closed = tokio::task::spawn_blocking(|| writer.stop())
+                .await
+                .map_err(broke)?;
             closed.map_err(|reason| {
                 Exit::failed(format!("the journal was not closed in order: {reason}"))
                     .help("acknowledged shares are safe; check with `adit ledger verify`")
@@ -209,18 +222,28 @@ pub async fn run(
 }
 
 /// Gives each accepted connection to the worker with the fewest.
-async fn accept(listener: Arc<Listener>, workers: Vec<WorkerHandle>, mut shutdown: Shutdown) -> Vec<WorkerHandle> {
+async fn accept(
+    listener: Arc<Listener>,
+    workers: Vec<WorkerHandle>,
+    mut shutdown: Shutdown,
+) -> Vec<WorkerHandle> {
     loop {
         let (stream, peer, permit) = tokio::select! {
             () = shutdown.requested() => return workers,
             accepted = listener.accept() => accepted,
         };
         let Ok(stream) = stream.into_std() else { continue };
-        let idlest = workers.iter().min_by_key(|worker| worker.load.load(Ordering::Relaxed));
+        let idlest = workers
+            .iter()
+            .min_by_key(|worker| worker.load.load(Ordering::Relaxed));
         if let Some(worker) = idlest {
             worker.load.fetch_add(1, Ordering::Relaxed);
             // A worker that is far behind gets no more: the connection is closed.
-            if worker.incoming.try_send(Incoming { stream, peer, permit }).is_err() {
+            if worker
+                .incoming
+                .try_send(Incoming { stream, peer, permit })
+                .is_err()
+            {
                 worker.load.fetch_sub(1, Ordering::Relaxed);
             }
         }
@@ -264,7 +287,10 @@ fn setup_settings(settings: &Settings) -> setup::Settings {
         supported_flags: flags::REQUIRES_STANDARD_JOBS | flags::REQUIRES_VERSION_ROLLING,
         success_flags: 0,
     };
-    setup::Settings { protocols: vec![mining], timeout: Duration::from_millis(settings.limits.setup_ms) }
+    setup::Settings {
+        protocols: vec![mining],
+        timeout: Duration::from_millis(settings.limits.setup_ms),
+    }
 }
 
 fn picture(settings: &Settings, clock: &Clock, url: &Url, listen: SocketAddr) -> Status {

@@ -48,12 +48,22 @@ pub(super) fn open(settings: &Settings, clock: &Clock) -> Result<Opened, Exit> {
     let blocks = FileDisk::create(&data.join("blocks"))
         .and_then(BlockStore::open)
         .map_err(|error| disk(&data.join("blocks"), &error))?;
-    Ok(Opened { lock, authority, identity, writer: Arc::new(writer), blocks: Arc::new(blocks), epoch })
+    Ok(Opened {
+        lock,
+        authority,
+        identity,
+        writer: Arc::new(writer),
+        blocks: Arc::new(blocks),
+        epoch,
+    })
 }
 
 /// The data folder is its owner's alone: it holds secrets.
 fn make_folder(data: &Path) -> Result<(), Exit> {
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data);
     made.map_err(|error| disk(data, &error))
 }
 
@@ -78,7 +88,10 @@ fn ledger(settings: &Settings, clock: &Clock, data: &Path) -> Result<(Writer, u3
     }
     let epoch = epoch::advance(data, journal.epoch()).map_err(|error| disk(data, &error))?;
     journal.start(epoch, SOFTWARE, clock.now().0);
-    let pace = writer::Settings { group_max_ms: settings.ledger.group_max_ms, ..writer::Settings::default() };
+    let pace = writer::Settings {
+        group_max_ms: settings.ledger.group_max_ms,
+        ..writer::Settings::default()
+    };
     let time = clock.clone();
     let writer = Writer::spawn(journal, pace, Arc::new(move || time.now().0))
         .map_err(|error| Exit::failed(format!("cannot start the ledger: {error}")))?;
@@ -107,8 +120,9 @@ pub(super) fn listen(settings: &Settings, or_free_port: bool) -> Result<Listener
         other => other,
     };
     bound.map_err(|error| {
-        Exit::failed(format!("cannot listen on {}: {error}", wanted.addr))
-            .help("choose another address with --listen ADDR, for example --listen 127.0.0.1:0 for any free port")
+        Exit::failed(format!("cannot listen on {}: {error}", wanted.addr)).help(
+            "choose another address with --listen ADDR, for example --listen 127.0.0.1:0 for any free port",
+        )
     })
 }
 

@@ -44,7 +44,9 @@ pub(super) fn found(found: &Found, height: u32, now: Time, transactions: Option<
         channel: u64::from(found.channel_id),
         header: found.header,
         coinbase: found.coinbase.clone(),
-        block: transactions.map(|rest| whole(&found.header, &found.coinbase, rest)).unwrap_or_default(),
+        block: transactions
+            .map(|rest| whole(&found.header, &found.coinbase, rest))
+            .unwrap_or_default(),
         template: found.job.fields().template.to_string(),
     }
 }
@@ -58,7 +60,8 @@ fn whole(header: &[u8; 80], coinbase: &[u8], rest: &[Vec<u8>]) -> Vec<u8> {
     // Writing to a vector cannot fail.
     let _ = count.consensus_encode(&mut block);
     block.extend_from_slice(coinbase);
-    rest.iter().for_each(|transaction| block.extend_from_slice(transaction));
+    rest.iter()
+        .for_each(|transaction| block.extend_from_slice(transaction));
     block
 }
 

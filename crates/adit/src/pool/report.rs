@@ -73,7 +73,14 @@ pub(super) struct Tally {
 
 impl Default for Tally {
     fn default() -> Self {
-        Self { accepted: 0, rejected: 0, work: 0, channels: 0, best: [0xff; 32], last_share: None }
+        Self {
+            accepted: 0,
+            rejected: 0,
+            work: 0,
+            channels: 0,
+            best: [0xff; 32],
+            last_share: None,
+        }
     }
 }
 
@@ -111,7 +118,8 @@ impl Report {
     pub(super) fn opened(&mut self, account: AccountId, kind: Kind, name: &[u8]) {
         self.channel(account, kind, 1);
         if self.names.len() < ACCOUNTS_MAX {
-            self.names.push((account, String::from_utf8_lossy(name).into_owned()));
+            self.names
+                .push((account, String::from_utf8_lossy(name).into_owned()));
         }
     }
 

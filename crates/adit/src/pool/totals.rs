@@ -40,7 +40,10 @@ struct Account {
 impl Totals {
     /// Starts to count at `now`.
     pub(super) fn starting(now: Time) -> Self {
-        Self { rate: HashRate::starting(now.unix_s()), ..Self::default() }
+        Self {
+            rate: HashRate::starting(now.unix_s()),
+            ..Self::default()
+        }
     }
 
     /// Adds one worker's report.
@@ -79,7 +82,9 @@ impl Totals {
             self.accepted += tally.accepted;
             self.work = self.work.saturating_add(tally.work);
             self.rate.add(now_s, tally.work);
-            let better = self.best.is_none_or(|(best, ..)| tally.best.iter().rev().lt(best.iter().rev()));
+            let better = self
+                .best
+                .is_none_or(|(best, ..)| tally.best.iter().rev().lt(best.iter().rev()));
             if tally.accepted > 0 && better {
                 self.best = Some((tally.best, *id, tally.last_share.unwrap_or(now)));
             }
@@ -92,14 +97,19 @@ impl Totals {
     /// Forgets who has left long ago.
     pub(super) fn sweep(&mut self, now: Time) {
         self.accounts.retain(|_, account| {
-            let idle_s = now.unix_s().saturating_sub(account.sums.last_share.map_or(0, Time::unix_s));
+            let idle_s = now
+                .unix_s()
+                .saturating_sub(account.sums.last_share.map_or(0, Time::unix_s));
             account.sums.channels > 0 || idle_s < FORGET_AFTER_S
         });
     }
 
     /// Everybody's name, for a message.
     pub(super) fn name_of(&self, account: AccountId) -> String {
-        self.accounts.get(&account).map(|account| account.name.clone()).unwrap_or_default()
+        self.accounts
+            .get(&account)
+            .map(|account| account.name.clone())
+            .unwrap_or_default()
     }
 
     /// Writes the sums into a picture.
@@ -124,7 +134,12 @@ impl Totals {
         });
         picture.ack_latency = self.ack.clone();
         picture.fan_out_latency = self.fan_out.clone();
-        picture.set_workers(self.accounts.values().map(|account| account.picture(now_s)).collect());
+        picture.set_workers(
+            self.accounts
+                .values()
+                .map(|account| account.picture(now_s))
+                .collect(),
+        );
     }
 }
 
@@ -150,7 +165,11 @@ impl Account {
             channels: u64::try_from(sums.channels).unwrap_or(0),
             accepted: sums.accepted,
             rejected: sums.rejected,
-            best_work: if sums.accepted > 0 { Target(sums.best).work() } else { 0 },
+            best_work: if sums.accepted > 0 {
+                Target(sums.best).work()
+            } else {
+                0
+            },
             last_share_us: sums.last_share.map(|time| time.0),
         }
     }

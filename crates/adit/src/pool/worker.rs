@@ -100,7 +100,11 @@ impl WorkerHandle {
                 tokio::task::LocalSet::new().block_on(&runtime, worker.run(arrivals, committed));
             })
             .map_err(|error| Exit::failed(format!("cannot start a worker thread: {error}")))?;
-        Ok(Self { incoming, load, thread })
+        Ok(Self {
+            incoming,
+            load,
+            thread,
+        })
     }
 
     /// Waits for the thread to end.
@@ -251,7 +255,10 @@ impl Worker {
             }
         };
         if tokio::time::timeout(STOP_PATIENCE, last).await.is_err() {
-            tracing::warn!(worker = self.number, "stopped without waiting for every last answer");
+            tracing::warn!(
+                worker = self.number,
+                "stopped without waiting for every last answer"
+            );
         }
         self.send_report();
     }
@@ -269,7 +276,11 @@ impl Worker {
         let mut batch = self.batch.borrow_mut();
         if !batch.is_empty() && self.lane.borrow_mut().send(&mut batch).is_err() {
             // The ledger is down and its queue is full: what is here stays here, unacknowledged, until it is up.
-            tracing::debug!(worker = self.number, shares = batch.len(), "the ledger takes no more shares for now");
+            tracing::debug!(
+                worker = self.number,
+                shares = batch.len(),
+                "the ledger takes no more shares for now"
+            );
         }
     }
 
@@ -277,7 +288,10 @@ impl Worker {
         let committed = self.lane.borrow().committed();
         self.committed.set(committed);
         let mut waiting = self.waiting.borrow_mut();
-        while waiting.front().is_some_and(|(position, _)| *position <= committed) {
+        while waiting
+            .front()
+            .is_some_and(|(position, _)| *position <= committed)
+        {
             if let Some((_, mailbox)) = waiting.pop_front() {
                 mailbox.ring(COMMITTED);
             }
@@ -303,7 +317,9 @@ impl Worker {
     pub(super) fn name(&self, account: AccountId, name: &[u8]) {
         let mut names = self.names.borrow_mut();
         if names.len() < NAMES_MAX || names.contains_key(&account) {
-            names.entry(account).or_insert_with(|| Some(String::from_utf8_lossy(name).into()));
+            names
+                .entry(account)
+                .or_insert_with(|| Some(String::from_utf8_lossy(name).into()));
         }
     }
 
@@ -311,7 +327,9 @@ impl Worker {
     #[inline]
     fn introduce(&self, account: AccountId) {
         if let Some(name) = self.names.borrow_mut().get_mut(&account)
-            && name.as_ref().is_some_and(|name| self.lane.borrow_mut().account(account.0, name).is_ok())
+            && name
+                .as_ref()
+                .is_some_and(|name| self.lane.borrow_mut().account(account.0, name).is_ok())
         {
             *name = None;
         }
@@ -320,7 +338,11 @@ impl Worker {
     /// Height of the blocks of a tip.
     fn height(&self, tip: u64) -> u32 {
         let heights = self.heights.borrow();
-        heights.iter().rev().find(|(known, _)| *known == tip).map_or(0, |(_, height)| *height)
+        heights
+            .iter()
+            .rev()
+            .find(|(known, _)| *known == tip)
+            .map_or(0, |(_, height)| *height)
     }
 
     fn take_work(&self, work: Option<Published>) {
@@ -339,7 +361,9 @@ impl Worker {
     /// The position of the last share that was pushed; `mailbox` is rung when it is durable.
     pub(super) fn await_commit(&self, mailbox: &Rc<Mailbox>) -> u64 {
         let position = self.pushed.get();
-        self.waiting.borrow_mut().push_back((position, Rc::clone(mailbox)));
+        self.waiting
+            .borrow_mut()
+            .push_back((position, Rc::clone(mailbox)));
         position
     }
 
