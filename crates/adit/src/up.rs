@@ -51,7 +51,11 @@ pub async fn run(
     greet(&pool, settings, json, screen);
 
     let (device_stop, device_shutdown) = Shutdown::new();
-    let device = tokio::spawn(device::run(device_settings(settings, &pool), Arc::new(Live::default()), device_shutdown));
+    let device = tokio::spawn(device::run(
+        device_settings(settings, &pool),
+        Arc::new(Live::default()),
+        device_shutdown,
+    ));
     let (view_stop, view_shutdown) = Shutdown::new();
     let view = tokio::spawn(Progress::new(screen, json).follow(pool.status(), view_shutdown));
 
@@ -61,7 +65,8 @@ pub async fn run(
         all_answered(pool.status()).await;
     }
     view_stop.stop();
-    view.await.map_err(|error| Exit::failed(format!("the view broke: {error}")))?;
+    view.await
+        .map_err(|error| Exit::failed(format!("the view broke: {error}")))?;
     let pool_url = pool.url().to_string();
     let last = pool.stop().await?;
     device_end?;
@@ -92,14 +97,18 @@ async fn mine(
 }
 
 fn flatten(ended: Result<Result<device::Report, Exit>, tokio::task::JoinError>) -> Result<(), Exit> {
-    ended.map_err(|error| Exit::failed(format!("the device broke: {error}")))?.map(drop)
+    ended
+        .map_err(|error| Exit::failed(format!("the device broke: {error}")))?
+        .map(drop)
 }
 
 fn device_settings(settings: &Settings, pool: &Pool) -> device::Settings {
     device::Settings {
         upstream: pool.url().clone(),
         user: settings.device.user.clone(),
-        threads: settings.device.threads_on(std::thread::available_parallelism().map_or(1, usize::from)),
+        threads: settings
+            .device
+            .threads_on(std::thread::available_parallelism().map_or(1, usize::from)),
         channel: device::Channel::Standard,
         until_shares: None,
         clock_leeway_s: settings.keys.clock_leeway_s,
@@ -109,7 +118,9 @@ fn device_settings(settings: &Settings, pool: &Pool) -> device::Settings {
 
 /// Done when so many blocks are accepted; without a number never.
 async fn enough_blocks(mut status: watch::Receiver<Arc<Status>>, until: Option<u64>) {
-    let Some(until) = until else { return std::future::pending().await };
+    let Some(until) = until else {
+        return std::future::pending().await;
+    };
     // An error means that the pool has stopped: nothing more will come.
     let _ = status.wait_for(|now| now.blocks.accepted >= until).await;
 }
@@ -131,6 +142,10 @@ fn greet(pool: &Pool, settings: &Settings, json: bool, screen: &Screen) {
     }
     lines.push(format!("data  {}", settings.data.display()));
     for line in lines {
-        if json { screen.note(&line) } else { screen.say(&line) }
+        if json {
+            screen.note(&line)
+        } else {
+            screen.say(&line)
+        }
     }
 }

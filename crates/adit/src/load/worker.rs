@@ -311,9 +311,15 @@ impl Task {
             .await
             .map_err(|_| "cannot connect: no answer in time".to_owned())?
             .map_err(|error| format!("cannot connect: {error}"))?;
-        Link::connect(stream, &trust, self.clock.unix_s(), LEEWAY_S_DEFAULT, DIAL_TIMEOUT)
-            .await
-            .map_err(|error| error.to_string())
+        Link::connect(
+            stream,
+            &trust,
+            self.clock.unix_s(),
+            LEEWAY_S_DEFAULT,
+            DIAL_TIMEOUT,
+        )
+        .await
+        .map_err(|error| error.to_string())
     }
 }
 

@@ -30,14 +30,15 @@ pub(crate) struct House {
 impl House {
     /// On an embedded chain whose blocks are seldom found by accident but quickly mined on request.
     pub(crate) async fn open(changes: &[(&str, &str)]) -> Self {
-        let data = tempfile::tempdir().unwrap();
+        let data = folder();
         let pool = pool(data.path(), changes).await;
         Self { data, pool }
     }
 
     /// Closes the pool, and holds its ledger to what it said of itself.
     pub(crate) async fn close(self) -> std::sync::Arc<Status> {
-        let last = self.pool.stop().await.unwrap();
+        let stopped = tokio::time::timeout(SOON, self.pool.stop());
+        let last = stopped.await.expect("it stops in time").unwrap();
         let report = adit_ledger::verify::verify(self.data.path()).unwrap();
         assert_eq!((report.duplicate_hashes, report.torn_bytes), (Some(0), 0));
         assert_ne!(report.checkpoint_agrees, Some(false));
@@ -56,6 +57,13 @@ impl House {
     pub(crate) async fn picture(&self, what: &str, wish: impl FnMut(&Status) -> bool) -> Status {
         picture(&self.pool, what, wish).await
     }
+}
+
+/// In memory where that can be had: these tests are about the wire, and make a new tip many times.
+fn folder() -> TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap()
 }
 
 /// A pool on this data folder.
