@@ -146,7 +146,7 @@ table! {
         /// Longest time that an accepted share waits for others to be acknowledged with it.
         ack_delay_max_ms: u64 = "250", 0..=60000, unit "milliseconds";
         /// Shares of one connection, since the sixth last block, that are remembered to recognise duplicates;
-        /// past them shares are refused. Each takes about 20 bytes, and each has cost its work.
+        /// past them shares are refused. Each takes up to 21 bytes, and each has cost its work.
         seen_max: u32 = "1048576", 64..=67108864, unit "shares";
     }
     /// What one peer may take. An offender loses its connection, others notice nothing.
