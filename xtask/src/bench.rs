@@ -62,7 +62,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     if options.write {
         command.arg("--write").arg(root.join(DOCUMENT));
     }
-    let status = command.status().map_err(|e| format!("cannot start adit-bench: {e}"))?;
+    let status = command
+        .status()
+        .map_err(|e| format!("cannot start adit-bench: {e}"))?;
     Ok(if status.success() {
         ExitCode::SUCCESS
     } else {

@@ -1,6 +1,9 @@
 //! Links and the driver over real loopback sockets: frames both ways, deadlines, slow and hostile peers.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test stops where something is not as it should be"
+)]
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
