@@ -39,7 +39,7 @@ async fn hoarder(url: &Url) -> Peer {
 /// Past `limits.queue_bytes_max` a peer is left; the others get every job and every answer meanwhile.
 #[tokio::test]
 async fn a_peer_that_never_reads_is_left() {
-    let house = House::open(&[CHAIN[0], CHAIN[1], ("limits.queue_bytes_max", "65536")]).await;
+    let house = House::open(&[CHAIN[0], CHAIN[1], ("limits.queue_bytes_max", "16384")]).await;
     let mut honest = Miner::start(house.pool.url(), How::Extended, "honest").await;
     let hoarder = hoarder(house.pool.url()).await;
     for _ in 0..TIPS {

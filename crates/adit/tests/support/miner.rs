@@ -36,6 +36,8 @@ pub(crate) struct Miner {
     pub(crate) job_id: u32,
     pub(crate) version: u32,
     pub(crate) merkle_root: Option<U256>,
+    /// The job's parts, where it came with them.
+    pub(crate) parts: Option<NewExtendedMiningJob>,
     pub(crate) tip: SetNewPrevHash,
     next_sequence: u32,
     /// Sent and unanswered: sequence number and nonce.
@@ -126,6 +128,7 @@ impl Miner {
             job_id: 0,
             version: 0,
             merkle_root: None,
+            parts: None,
             tip,
             next_sequence: 1,
             waiting: Vec::new(),
@@ -231,6 +234,7 @@ impl Miner {
                 assert!([self.channel_id, self.group_id].contains(&job.channel_id));
                 self.merkle_root = None;
                 self.start_job(job.job_id, job.version);
+                self.parts = Some(job);
             }
             ToClient::SetNewPrevHash(tip) => {
                 assert_eq!(tip.job_id, self.job_id, "it starts the job that was just sent");
