@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use adit_net::{Url, random};
+use adit_net::random;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::support::miner::{How, Miner};
@@ -23,15 +24,8 @@ struct Tally {
     acknowledged: BTreeSet<u32>,
 }
 
-/// Mines until the pool is gone, and tells after so many acknowledgements that it is under way.
-async fn device(
-    url: Url,
-    number: u32,
-    first: u32,
-    under_way: tokio::sync::mpsc::Sender<u32>,
-) -> (u32, Tally) {
-    let how = [How::HeaderOnly, How::Grouped, How::Extended][number as usize % 3];
-    let mut miner = Miner::start(&url, how, &format!("device{number}")).await;
+/// Mines until the pool is gone, and tells of every acknowledgement.
+async fn device(mut miner: Miner, number: u32, first: u32, under_way: mpsc::Sender<u32>) -> (u32, Tally) {
     let (mut nonce, mut told) = (first, 0);
     loop {
         let room = WINDOW - miner.waiting.len();
@@ -69,14 +63,17 @@ async fn acknowledged_shares_survive_kill_9() {
     for _ in 0..KILLS {
         let pool = Process::pool(home.path(), "--node embedded:40");
         let url = pool.url();
-        let (send, mut under_way) = tokio::sync::mpsc::channel(1 << 16);
+        let (send, mut under_way) = mpsc::channel(1 << 16);
         let mut running = JoinSet::new();
+        let mut miners = Vec::new();
         for number in 0..DEVICES {
-            let first = devices
-                .get(&number)
-                .and_then(|tally| tally.sent.last())
-                .map_or(0, |last| last + 1);
-            running.spawn(device(url.clone(), number, first, send.clone()));
+            let how = [How::HeaderOnly, How::Grouped, How::Extended][number as usize % 3];
+            miners.push(Miner::start(&url, how, &format!("device{number}")).await);
+        }
+        for (number, miner) in (0..).zip(miners) {
+            let sent = devices.get(&number).and_then(|tally| tally.sent.last());
+            let first = sent.map_or(0, |last| last + 1);
+            running.spawn(device(miner, number, first, send.clone()));
         }
         drop(send);
         // Somewhere between the first acknowledgement and the two thousandth.
