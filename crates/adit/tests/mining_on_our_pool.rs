@@ -27,6 +27,7 @@ async fn pool(data: &tempfile::TempDir) -> Pool {
         ("http.listen", "off"),
         ("node", "embedded:60"),
         ("shares.vardiff", "false"),
+        ("limits.shares_per_second", "0"),
     ] {
         sources.flag(key, value, "test");
     }
