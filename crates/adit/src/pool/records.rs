@@ -41,7 +41,7 @@ pub(super) fn found(found: &Found, height: u32, now: Time, transactions: Option<
         time_us: now.0,
         value: found.job.fields().coinbase.value,
         account: found.account.0,
-        channel: u64::from(found.channel_id),
+        channel: channel(found.prefix),
         header: found.header,
         coinbase: found.coinbase.clone(),
         block: transactions

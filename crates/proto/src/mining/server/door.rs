@@ -221,6 +221,8 @@ pub struct Found {
     pub coinbase: Vec<u8>,
     /// The channel that found it.
     pub channel_id: u32,
+    /// The channel's extranonce prefix for that job, as in its share.
+    pub prefix: [u8; PREFIX_BYTES],
     /// Whose channel that is.
     pub account: AccountId,
 }

@@ -191,6 +191,7 @@ impl Server {
             nonce: claim.nonce,
             coinbase: job.coinbase_tx(&good.extranonce),
             channel_id,
+            prefix: self.slot.channel_prefix(good.number),
             // The channel was just found, when the share was judged.
             account: account.unwrap_or(super::AccountId([0; 16])),
             job,
