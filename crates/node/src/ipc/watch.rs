@@ -14,8 +14,9 @@ use super::generated::mining_capnp::{MAX_MONEY, block_template};
 use super::{Settings, Shared, parse};
 use crate::{Event, Template};
 
-/// Longest single wait. A finite one: a node joins its waiting threads when we are gone.
-const WAIT_MAX: Duration = Duration::from_secs(5);
+/// Longest single wait. A finite one: a node joins its waiting threads when we are gone. And a short one: it is
+/// also how long an orderly end may take, since a wait is never interrupted (see [`leave`]).
+const WAIT_MAX: Duration = Duration::from_secs(1);
 /// How long the node's objects may take to be destroyed at an orderly end, all together.
 const DESTROY_LIMIT: Duration = Duration::from_secs(1);
 
@@ -26,10 +27,9 @@ pub(super) struct Remote {
     pub(super) busy: Mutex<()>,
 }
 
-/// The call of waitNext that is under way. It is never dropped before it returned, and interrupted
-/// before the node is left: a node whose client vanishes in the middle has crashed in its cleanup.
+/// The call of waitNext that is under way. It is never dropped before it returned: a node whose client vanishes
+/// in the middle has crashed in its cleanup.
 pub(super) struct Waiting {
-    client: block_template::Client,
     task: JoinHandle<()>,
 }
 
@@ -155,10 +155,7 @@ async fn wait_next(
     let task = tokio::task::spawn_local(async move {
         let _ = answer.send(promise.await);
     });
-    shared.waiting.replace(Some(Waiting {
-        client: current.remote.client.clone(),
-        task,
-    }));
+    shared.waiting.replace(Some(Waiting { task }));
     let gone = |_| capnp::Error::disconnected("the connection ended".into());
     let answer = async { answered.await.map_err(gone)? };
     let answer = watched(&shared.health, call, wait + WORK, PATIENCE, answer).await?;
@@ -203,12 +200,13 @@ pub(super) async fn destroy(shared: &Shared, lane: &Lane, templates: Vec<Rc<Remo
     Ok(())
 }
 
-/// Leaves the node politely: ends the wait, waits for its end, gives templates back.
+/// Leaves the node politely: waits for the end of the wait, gives templates back.
+///
+/// The wait is not interrupted. Bitcoin Core 31.99 crashed about once in a hundred times when interruptWait met a new
+/// tip and the end of the connection (seen under load, 6 of 36 runs of twenty leavings; without it none of 44).
 pub(super) async fn leave(shared: &Rc<Shared>) {
     if let Some(mut waiting) = shared.waiting.take() {
-        let interrupt = waiting.client.interrupt_wait_request().send().promise;
-        let _ = timeout(QUERY, interrupt).await;
-        let _ = timeout(QUERY, &mut waiting.task).await;
+        let _ = timeout(WAIT_MAX + QUERY, &mut waiting.task).await;
     }
     let Some(session) = shared.session.borrow().clone() else {
         return;
