@@ -2,13 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use adit_ledger::journal::{self, Journal};
-use adit_ledger::{BlockStore, DataLock, FileDisk, Writer, epoch, writer};
+use adit_ledger::{BlockStore, DataLock, OpenError, Writer, writer};
 use adit_net::{Clock, Limits, Listener, random};
 use adit_node::{embedded, ipc};
 use adit_noise::{Authority, ServerIdentity};
@@ -37,70 +35,53 @@ pub(super) struct Opened {
 /// Opens (or makes) the data folder and everything durable in it.
 pub(super) fn open(settings: &Settings, clock: &Clock) -> Result<Opened, Exit> {
     let data = settings.data.as_path();
-    make_folder(data)?;
-    let lock = DataLock::take(data).map_err(|error| Exit::failed(error.to_string()))?;
-    let keypair = keys::authority(data)?;
-    let days = settings.keys.certificate_days;
-    let authority = Authority::new(keypair, days.saturating_mul(DAY_S));
-    let identity = ServerIdentity::issued_by(&authority, random::bytes(), clock.unix_s(), random::bytes())
-        .map_err(|error| Exit::failed(format!("cannot make a server key: {error}")))?;
-    let (writer, epoch) = ledger(settings, clock, data)?;
-    let blocks = FileDisk::create(&data.join("blocks"))
-        .and_then(BlockStore::open)
-        .map_err(|error| disk(&data.join("blocks"), &error))?;
-    Ok(Opened {
-        lock,
-        authority,
-        identity,
-        writer: Arc::new(writer),
-        blocks: Arc::new(blocks),
-        epoch,
-    })
-}
-
-/// The data folder is its owner's alone: it holds secrets.
-fn make_folder(data: &Path) -> Result<(), Exit> {
-    let made = std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(data);
-    made.map_err(|error| disk(data, &error))
-}
-
-fn ledger(settings: &Settings, clock: &Clock, data: &Path) -> Result<(Writer, u32), Exit> {
-    let folder = data.join("ledger");
-    let files = FileDisk::create(&folder).map_err(|error| disk(&folder, &error))?;
     let shape = journal::Settings {
         front_end: settings.pool.front_end,
         segment_bytes_max: settings.ledger.segment_bytes,
         ..journal::Settings::default()
     };
-    let (mut journal, recovery) = Journal::open(files, shape).map_err(|error| {
-        Exit::failed(format!("the ledger in {}: {error}", folder.display()))
-            .help("nothing was changed; look with `adit ledger verify`")
-    })?;
-    if recovery.cut_bytes > 0 {
+    let ledger = adit_ledger::open(data, shape, SOFTWARE, clock.now().0).map_err(refused)?;
+    if ledger.recovery.cut_bytes > 0 {
         tracing::warn!(
-            bytes = recovery.cut_bytes,
-            records = recovery.cut_records,
+            bytes = ledger.recovery.cut_bytes,
+            records = ledger.recovery.cut_records,
             "the ledger's unfinished end was cut off: it was never acknowledged"
         );
     }
-    let epoch = epoch::advance(data, journal.epoch()).map_err(|error| disk(data, &error))?;
-    journal.start(epoch, SOFTWARE, clock.now().0);
+    let keypair = keys::authority(data)?;
+    let days = settings.keys.certificate_days;
+    let authority = Authority::new(keypair, days.saturating_mul(DAY_S));
+    let identity = ServerIdentity::issued_by(&authority, random::bytes(), clock.unix_s(), random::bytes())
+        .map_err(|error| Exit::failed(format!("cannot make a server key: {error}")))?;
+    Ok(Opened {
+        lock: ledger.lock,
+        authority,
+        identity,
+        writer: Arc::new(writer(settings, clock, ledger.journal)?),
+        blocks: Arc::new(ledger.blocks),
+        epoch: ledger.epoch,
+    })
+}
+
+fn refused(error: OpenError) -> Exit {
+    let exit = Exit::failed(error.to_string());
+    match error {
+        OpenError::Lock(_) => exit,
+        OpenError::Journal(_) => exit.help("nothing was changed; look with `adit ledger verify`"),
+        OpenError::Disk(..) => {
+            exit.help("adit must be able to write there; choose another folder with --data DIR")
+        }
+    }
+}
+
+fn writer(settings: &Settings, clock: &Clock, journal: Journal) -> Result<Writer, Exit> {
     let pace = writer::Settings {
         group_max_ms: settings.ledger.group_max_ms,
         ..writer::Settings::default()
     };
     let time = clock.clone();
-    let writer = Writer::spawn(journal, pace, Arc::new(move || time.now().0))
-        .map_err(|error| Exit::failed(format!("cannot start the ledger: {error}")))?;
-    Ok((writer, epoch))
-}
-
-fn disk(path: &Path, error: &io::Error) -> Exit {
-    Exit::failed(format!("{}: {error}", path.display()))
-        .help("adit must be able to write there; choose another folder with --data DIR")
+    Writer::spawn(journal, pace, Arc::new(move || time.now().0))
+        .map_err(|error| Exit::failed(format!("cannot start the ledger: {error}")))
 }
 
 /// Binds the miners' port.
