@@ -32,6 +32,11 @@ impl Certificate {
     /// Length on the wire, in bytes.
     pub const BYTES: usize = 74;
 
+    /// Version of the certificate's form; 0 is the only one there is.
+    pub fn version(&self) -> u16 {
+        self.version
+    }
+
     /// First second of validity, Unix time.
     pub fn valid_from(&self) -> u32 {
         self.valid_from

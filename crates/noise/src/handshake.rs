@@ -61,13 +61,15 @@ impl Initiator {
         trust: &Trust,
         now_unix_s: u64,
     ) -> Result<Session, HandshakeError> {
+        self.examine(act2)?.believe(trust, now_unix_s)
+    }
+
+    /// The first half of [`finish`](Self::finish): reads act 2 and shows the certificate, believed or not, to tools that
+    /// explain why a server is not believed. There is no session before [`Examined::believe`].
+    pub fn examine(self, act2: &[u8; ACT2_BYTES]) -> Result<Examined, HandshakeError> {
         let leeway_s = self.leeway_s;
         let opened = self.open(act2)?;
-        opened
-            .certificate
-            .check(&decode_x(&opened.server), trust, now_unix_s, leeway_s)
-            .map_err(HandshakeError::Certificate)?;
-        Ok(Session::initiator(opened.symmetric))
+        Ok(Examined { opened, leeway_s })
     }
 
     pub(crate) fn open(mut self, act2: &[u8; ACT2_BYTES]) -> Result<Act2, HandshakeError> {
@@ -84,6 +86,33 @@ impl Initiator {
             certificate: Certificate::from_bytes(&text(&certificate)),
             symmetric: self.symmetric,
         })
+    }
+}
+
+/// A server that has shown its certificate and is not yet believed.
+pub struct Examined {
+    opened: Act2,
+    leeway_s: u32,
+}
+
+impl Examined {
+    /// What the server shows.
+    pub fn certificate(&self) -> &Certificate {
+        &self.opened.certificate
+    }
+
+    /// The server's static key, 32 bytes, x-only.
+    pub fn server_key(&self) -> [u8; 32] {
+        decode_x(&self.opened.server)
+    }
+
+    /// Ends in a session, or in the reason why the server is not believed (see [`Initiator::finish`]).
+    pub fn believe(self, trust: &Trust, now_unix_s: u64) -> Result<Session, HandshakeError> {
+        self.opened
+            .certificate
+            .check(&self.server_key(), trust, now_unix_s, self.leeway_s)
+            .map_err(HandshakeError::Certificate)?;
+        Ok(Session::initiator(self.opened.symmetric))
     }
 }
 

@@ -51,8 +51,9 @@ mod vectors;
 
 pub use adit_wire::frame::Header;
 pub use certificate::{Authority, BACKDATE_S, Certificate, CertificateError, LEEWAY_S_DEFAULT, Trust};
-pub use handshake::{ACT1_BYTES, ACT2_BYTES, HandshakeError, Initiator, respond};
+pub use handshake::{ACT1_BYTES, ACT2_BYTES, Examined, HandshakeError, Initiator, respond};
 pub use identity::ServerIdentity;
 pub use keys::{AuthorityKeypair, AuthorityPublicKey, KeyError};
 pub use records::{CHUNK_BYTES_MAX, HEADER_BYTES, HEADER_RECORD_BYTES, TAG_BYTES, payload_records_bytes};
 pub use session::{Feed, Session, SessionError};
+pub use utc::Utc;

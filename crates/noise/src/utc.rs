@@ -3,7 +3,8 @@
 use core::fmt;
 
 /// Shows Unix seconds as `2022-08-24T16:23:56Z`.
-pub(crate) struct Utc(pub(crate) u64);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Utc(pub u64);
 
 impl fmt::Display for Utc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
