@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use adit_proto::extranonce::{Extranonce, FullSize};
 use adit_proto::job::Job;
-use adit_proto::share::{Claim, Seen, Terms, judge_extended, judge_standard};
+use adit_proto::share::{Claim, Head, Seen, Terms, judge_extended, judge_standard};
 use adit_proto::target::Target;
 use sha2::digest::generic_array::GenericArray;
 use stratum_core::bitcoin::Target as TheirTarget;
@@ -39,6 +39,15 @@ pub(super) fn cases() -> Vec<Case> {
             goal: Goal::OfFloor(1.2),
         },
         Case {
+            what: "judge a standard share, version rolled each time".to_owned(),
+            count: COUNT,
+            items: 1,
+            reference: Box::new(Theirs::new(standard_channel)),
+            ours: Box::new(Ours::rolling()),
+            floor: Some(("its hashes", Box::new(hashes(3)))),
+            goal: Goal::OfFloor(1.5),
+        },
+        Case {
             what: "judge an extended share, 12 branches".to_owned(),
             count: COUNT,
             items: 1,
@@ -52,6 +61,8 @@ pub(super) fn cases() -> Vec<Case> {
 
 struct Ours {
     extended: bool,
+    rolling: bool,
+    head: Head,
     job: Job,
     seen: Seen,
     batch: u32,
@@ -60,12 +71,22 @@ struct Ours {
 
 impl Ours {
     fn new(extended: bool) -> Self {
+        let job = templates::job(1, BRANCHES);
         Self {
             extended,
-            job: templates::job(1, BRANCHES),
+            rolling: false,
+            head: Head::new(&job, [3; 32], VERSION),
+            job,
             seen: Seen::new(1 << 16),
             batch: 0,
             nonce: 0,
+        }
+    }
+
+    fn rolling() -> Self {
+        Self {
+            rolling: true,
+            ..Self::new(false)
         }
     }
 }
@@ -90,10 +111,15 @@ impl Work for Ours {
         };
         for _ in 0..count {
             self.nonce += 1;
+            let rolled = if self.rolling {
+                (self.nonce & 0xffff) << 13
+            } else {
+                0
+            };
             let claim = Claim {
                 nonce: self.nonce,
                 ntime: templates::NTIME,
-                version: VERSION,
+                version: VERSION | rolled,
             };
             if self.extended {
                 let rolled = u64::from(self.nonce).to_be_bytes();
@@ -102,7 +128,7 @@ impl Work for Ours {
             } else {
                 black_box(judge_standard(
                     &terms,
-                    black_box(&[3; 32]),
+                    black_box(&mut self.head),
                     &claim,
                     &mut self.seen,
                 ))

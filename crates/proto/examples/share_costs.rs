@@ -9,7 +9,7 @@ use adit_proto::job::{Fields, Job};
 use adit_proto::merkle;
 use adit_proto::mining::server::{Input, Output, Server, Settings};
 use adit_proto::setup::Established;
-use adit_proto::share::{Claim, Seen, Terms, judge_extended, judge_standard};
+use adit_proto::share::{Claim, Head, Seen, Terms, judge_extended, judge_standard};
 use adit_proto::target::Target;
 use adit_wire::common::flags::REQUIRES_STANDARD_JOBS;
 use adit_wire::mining::{OpenStandardMiningChannel, SubmitSharesExtended, SubmitSharesStandard};
@@ -41,12 +41,11 @@ fn main() {
         best_ns(ROUNDS, 500, blocks(36, 500)),
     );
 
-    let standard = best_ns(ROUNDS, SHARES, judging_standard(0));
-    row(
-        "judge standard",
-        standard,
-        best_ns(ROUNDS, SHARES, blocks(3, SHARES)),
-    );
+    let standard = best_ns(ROUNDS, SHARES, judging_standard(false));
+    let rolled = best_ns(ROUNDS, SHARES, judging_standard(true));
+    let hashes = best_ns(ROUNDS, SHARES, blocks(3, SHARES));
+    row("judge standard", standard, hashes);
+    row("judge standard, version rolled", rolled, hashes);
 
     for branches in [0, 12] {
         let job = job(1, branches);
@@ -123,8 +122,9 @@ fn blocks(count: usize, repeat: u32) -> impl FnMut() {
     }
 }
 
-fn judging_standard(branches: usize) -> impl FnMut() {
-    let (job, mut seen, mut nonce, mut tip) = (job(1, branches), Seen::new(1 << 20), 0u32, 0u64);
+fn judging_standard(rolled: bool) -> impl FnMut() {
+    let (job, mut seen, mut nonce, mut tip) = (job(1, 0), Seen::new(1 << 20), 0u32, 0u64);
+    let mut head = Head::new(&job, [3; 32], 0x2000_0000);
     move || {
         tip += 1;
         seen.turn_to(&tip_hash(tip));
@@ -133,11 +133,11 @@ fn judging_standard(branches: usize) -> impl FnMut() {
             let claim = Claim {
                 nonce,
                 ntime: NTIME,
-                version: 0x2000_0000,
+                version: 0x2000_0000 | if rolled { (nonce & 0xffff) << 13 } else { 0 },
             };
             black_box(judge_standard(
                 &terms(&job),
-                black_box(&[3; 32]),
+                black_box(&mut head),
                 &claim,
                 &mut seen,
             ))

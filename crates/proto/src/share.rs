@@ -3,13 +3,14 @@
 //! Cheap questions come first, hashing after them, and only a hash that would be credited is
 //! remembered. Nothing here allocates, but for [`Seen`] when it grows.
 
+mod head;
 mod seen;
 
+pub use head::Head;
 pub use seen::Seen;
 
 use crate::extranonce::Extranonce;
 use crate::job::{Job, VERSION_MASK};
-use crate::sha;
 use crate::target::Target;
 use adit_wire::refusal::SubmitShares as Refusal;
 
@@ -53,16 +54,19 @@ pub struct Judged {
     pub block: bool,
 }
 
-/// Judges a share whose Merkle root is known: three compressions.
+/// Judges a share whose Merkle root is known: two compressions, and a third when its version is not
+/// the one before.
+///
+/// `head` was made for the same job.
 #[inline]
 pub fn judge_standard(
     terms: &Terms<'_>,
-    merkle_root: &[u8; 32],
+    head: &mut Head,
     claim: &Claim,
     seen: &mut Seen,
 ) -> Result<Judged, Refusal> {
     check(terms, claim)?;
-    judge_hash(terms, sha::header(&header(terms.job, merkle_root, claim)), seen)
+    judge_hash(terms, head.hash(terms.job, claim), seen)
 }
 
 /// Judges a share by its extranonce: coinbase, three compressions a branch, header.
@@ -75,7 +79,11 @@ pub fn judge_extended(
 ) -> Result<Judged, Refusal> {
     check(terms, claim)?;
     let merkle_root = terms.job.merkle_root(extranonce);
-    judge_hash(terms, sha::header(&header(terms.job, &merkle_root, claim)), seen)
+    judge_hash(
+        terms,
+        Head::new(terms.job, merkle_root, claim.version).hash(terms.job, claim),
+        seen,
+    )
 }
 
 /// The 80 bytes of a block header.

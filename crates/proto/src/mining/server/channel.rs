@@ -4,6 +4,7 @@ use super::{AccountId, Kind};
 use crate::Time;
 use crate::extranonce::{Extranonce, FullSize, PREFIX_BYTES, Slot};
 use crate::job::Job;
+use crate::share::Head;
 use crate::target::Target;
 use crate::vardiff::{Bounds, Vardiff};
 use std::collections::VecDeque;
@@ -55,7 +56,7 @@ struct Root {
     /// Job id in the book; 0 is none.
     job_id: u32,
     number: u16,
-    hash: [u8; 32],
+    head: Head,
 }
 
 /// Durable shares of a channel since its last acknowledgement.
@@ -188,25 +189,35 @@ impl Channel {
         }
     }
 
-    /// Merkle root of a standard channel's job, remembered for the jobs in use.
+    /// Head of a standard channel's job, with its Merkle root; remembered for the jobs in use.
     #[inline]
-    pub(super) fn root(&mut self, job: &Job, job_id: u32, slot: &Slot, number: u16) -> [u8; 32] {
+    pub(super) fn head(&mut self, job: &Job, job_id: u32, slot: &Slot, number: u16) -> &mut Head {
         let known = self
             .roots
             .iter()
-            .find(|root| root.job_id == job_id && root.number == number);
-        if let Some(root) = known {
-            return root.hash;
-        }
-        let hash = job.merkle_root(&self.fixed_extranonce(slot, number));
-        let [newest, _] = self.roots;
-        // An old job must not push the newest out.
-        if job_id >= newest.job_id {
-            self.roots = [Root { job_id, number, hash }, newest];
+            .position(|root| root.job_id == job_id && root.number == number);
+        let place = known.unwrap_or_else(|| self.fold_root(job, job_id, slot, number));
+        let [newest, former] = &mut self.roots;
+        if place == 0 {
+            &mut newest.head
         } else {
-            self.roots = [newest, Root { job_id, number, hash }];
+            &mut former.head
         }
-        hash
+    }
+
+    /// Folds the root of a job; gives its place.
+    fn fold_root(&mut self, job: &Job, job_id: u32, slot: &Slot, number: u16) -> usize {
+        let merkle_root = job.merkle_root(&self.fixed_extranonce(slot, number));
+        let head = Head::new(job, merkle_root, job.fields().version);
+        let root = Root { job_id, number, head };
+        let [newest, former] = &mut self.roots;
+        // An old job must not push the newest out.
+        if job_id < newest.job_id {
+            *former = root;
+            return 1;
+        }
+        *former = core::mem::replace(newest, root);
+        0
     }
 
     /// How hard shares may be: from the floor, and what the client accepts, to a block.

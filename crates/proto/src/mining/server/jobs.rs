@@ -282,7 +282,7 @@ fn send_job(
     let Some(number) = channel.term().map(|term| term.number) else {
         return;
     };
-    let merkle_root = U256(channel.root(&entry.job, entry.id, slot, number));
+    let merkle_root = U256(*channel.head(&entry.job, entry.id, slot, number).merkle_root());
     let version = entry.job.fields().version;
     let message = NewMiningJob {
         channel_id,

@@ -74,8 +74,8 @@ impl Server {
     fn judge_standard(&mut self, now: Time, id: u32, job_id: u32, claim: &Claim) -> Result<Good, Refusal> {
         let channel = self.channels.find_mut(id).ok_or(Refusal::InvalidChannelId)?;
         let (entry, term) = admit(now, channel, Kind::Standard, job_id, &self.book, &self.settings)?;
-        let merkle_root = channel.root(&entry.job, entry.id, &self.slot, term.number);
-        let judged = share::judge_standard(&terms(now, entry, &term), &merkle_root, claim, &mut self.seen)?;
+        let head = channel.head(&entry.job, entry.id, &self.slot, term.number);
+        let judged = share::judge_standard(&terms(now, entry, &term), head, claim, &mut self.seen)?;
         let extranonce = channel.fixed_extranonce(&self.slot, term.number);
         Ok(Good {
             judged,
