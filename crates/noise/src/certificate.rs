@@ -37,6 +37,11 @@ impl Certificate {
         self.version
     }
 
+    /// The 64 bytes of the BIP340 signature.
+    pub fn signature(&self) -> &[u8; 64] {
+        &self.signature
+    }
+
     /// First second of validity, Unix time.
     pub fn valid_from(&self) -> u32 {
         self.valid_from
@@ -50,10 +55,7 @@ impl Certificate {
     /// Half of the life after the issue is over, so a new one should be issued. The hour that
     /// [`Authority::issue`] back-dates does not count as life.
     pub fn needs_renewal(&self, now_unix_s: u64) -> bool {
-        let window = self.not_valid_after.saturating_sub(self.valid_from);
-        let backdate = if window > BACKDATE_S { BACKDATE_S } else { 0 };
-        let issued = u64::from(self.valid_from) + u64::from(backdate);
-        now_unix_s >= issued + u64::from(window - backdate) / 2
+        self.window().needs_renewal(now_unix_s)
     }
 
     /// The 74 bytes of the wire, integers little-endian.
@@ -93,7 +95,14 @@ impl Certificate {
         };
         let point = authority.point().map_err(|_| CertificateError::Signature)?;
         self.check_signature(server_key, &point)?;
-        self.check_validity(now_unix_s, leeway_s)
+        self.window().check(now_unix_s, leeway_s)
+    }
+
+    fn window(&self) -> Window {
+        Window {
+            from: self.valid_from,
+            to: self.not_valid_after,
+        }
     }
 
     fn check_signature(
@@ -105,24 +114,6 @@ impl Certificate {
         context()
             .verify_schnorr(&signature, &self.message(server_key), authority)
             .map_err(|_| CertificateError::Signature)
-    }
-
-    /// Both ends are inclusive (C-97).
-    fn check_validity(&self, now_unix_s: u64, leeway_s: u32) -> Result<(), CertificateError> {
-        let (from, to) = (self.valid_from, self.not_valid_after);
-        if now_unix_s.saturating_add(leeway_s.into()) < from.into() {
-            return Err(CertificateError::NotYetValid {
-                valid_from: from,
-                now_unix_s,
-            });
-        }
-        if now_unix_s > u64::from(to) + u64::from(leeway_s) {
-            return Err(CertificateError::Expired {
-                not_valid_after: to,
-                now_unix_s,
-            });
-        }
-        Ok(())
     }
 
     fn head(&self) -> [u8; 10] {
@@ -140,11 +131,51 @@ impl Certificate {
     }
 }
 
-/// What an initiator accepts as proof of who answers.
+/// Seconds for which a certificate of either suite is valid, both ends inclusive (C-97).
+pub(crate) struct Window {
+    pub(crate) from: u32,
+    pub(crate) to: u32,
+}
+
+impl Window {
+    /// From an hour before `now_unix_s` to `valid_for_s` after it, cut to what 32 bits hold.
+    pub(crate) fn issued(now_unix_s: u64, valid_for_s: u32) -> Self {
+        let now = u32::try_from(now_unix_s).unwrap_or(u32::MAX);
+        Self {
+            from: now.saturating_sub(BACKDATE_S),
+            to: now.saturating_add(valid_for_s),
+        }
+    }
+
+    pub(crate) fn needs_renewal(&self, now_unix_s: u64) -> bool {
+        let window = self.to.saturating_sub(self.from);
+        let backdate = if window > BACKDATE_S { BACKDATE_S } else { 0 };
+        let issued = u64::from(self.from) + u64::from(backdate);
+        now_unix_s >= issued + u64::from(window - backdate) / 2
+    }
+
+    pub(crate) fn check(&self, now_unix_s: u64, leeway_s: u32) -> Result<(), CertificateError> {
+        if now_unix_s.saturating_add(leeway_s.into()) < self.from.into() {
+            return Err(CertificateError::NotYetValid {
+                valid_from: self.from,
+                now_unix_s,
+            });
+        }
+        if now_unix_s > u64::from(self.to) + u64::from(leeway_s) {
+            return Err(CertificateError::Expired {
+                not_valid_after: self.to,
+                now_unix_s,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// What an initiator accepts as proof of who answers; `K` is the authority key of the suite spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trust {
+pub enum Trust<K = AuthorityPublicKey> {
     /// A certificate signed by this key, valid now. The only choice for a remote upstream (REQ-SEC-004).
-    Authority(AuthorityPublicKey),
+    Authority(K),
     /// Anybody: the connection is encrypted, but whoever is in between may be the one who answers.
     /// For local networks only, by the operator's explicit wish.
     AnyKey,
@@ -171,9 +202,8 @@ impl Authority {
     /// BIP340, which protect the secret against faults and side channels; zeros are allowed. Times beyond what
     /// 32 bits hold are cut to `u32::MAX`.
     pub fn issue(&self, server_key: &[u8; 32], now_unix_s: u64, aux: [u8; 32]) -> Certificate {
-        let now = u32::try_from(now_unix_s).unwrap_or(u32::MAX);
-        let from = now.saturating_sub(BACKDATE_S);
-        self.issue_between(server_key, from, now.saturating_add(self.valid_for_s), aux)
+        let Window { from, to } = Window::issued(now_unix_s, self.valid_for_s);
+        self.issue_between(server_key, from, to, aux)
     }
 
     /// Signs a server key for exactly these seconds, both inclusive.

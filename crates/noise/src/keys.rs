@@ -9,6 +9,7 @@ use secp256k1::{Keypair, XOnlyPublicKey};
 use zeroize::Zeroizing;
 
 use crate::curve::{Secret, context};
+use crate::draft2022;
 
 /// First bytes of the base58check payload of a public key: "secp256k1, x only".
 const PREFIX: [u8; 2] = [1, 0];
@@ -77,6 +78,49 @@ impl FromStr for AuthorityPublicKey {
     }
 }
 
+/// An authority key of either suite, as it stands in a URL: its form says which handshake to speak (C-93).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AuthorityKey {
+    /// secp256k1, for the current handshake: 34 bytes, of which the first two are `01 00`.
+    Current(AuthorityPublicKey),
+    /// Ed25519, for the handshake of the 2022 draft: 32 bytes.
+    Draft2022(draft2022::AuthorityPublicKey),
+}
+
+impl fmt::Display for AuthorityKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Current(key) => key.fmt(f),
+            Self::Draft2022(key) => key.fmt(f),
+        }
+    }
+}
+
+impl FromStr for AuthorityKey {
+    type Err = KeyError;
+
+    /// Decides by the decoded length; every other mistake is named as that of the form it is nearest to.
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        match decode(text)?.len() {
+            32 => text.parse().map(Self::Draft2022),
+            34 => text.parse().map(Self::Current),
+            found => Err(KeyError::NoForm { found }),
+        }
+    }
+}
+
+impl From<AuthorityPublicKey> for AuthorityKey {
+    fn from(key: AuthorityPublicKey) -> Self {
+        Self::Current(key)
+    }
+}
+
+impl From<draft2022::AuthorityPublicKey> for AuthorityKey {
+    fn from(key: draft2022::AuthorityPublicKey) -> Self {
+        Self::Draft2022(key)
+    }
+}
+
 /// The operator's long-lived pair that signs certificates. Overwritten when dropped; no `Debug`, no `Clone`.
 pub struct AuthorityKeypair {
     secret: Secret,
@@ -126,7 +170,7 @@ impl AuthorityKeypair {
 }
 
 /// Base58check payload of `text`, at most 44 bytes, wiped when dropped since it may be a secret.
-fn decode(text: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+pub(crate) fn decode(text: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     if text.len() > TEXT_BYTES_MAX {
         return Err(KeyError::TooLong);
     }
@@ -155,12 +199,21 @@ pub enum KeyError {
         /// Bytes that such a key has.
         wanted: usize,
     },
+    /// A payload of a length that no authority key has.
+    NoForm {
+        /// Bytes found.
+        found: usize,
+    },
     /// A public key starts with `01 00`.
     Prefix([u8; 2]),
     /// The x coordinate belongs to no point of secp256k1.
     NotOnCurve,
-    /// The 32-byte Ed25519 form of the 2022 draft, which this suite cannot use.
+    /// The 32-byte Ed25519 form of the 2022 draft, where the secp256k1 form is asked for.
     Draft2022,
+    /// The 34-byte secp256k1 form, where the Ed25519 form of the 2022 draft is asked for.
+    Current,
+    /// The 32 bytes stand for no point of Ed25519, or for one of the few that anybody can sign for.
+    NotEd25519,
     /// A secret that is 0 or not below the group order.
     Secret,
 }
@@ -186,6 +239,10 @@ impl fmt::Display for KeyError {
             Self::Length { found, wanted } => {
                 write!(f, "the key holds {found} bytes instead of {wanted}")
             }
+            Self::NoForm { found } => write!(
+                f,
+                "the key holds {found} bytes; one of secp256k1 has 34, one of Ed25519 (2022 draft) 32"
+            ),
             Self::Prefix([a, b]) => {
                 write!(f, "a public key starts with 01 00, this with {a:02x} {b:02x}")
             }
@@ -195,6 +252,11 @@ impl fmt::Display for KeyError {
                 "32 bytes without prefix: an Ed25519 key of the 2022 draft, or a secret key; \
                  ask the operator for the secp256k1 key (it starts with 9)"
             ),
+            Self::Current => write!(
+                f,
+                "34 bytes: a secp256k1 key; ask the operator for the Ed25519 key of the 2022 draft (32 bytes)"
+            ),
+            Self::NotEd25519 => write!(f, "these 32 bytes are no usable Ed25519 point"),
             Self::Secret => write!(f, "a secret key is neither 0 nor as large as the group order"),
         }
     }
@@ -248,6 +310,22 @@ mod tests {
         off_curve[0] = 1;
         off_curve[33] = 5;
         assert_eq!(parse(&text(&off_curve)), Err(KeyError::NotOnCurve));
+    }
+
+    /// REQ-SEC-019, REQ-SEC-035: the same 32 bytes in both forms; the form decides.
+    #[test]
+    fn the_form_of_a_key_tells_its_suite() {
+        let current = "9bXiEd8boQVhq7WddEcERUL5tyyJVFYdU8th3HfbNXK3Yw6GRXh";
+        let draft = "u95GEReVMjK6k5YqiSFNqqTnKU4ypU2Wm8awa6tmbmDmk1bWt";
+        let (a, b): (AuthorityKey, AuthorityKey) = (current.parse().unwrap(), draft.parse().unwrap());
+        assert!(matches!(a, AuthorityKey::Current(key) if key.to_bytes()[..2] == [0x76, 0x63]));
+        assert!(matches!(b, AuthorityKey::Draft2022(key) if key.to_bytes()[..2] == [0x76, 0x63]));
+        assert_eq!((a.to_string().as_str(), b.to_string().as_str()), (current, draft));
+        let parse = |payload: &[u8]| text(payload).parse::<AuthorityKey>();
+        assert_eq!(parse(&[1; 33]), Err(KeyError::NoForm { found: 33 }));
+        assert_eq!(parse(&[2; 34]), Err(KeyError::Prefix([2, 2])));
+        assert_eq!(parse(&[0; 32]), Err(KeyError::NotEd25519));
+        assert_eq!("u95G".parse::<AuthorityKey>(), Err(KeyError::Checksum));
     }
 
     /// REQ-SEC-029

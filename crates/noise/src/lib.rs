@@ -39,6 +39,7 @@ compile_error!("adit-noise needs an AEAD: enable the feature `ring` or the featu
 mod aead;
 mod certificate;
 mod curve;
+pub mod draft2022;
 mod handshake;
 mod identity;
 mod keys;
@@ -50,10 +51,11 @@ mod utc;
 mod vectors;
 
 pub use adit_wire::frame::Header;
+pub use aead::Aead;
 pub use certificate::{Authority, BACKDATE_S, Certificate, CertificateError, LEEWAY_S_DEFAULT, Trust};
 pub use handshake::{ACT1_BYTES, ACT2_BYTES, Examined, HandshakeError, Initiator, respond};
 pub use identity::ServerIdentity;
-pub use keys::{AuthorityKeypair, AuthorityPublicKey, KeyError};
+pub use keys::{AuthorityKey, AuthorityKeypair, AuthorityPublicKey, KeyError};
 pub use records::{CHUNK_BYTES_MAX, HEADER_BYTES, HEADER_RECORD_BYTES, TAG_BYTES, payload_records_bytes};
 pub use session::{Feed, Session, SessionError};
 pub use utc::Utc;

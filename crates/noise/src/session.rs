@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::Header;
-use crate::aead::{AeadError, Cipher};
+use crate::aead::{Aead, AeadError, Cipher};
 use crate::records::{Opener, Sealer};
 use crate::symmetric::Symmetric;
 
@@ -26,12 +26,18 @@ enum Transport {
 impl Session {
     pub(crate) fn initiator(symmetric: Symmetric) -> Self {
         let (to_responder, to_initiator) = symmetric.split();
-        Self::with_ciphers(Cipher::new(&to_responder), Cipher::new(&to_initiator))
+        Self::with_ciphers(
+            Cipher::new(Aead::ChaChaPoly, &to_responder),
+            Cipher::new(Aead::ChaChaPoly, &to_initiator),
+        )
     }
 
     pub(crate) fn responder(symmetric: Symmetric) -> Self {
         let (to_responder, to_initiator) = symmetric.split();
-        Self::with_ciphers(Cipher::new(&to_initiator), Cipher::new(&to_responder))
+        Self::with_ciphers(
+            Cipher::new(Aead::ChaChaPoly, &to_initiator),
+            Cipher::new(Aead::ChaChaPoly, &to_responder),
+        )
     }
 
     fn with_ciphers(send: Cipher, receive: Cipher) -> Self {
@@ -155,7 +161,7 @@ mod tests {
 
     /// A session whose counters stand at `n` in both directions.
     fn session(n: u64) -> Session {
-        let cipher = || Cipher::with_counter(&[1; 32], n);
+        let cipher = || Cipher::starting_at(Aead::ChaChaPoly, &[1; 32], n);
         Session::with_ciphers(cipher(), cipher())
     }
 

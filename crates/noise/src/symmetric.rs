@@ -1,6 +1,6 @@
 //! The symmetric state of Noise (spec 4.5) on SHA-256: chaining key, handshake hash, and the key of the moment.
 
-use crate::aead::{AeadError, Cipher, TAG};
+use crate::aead::{Aead, AeadError, Cipher, TAG};
 use hkdf::Hkdf;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -41,7 +41,7 @@ impl Symmetric {
     pub(crate) fn mix_key(&mut self, shared: &Key) {
         let (chaining_key, key) = self.derive(shared.as_slice());
         self.chaining_key = chaining_key;
-        self.cipher = Some(Cipher::new(&key));
+        self.cipher = Some(Cipher::new(Aead::ChaChaPoly, &key));
     }
 
     /// Encrypts `data[..len-16]` in place, writes the tag into the last 16 bytes and mixes the ciphertext in.
