@@ -4,9 +4,13 @@
 //! to mine ([`Event`]) and takes found blocks ([`Handle`]). A source never ends by itself: when its
 //! node dies it says [`Event::Down`], reconnects for ever, and says [`Event::Up`] again.
 
+mod accepted;
+mod assemble;
 pub mod embedded;
 mod handle;
+mod health;
 pub mod ipc;
+mod kept;
 mod template;
 
 pub use handle::{BlockStatus, Event, Handle, Node, Request, Requests, SubmitError, Verdict, spawn};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::health::Health;
+use crate::health::Health;
 
 /// Deadline of a call that reads something the node has at hand.
 pub(super) const QUERY: Duration = Duration::from_secs(2);
@@ -120,7 +120,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_late_answer_is_down_first_and_an_answer_still() {
         let (sender, mut events) = mpsc::channel(8);
-        let health = Health::new(sender);
+        let health = Health::new("Bitcoin Core", sender);
         let late = async {
             tokio::time::sleep(QUERY * 2).await;
             Ok(7)
@@ -133,7 +133,14 @@ mod tests {
     async fn a_call_that_never_returns_ends() {
         let (sender, _events) = mpsc::channel(8);
         let never = std::future::pending::<Result<(), capnp::Error>>();
-        let end = watched(&Health::new(sender), "createNewBlock", WORK, PATIENCE, never).await;
+        let end = watched(
+            &Health::new("Bitcoin Core", sender),
+            "createNewBlock",
+            WORK,
+            PATIENCE,
+            never,
+        )
+        .await;
         assert_eq!(end, Err(Trouble::Stuck("createNewBlock")));
     }
 }

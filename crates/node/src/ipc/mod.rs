@@ -19,7 +19,6 @@
 //! the mining interface does not tell it, and a rule that the node knows and we do not (BIP94) may lie
 //! above it. A template's own time is always valid.
 
-mod assemble;
 mod call;
 mod chain;
 mod connect;
@@ -29,8 +28,6 @@ mod connect;
     reason = "made by `cargo xtask capnp` from Bitcoin Core's schemas; not ours to polish"
 )]
 mod generated;
-mod health;
-mod kept;
 mod parse;
 mod ping;
 mod ready;
@@ -48,8 +45,9 @@ use tokio::sync::{mpsc, watch as signal};
 use tokio::task::JoinHandle;
 
 use self::connect::Session;
-use self::health::Health;
-use self::kept::Store;
+use crate::accepted::Accepted;
+use crate::health::Health;
+use crate::kept::Store;
 use crate::{Event, Request, Requests, SubmitError, TemplateId, TemplateSource};
 
 /// First and longest wait before another attempt to connect.
@@ -127,7 +125,7 @@ struct Shared {
     store: RefCell<Store<Rc<watch::Remote>>>,
     session: RefCell<Option<Rc<Session>>>,
     waiting: RefCell<Option<watch::Waiting>>,
-    accepted: RefCell<submit::Accepted>,
+    accepted: RefCell<Accepted>,
     /// The newest template, for the task that fetches transactions.
     newest: signal::Sender<Option<TemplateId>>,
     stop: signal::Sender<bool>,
@@ -138,11 +136,11 @@ impl Shared {
     fn new(settings: Settings, events: mpsc::Sender<Event>) -> Self {
         Self {
             settings,
-            health: Health::new(events),
+            health: Health::new("Bitcoin Core", events),
             store: RefCell::new(Store::default()),
             session: RefCell::new(None),
             waiting: RefCell::new(None),
-            accepted: RefCell::new(submit::Accepted::default()),
+            accepted: RefCell::new(Accepted::default()),
             newest: signal::Sender::new(None),
             stop: signal::Sender::new(false),
             last_id: Cell::new(0),

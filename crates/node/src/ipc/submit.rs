@@ -4,7 +4,6 @@
 //! that template is gone with its connection, or the call fails, the whole block goes instead
 //! (`submitBlock`), from the transactions that were fetched when the template was announced.
 
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -18,36 +17,15 @@ use super::call::{PATIENCE, QUERY, Trouble, WORK, watched};
 use super::chain::{Reply, execute};
 use super::connect::{Lane, Session};
 use super::watch::Remote;
-use super::{Question, Shared, assemble, ping, transactions};
-use crate::{Solution, SubmitError, Verdict};
+use super::{Question, Shared, ping, transactions};
+use crate::{Solution, SubmitError, Verdict, assemble};
 
 /// When a submission without an answer is given back to its caller; the call itself goes on.
 const ANSWER: Duration = WORK;
 /// No block is longer.
 const BLOCK_BYTES_MAX: usize = 4_000_000;
-/// Accepted blocks remembered, to tell a repetition from news.
-const REMEMBERED_MAX: usize = 64;
-
 /// The node's reason for a block that it refused before; it does not say that reason again.
 const KNOWN_BAD: &str = "duplicate-invalid";
-
-/// Hashes of the blocks that the node took last.
-#[derive(Default)]
-pub(super) struct Accepted(VecDeque<BlockHash>);
-
-impl Accepted {
-    /// [`Verdict::Accepted`] the first time, then [`Verdict::Duplicate`].
-    fn verdict(&mut self, block: BlockHash) -> Verdict {
-        if self.0.contains(&block) {
-            return Verdict::Duplicate;
-        }
-        if self.0.len() >= REMEMBERED_MAX {
-            self.0.pop_front();
-        }
-        self.0.push_back(block);
-        Verdict::Accepted
-    }
-}
 
 /// Submits one solution after the other; ends when nobody can ask any more.
 pub(super) async fn solutions(shared: Rc<Shared>, mut queue: mpsc::Receiver<Question<Solution, Verdict>>) {
@@ -274,22 +252,7 @@ fn sent(reason: &str, debug: &str) -> Sent {
 
 #[cfg(test)]
 mod tests {
-    use bitcoin::hashes::Hash;
-
     use super::*;
-
-    #[test]
-    fn a_block_is_news_once_and_memory_is_bounded() {
-        let mut accepted = Accepted::default();
-        let block = |number: u8| BlockHash::from_byte_array([number; 32]);
-        assert_eq!(accepted.verdict(block(1)), Verdict::Accepted);
-        assert_eq!(accepted.verdict(block(1)), Verdict::Duplicate);
-        for number in 2..=200 {
-            accepted.verdict(block(number));
-        }
-        assert_eq!(accepted.0.len(), REMEMBERED_MAX);
-        assert_eq!(accepted.verdict(block(1)), Verdict::Accepted);
-    }
 
     #[test]
     fn reasons_are_told_apart() {

@@ -217,8 +217,8 @@ pub(super) async fn leave(shared: &Rc<Shared>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::kept::tests::template;
     use super::*;
+    use crate::kept::tests::template;
 
     #[test]
     fn a_tip_is_told_at_once_and_fees_after_the_interval() {

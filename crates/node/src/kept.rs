@@ -14,7 +14,7 @@ const KEPT_BYTES_MAX: usize = 256 << 20;
 const TIPS_MAX: u64 = 6;
 
 /// Templates from the oldest to the newest. `R` is the node's own object for a template.
-pub(super) struct Store<R> {
+pub(crate) struct Store<R> {
     kept: VecDeque<Kept<R>>,
     /// Counts the tips seen.
     tip: u64,
@@ -23,10 +23,10 @@ pub(super) struct Store<R> {
 
 /// A template, what the node calls it while that connection lives, and its transactions once known.
 #[derive(Clone)]
-pub(super) struct Kept<R> {
-    pub(super) template: Arc<Template>,
-    pub(super) remote: Option<R>,
-    pub(super) transactions: Option<Arc<Vec<Vec<u8>>>>,
+pub(crate) struct Kept<R> {
+    pub(crate) template: Arc<Template>,
+    pub(crate) remote: Option<R>,
+    pub(crate) transactions: Option<Arc<Vec<Vec<u8>>>>,
     tip: u64,
     bytes: usize,
 }
@@ -43,7 +43,7 @@ impl<R> Default for Store<R> {
 
 impl<R: Clone> Store<R> {
     /// Keeps a new template as the newest; returns those that the node may forget.
-    pub(super) fn insert(&mut self, template: Arc<Template>, remote: R) -> Vec<R> {
+    pub(crate) fn insert(&mut self, template: Arc<Template>, remote: R) -> Vec<R> {
         if self
             .kept
             .back()
@@ -63,7 +63,7 @@ impl<R: Clone> Store<R> {
     }
 
     /// Notes the transactions of a template; returns those that the node may forget.
-    pub(super) fn learn(&mut self, id: TemplateId, transactions: &Arc<Vec<Vec<u8>>>) -> Vec<R> {
+    pub(crate) fn learn(&mut self, id: TemplateId, transactions: &Arc<Vec<Vec<u8>>>) -> Vec<R> {
         if let Some(kept) = self.kept.iter_mut().find(|kept| kept.template.id == id) {
             let bytes: usize = transactions.iter().map(Vec::len).sum();
             self.bytes = self.bytes.saturating_sub(kept.bytes).saturating_add(bytes);
@@ -72,7 +72,7 @@ impl<R: Clone> Store<R> {
         self.evict()
     }
 
-    pub(super) fn find(&self, id: TemplateId) -> Option<Kept<R>> {
+    pub(crate) fn find(&self, id: TemplateId) -> Option<Kept<R>> {
         self.kept
             .iter()
             .rev()
@@ -81,7 +81,7 @@ impl<R: Clone> Store<R> {
     }
 
     /// The connection is gone: the node's objects with it, our copies stay.
-    pub(super) fn disconnect(&mut self) -> Vec<R> {
+    pub(crate) fn disconnect(&mut self) -> Vec<R> {
         self.kept
             .iter_mut()
             .filter_map(|kept| kept.remote.take())
@@ -109,13 +109,13 @@ impl<R: Clone> Store<R> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use bitcoin::hashes::Hash;
     use bitcoin::{BlockHash, CompactTarget};
 
     use super::*;
 
-    pub(in super::super) fn template(id: u64, tip: u8) -> Template {
+    pub(crate) fn template(id: u64, tip: u8) -> Template {
         Template {
             id: TemplateId(id),
             height: u32::from(tip),

@@ -7,8 +7,10 @@ use tokio::sync::mpsc;
 use crate::Event;
 
 /// The last thing said about the node, and the way to say it.
-pub(super) struct Health {
+pub(crate) struct Health {
     events: mpsc::Sender<Event>,
+    /// What the source calls its node, for people.
+    node: &'static str,
     trouble: RefCell<Option<Trouble>>,
 }
 
@@ -19,32 +21,34 @@ struct Trouble {
 }
 
 impl Health {
-    pub(super) fn new(events: mpsc::Sender<Event>) -> Self {
+    /// Nothing is known yet. `node` is what people call such a node.
+    pub(crate) fn new(node: &'static str, events: mpsc::Sender<Event>) -> Self {
         let start = Trouble {
             kind: "start",
-            reason: "not connected to Bitcoin Core yet".into(),
+            reason: format!("not connected to {node} yet"),
         };
         Self {
             events,
+            node,
             trouble: RefCell::new(Some(start)),
         }
     }
 
-    pub(super) fn is_up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         self.trouble.borrow().is_none()
     }
 
     /// Why the node cannot be asked.
-    pub(super) fn reason(&self) -> String {
+    pub(crate) fn reason(&self) -> String {
         let trouble = self.trouble.borrow();
         trouble.as_ref().map_or_else(
-            || "no connection to Bitcoin Core".into(),
+            || format!("no connection to {}", self.node),
             |trouble| trouble.reason.clone(),
         )
     }
 
     /// Says [`Event::Down`], unless trouble of that kind was said last.
-    pub(super) async fn down(&self, kind: &'static str, reason: String) {
+    pub(crate) async fn down(&self, kind: &'static str, reason: String) {
         let trouble = Trouble {
             kind,
             reason: reason.clone(),
@@ -57,9 +61,9 @@ impl Health {
     }
 
     /// Says [`Event::Up`], unless that was said last.
-    pub(super) async fn up(&self, node: &str) {
+    pub(crate) async fn up(&self, node: &str) {
         if self.trouble.borrow_mut().take().is_some() {
-            tracing::info!(node, "Bitcoin Core gives templates");
+            tracing::info!(node, "{} gives templates", self.node);
             self.tell(Event::Up {
                 node: node.to_owned(),
             })
@@ -68,7 +72,7 @@ impl Health {
     }
 
     /// Sends an event; nobody listening is no trouble of ours, requests are served all the same.
-    pub(super) async fn tell(&self, event: Event) {
+    pub(crate) async fn tell(&self, event: Event) {
         let _ = self.events.send(event).await;
     }
 }
@@ -88,7 +92,7 @@ mod tests {
     #[tokio::test]
     async fn trouble_of_one_kind_is_said_once_until_the_node_is_up() {
         let (sender, mut events) = mpsc::channel(8);
-        let health = Health::new(sender);
+        let health = Health::new("the node", sender);
         assert!(!health.is_up());
         health.down("lost", "gone".into()).await;
         health.down("lost", "gone, second attempt".into()).await;

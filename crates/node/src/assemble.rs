@@ -8,7 +8,7 @@ use bitcoin::{CompactTarget, Transaction, TxMerkleNode, VarInt};
 use crate::{Solution, Template};
 
 /// The header that was mined; an error for people when the coinbase is no transaction.
-pub(super) fn header(template: &Template, solution: &Solution) -> Result<Header, String> {
+pub(crate) fn header(template: &Template, solution: &Solution) -> Result<Header, String> {
     let coinbase: Transaction = deserialize(&solution.coinbase_tx)
         .map_err(|e| format!("the coinbase transaction does not decode: {e}"))?;
     let root = fold(coinbase.compute_txid().to_byte_array(), &template.merkle_path);
@@ -32,7 +32,7 @@ fn fold(leaf: [u8; 32], path: &[[u8; 32]]) -> [u8; 32] {
 }
 
 /// The whole block, consensus encoded.
-pub(super) fn block(header: &Header, solution: &Solution, transactions: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn block(header: &Header, solution: &Solution, transactions: &[Vec<u8>]) -> Vec<u8> {
     let mut block = serialize(header);
     block.extend(serialize(&VarInt::from(transactions.len().saturating_add(1))));
     block.extend_from_slice(&solution.coinbase_tx);
@@ -46,9 +46,9 @@ pub(super) fn block(header: &Header, solution: &Solution, transactions: &[Vec<u8
 mod tests {
     use bitcoin::{Block, Network};
 
-    use super::super::kept::tests::template;
     use super::*;
     use crate::TemplateId;
+    use crate::kept::tests::template;
 
     #[test]
     fn an_assembled_block_has_the_merkle_root_of_its_transactions() {
