@@ -200,6 +200,27 @@ pub enum HandshakeError {
     Authentication,
     /// The server's certificate is not believed.
     Certificate(CertificateError),
+    /// 2022 draft: a frame with a body of so many bytes does not belong here.
+    Frame(usize),
+    /// 2022 draft: no list of algorithms where one belongs.
+    Offer,
+    /// 2022 draft: none of the algorithms offered is ours.
+    NoCommonAlgorithm,
+    /// 2022 draft: the responder chose an algorithm that it was not offered.
+    NotOffered([u8; 4]),
+    /// 2022 draft: the peer's key has small order, so there is no secret to share.
+    KeyExchange,
+}
+
+impl HandshakeError {
+    /// What `snow` found. Lengths and turns were looked at before it was asked, so what is left is mostly the tag.
+    pub(crate) fn from_snow(error: snow::Error) -> Self {
+        match error {
+            snow::Error::Dh => Self::KeyExchange,
+            snow::Error::Rng => Self::Randomness,
+            _ => Self::Authentication,
+        }
+    }
 }
 
 impl From<AeadError> for HandshakeError {
@@ -217,6 +238,18 @@ impl fmt::Display for HandshakeError {
                 "act 2 does not authenticate: damaged, or not a Stratum V2 server"
             ),
             Self::Certificate(error) => error.fmt(f),
+            Self::Frame(bytes) => write!(f, "a handshake frame of {bytes} bytes does not belong here"),
+            Self::Offer => write!(f, "no list of algorithms (STR3) where one belongs"),
+            Self::NoCommonAlgorithm => write!(
+                f,
+                "no algorithm in common: both sides must speak ChaChaPoly (CHCH) or AESGCM (AESG)"
+            ),
+            Self::NotOffered(code) => write!(
+                f,
+                "the server chose {:?}, which it was not offered",
+                alloc::string::String::from_utf8_lossy(code)
+            ),
+            Self::KeyExchange => write!(f, "the peer's key is of small order"),
         }
     }
 }

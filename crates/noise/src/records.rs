@@ -26,25 +26,31 @@ pub const fn payload_records_bytes(payload: u32) -> usize {
     payload + TAG * payload.div_ceil(CHUNK_BYTES_MAX)
 }
 
+/// Header and payload of a frame, if its header tells the truth about its length.
+#[inline]
+pub(crate) fn check(frame: &[u8]) -> Result<(&[u8; HEADER_BYTES], &[u8]), SessionError> {
+    let (head, payload) = frame
+        .split_first_chunk::<HEADER_BYTES>()
+        .ok_or(SessionError::Malformed)?;
+    if Header::parse(*head).msg_length as usize != payload.len() {
+        return Err(SessionError::Malformed);
+    }
+    Ok((head, payload))
+}
+
 /// Seals one direction.
 pub(crate) struct Sealer(pub(crate) Cipher);
 
 impl Sealer {
     /// Appends the records of `frame` to `out`; after an error `out` is as before.
     pub(crate) fn seal(&mut self, frame: &[u8], out: &mut Vec<u8>) -> Result<(), SessionError> {
-        let (head, payload) = frame
-            .split_first_chunk::<HEADER_BYTES>()
-            .ok_or(SessionError::Malformed)?;
-        let length = Header::parse(*head).msg_length;
-        if length as usize != payload.len() {
-            return Err(SessionError::Malformed);
-        }
+        let (head, payload) = check(frame)?;
         let records = 1 + payload.len().div_ceil(CHUNK_BYTES_MAX) as u64;
         if self.0.remaining() < records {
             return Err(SessionError::Exhausted);
         }
         let start = out.len();
-        out.reserve(HEADER_RECORD_BYTES + payload_records_bytes(length));
+        out.reserve(HEADER_RECORD_BYTES + payload_records_bytes(payload.len() as u32));
         let sealed = self.append(head, payload, out);
         if sealed.is_err() {
             out.truncate(start);

@@ -1,26 +1,73 @@
-//! What a handshake ends in: two keys, two counters, and nothing that a peer can do to them.
+//! What a handshake of either suite ends in: two keys, two counters, and nothing that a peer can do to them.
 
 use alloc::vec::Vec;
 use core::fmt;
 
 use crate::Header;
 use crate::aead::{Aead, AeadError, Cipher};
+use crate::framed;
+use crate::plain::Plain;
 use crate::records::{Opener, Sealer};
 use crate::symmetric::Symmetric;
+
+/// What protects a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Suite {
+    /// `Noise_NX_Secp256k1+EllSwift_ChaChaPoly_SHA256`, the current one.
+    Current,
+    /// `Noise_NX_25519_*_BLAKE2s` of the 2022 drafts, with the AEAD that was agreed on.
+    Draft2022(Aead),
+    /// Nothing: for local networks, by the operator's explicit wish.
+    Plain,
+}
+
+impl Suite {
+    /// Every one there is.
+    pub const ALL: [Self; 4] = [
+        Self::Current,
+        Self::Draft2022(Aead::ChaChaPoly),
+        Self::Draft2022(Aead::AesGcm),
+        Self::Plain,
+    ];
+
+    /// A short name, as metrics label it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Draft2022(Aead::ChaChaPoly) => "draft2022-chachapoly",
+            Self::Draft2022(Aead::AesGcm) => "draft2022-aesgcm",
+            Self::Plain => "plain",
+        }
+    }
+}
+
+impl fmt::Display for Suite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
 
 /// An encrypted connection: seals frames to send, opens bytes received. It knows no socket.
 ///
 /// Not `Clone`, and `seal` needs `&mut`: no counter is used twice. After the first error the keys are dropped and
 /// everything is [`SessionError::Poisoned`]; close the connection without an answer.
 pub struct Session {
+    suite: Suite,
     /// Gone once the session is poisoned.
     transport: Option<Transport>,
 }
 
-/// How frames travel. The 2022 suites add a variant with U16-framed records here.
+/// How frames travel.
 enum Transport {
     /// Spec 4.6: header record and payload records.
     Records { sealer: Sealer, opener: Opener },
+    /// Seeds 3.3.4: records behind their length.
+    Framed {
+        sealer: framed::Sealer,
+        opener: framed::Opener,
+    },
+    /// As they are.
+    Plain(Plain),
 }
 
 impl Session {
@@ -42,11 +89,37 @@ impl Session {
 
     fn with_ciphers(send: Cipher, receive: Cipher) -> Self {
         Self {
+            suite: Suite::Current,
             transport: Some(Transport::Records {
                 sealer: Sealer(send),
                 opener: Opener::new(receive),
             }),
         }
+    }
+
+    /// Of the 2022 draft; the key to send with, the key to receive with.
+    pub(crate) fn framed(aead: Aead, send: &[u8; 32], receive: &[u8; 32]) -> Self {
+        Self {
+            suite: Suite::Draft2022(aead),
+            transport: Some(Transport::Framed {
+                sealer: framed::Sealer(Cipher::new(aead, send)),
+                opener: framed::Opener::new(Cipher::new(aead, receive)),
+            }),
+        }
+    }
+
+    /// A connection without any protection: anybody on the way reads, changes and makes up every frame. For this
+    /// machine and private networks only, by the operator's explicit wish (REQ-SEC-001).
+    pub fn plain() -> Self {
+        Self {
+            suite: Suite::Plain,
+            transport: Some(Transport::Plain(Plain::default())),
+        }
+    }
+
+    /// What protects this connection.
+    pub fn suite(&self) -> Suite {
+        self.suite
     }
 
     /// Appends the ciphertext of one plain frame (6-byte header and payload) to `out`, which is grown once at most.
@@ -57,6 +130,8 @@ impl Session {
     pub fn seal(&mut self, frame: &[u8], out: &mut Vec<u8>) -> Result<(), SessionError> {
         let sealed = match &mut self.transport {
             Some(Transport::Records { sealer, .. }) => sealer.seal(frame, out),
+            Some(Transport::Framed { sealer, .. }) => sealer.seal(frame, out),
+            Some(Transport::Plain(plain)) => plain.seal(frame, out),
             None => Err(SessionError::Poisoned),
         };
         self.poison_if(sealed.is_err());
@@ -70,8 +145,8 @@ impl Session {
     /// `used` bytes. `limit` is asked once a frame, on the decrypted header, for the longest payload in bytes that the
     /// reader is willing to take of such a message: before anybody waits for it or makes room for it.
     ///
-    /// Errors: [`SessionError::Authentication`], [`SessionError::TooLong`], [`SessionError::Exhausted`],
-    /// [`SessionError::Poisoned`].
+    /// Errors: [`SessionError::Authentication`], [`SessionError::TooLong`], [`SessionError::Crumbs`],
+    /// [`SessionError::Exhausted`], [`SessionError::Poisoned`].
     pub fn feed<'b>(
         &mut self,
         buf: &'b mut [u8],
@@ -79,6 +154,8 @@ impl Session {
     ) -> Result<Feed<'b>, SessionError> {
         let fed = match &mut self.transport {
             Some(Transport::Records { opener, .. }) => opener.feed(buf, limit),
+            Some(Transport::Framed { opener, .. }) => opener.feed(buf, limit),
+            Some(Transport::Plain(plain)) => plain.feed(buf, limit),
             None => Err(SessionError::Poisoned),
         };
         self.poison_if(fed.is_err());
@@ -124,6 +201,8 @@ pub enum SessionError {
     },
     /// A frame given to [`Session::seal`] is no frame.
     Malformed,
+    /// The peer cuts its frames into so many records, or sends so many empty ones, that they would fill our memory.
+    Crumbs,
     /// The counter has reached 2^64-1, which must not be used; there is no rekey.
     Exhausted,
     /// An earlier call failed.
@@ -146,6 +225,7 @@ impl fmt::Display for SessionError {
             Self::TooLong { length, limit } => {
                 write!(f, "a payload of {length} bytes, {limit} are allowed here")
             }
+            Self::Crumbs => write!(f, "a frame comes in too many small records"),
             Self::Malformed => write!(f, "the frame to seal has a wrong length"),
             Self::Exhausted => write!(f, "the record counter is used up"),
             Self::Poisoned => write!(f, "the session has failed before"),

@@ -16,15 +16,23 @@
 //! negotiation, its prologue, the certificate and the records.
 
 mod certificate;
+mod handshake;
 mod identity;
 mod keys;
+mod negotiation;
+mod primitives;
 #[cfg(test)]
 mod vectors;
 
 pub use crate::aead::Aead;
 pub use certificate::{Authority, Certificate, SignatureForm};
+pub use handshake::{
+    ACT1_FRAME_BYTES, Answering, Awaiting, CHOICE_FRAME_BYTES, Examined, FRAME_BYTES_MAX, Initiator,
+    LENGTH_BYTES, Responder, Terms,
+};
 pub use identity::ServerIdentity;
 pub use keys::{AuthorityKeypair, AuthorityPublicKey};
+pub use negotiation::{Aeads, MAGIC, code};
 
 /// What an initiator of this suite accepts as proof of who answers.
 pub type Trust = crate::Trust<AuthorityPublicKey>;
