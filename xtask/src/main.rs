@@ -6,10 +6,13 @@
 
 mod bench;
 mod capnp;
+mod docs;
 mod exec;
 mod peers;
+mod requirements;
 mod test;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -31,6 +34,15 @@ enum Command {
     Bench(bench::Options),
     /// Generate the Cap'n Proto code of `adit-node` again from the schemas of Bitcoin Core.
     Capnp(capnp::Options),
+    /// Write the pages that are made from code: docs/error-codes.md.
+    Docs(docs::Options),
+    /// Rows of docs/spec/requirements.md that no test names; fails when there are any.
+    Requirements(requirements::Options),
+}
+
+/// The root of the repository.
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
 fn main() -> ExitCode {
@@ -39,6 +51,8 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Capnp(options) => capnp::run(&options),
+        Command::Docs(options) => docs::run(&options),
+        Command::Requirements(options) => requirements::run(&options),
     };
     match done {
         Ok(code) => code,

@@ -109,7 +109,11 @@ fn device_settings(settings: &Settings, pool: &Pool) -> device::Settings {
         threads: settings
             .device
             .threads_on(std::thread::available_parallelism().map_or(1, usize::from)),
-        channel: device::Channel::Standard,
+        channel: if settings.pool.extended_only {
+            device::Channel::Extended
+        } else {
+            device::Channel::Standard
+        },
         until_shares: None,
         clock_leeway_s: settings.keys.clock_leeway_s,
         hash_rate: None,

@@ -20,6 +20,10 @@ mod miner;
 
 /// A pool on an embedded chain whose blocks nobody finds by accident.
 async fn pool(data: &tempfile::TempDir) -> Pool {
+    pool_with(data, &[]).await
+}
+
+async fn pool_with(data: &tempfile::TempDir, further: &[(&str, &str)]) -> Pool {
     let mut sources = Sources::default();
     for (key, value) in [
         ("data", data.path().to_str().expect("text")),
@@ -30,6 +34,9 @@ async fn pool(data: &tempfile::TempDir) -> Pool {
         ("limits.shares_per_second", "0"),
     ] {
         sources.flag(key, value, "test");
+    }
+    for (key, value) in further {
+        sources.flag(key, *value, "test");
     }
     let settings = Settings::load(&sources).expect("good settings");
     Pool::start(&settings, false).await.expect("a pool")
@@ -77,7 +84,7 @@ async fn the_example_mines() {
     assert_eq!(last.shares.rejected, 0);
 }
 
-/// REQ-MIN-004, REQ-MIN-017, REQ-MIN-050: standard and extended channels, from hash to ledger.
+/// REQ-MIN-004, REQ-MIN-017, REQ-MIN-050, REQ-COM-041: standard and extended channels, from hash to ledger.
 #[tokio::test]
 async fn the_device_mines_both_kinds_of_channel() {
     let data = tempfile::tempdir().expect("a folder");
@@ -95,6 +102,39 @@ async fn the_device_mines_both_kinds_of_channel() {
         );
         assert!(report.hash_rate > 0.0 && !live.connected());
     }
+    pool.stop().await.expect("stops");
+}
+
+/// REQ-MIN-016, REQ-MIN-017, REQ-COM-019: a pool that fixes the version and wants extended channels is
+/// mined on by a device that hears of both in the setup alone; header-only devices are turned away.
+#[tokio::test]
+async fn the_device_does_what_the_pool_requires() {
+    let data = tempfile::tempdir().expect("a folder");
+    let required = [("pool.fixed_version", "true"), ("pool.extended_only", "true")];
+    let pool = pool_with(&data, &required).await;
+    let (_stop, shutdown) = Shutdown::new();
+    let extended = device(pool.url(), Channel::Extended);
+    let report = device::run(extended, Arc::default(), shutdown)
+        .await
+        .expect("a report");
+    assert!(report.shares_accepted >= 20, "{report:?}");
+    assert_eq!(report.shares_rejected, 0);
+
+    let (stop, shutdown) = Shutdown::new();
+    let standard = tokio::spawn(device::run(
+        device(pool.url(), Channel::Standard),
+        Arc::default(),
+        shutdown,
+    ));
+    let mut status = pool.status();
+    let refused = status.wait_for(|now| now.connections.faulted >= 1);
+    tokio::time::timeout(Duration::from_secs(20), refused)
+        .await
+        .expect("in time")
+        .expect("a pool");
+    stop.stop();
+    let report = standard.await.expect("no panic").expect("a report");
+    assert_eq!((report.shares_accepted, report.shares_rejected), (0, 0));
     pool.stop().await.expect("stops");
 }
 

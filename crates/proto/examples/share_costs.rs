@@ -334,6 +334,7 @@ fn fields(tip: u64, branches: usize) -> Fields {
         tip,
         template: tip,
         version: 0x2000_0000,
+        version_rolling_allowed: true,
         prev_hash: tip_hash(tip),
         nbits: 0x1d00_ffff,
         header_timestamp: NTIME,

@@ -27,6 +27,8 @@ pub struct Fields {
     pub template: u64,
     /// Header version, full nVersion.
     pub version: u32,
+    /// Whether miners may roll bits of the version; not where the server fixes it (spec 5.3.1).
+    pub version_rolling_allowed: bool,
     /// Header field: hash of the block to build on, raw hash order.
     pub prev_hash: [u8; 32],
     /// Header field: compact target of the network.
@@ -110,6 +112,15 @@ impl Job {
         self.fields.header_timestamp.max(self.fields.min_ntime)
     }
 
+    /// Version bits that may differ from those of the job.
+    pub const fn version_mask(&self) -> u32 {
+        if self.fields.version_rolling_allowed {
+            VERSION_MASK
+        } else {
+            0
+        }
+    }
+
     /// Merkle root of a block with this extranonce, raw hash order. Without allocation.
     #[inline]
     pub fn merkle_root(&self, extranonce: &Extranonce) -> [u8; 32] {
@@ -179,7 +190,7 @@ impl Variant {
             job_id: 0,
             min_ntime: None,
             version: fields.version,
-            version_rolling_allowed: true,
+            version_rolling_allowed: fields.version_rolling_allowed,
             // `Job::new` has checked the lengths: nothing is too long here.
             merkle_path: Seq0_255::new(path).unwrap_or_else(|_| Seq0_255::empty()),
             coinbase_tx_prefix: B0_64K::new(&prefix).unwrap_or_default(),

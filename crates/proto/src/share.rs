@@ -10,7 +10,7 @@ pub use head::Head;
 pub use seen::Seen;
 
 use crate::extranonce::Extranonce;
-use crate::job::{Job, VERSION_MASK};
+use crate::job::Job;
 use crate::target::Target;
 use adit_wire::refusal::SubmitShares as Refusal;
 
@@ -112,13 +112,22 @@ pub fn header(job: &Job, merkle_root: &[u8; 32], claim: &Claim) -> [u8; 80] {
 /// What can be known without hashing (REQ-MIN-046, REQ-MIN-051).
 #[inline]
 fn check(terms: &Terms<'_>, claim: &Claim) -> Result<(), Refusal> {
-    if (claim.version ^ terms.job.fields().version) & !VERSION_MASK != 0 {
-        return Err(Refusal::InvalidNonRollableVersionBit);
+    if (claim.version ^ terms.job.fields().version) & !terms.job.version_mask() != 0 {
+        return Err(refused_version(terms.job));
     }
     if claim.ntime < terms.ntime_min || claim.ntime > terms.ntime_max {
         return Err(Refusal::InvalidNtime);
     }
     Ok(())
+}
+
+#[cold]
+fn refused_version(job: &Job) -> Refusal {
+    if job.fields().version_rolling_allowed {
+        Refusal::InvalidNonRollableVersionBit
+    } else {
+        Refusal::VersionRollingNotAllowed
+    }
 }
 
 #[inline]

@@ -3,10 +3,10 @@
 mod miner;
 
 use adit_proto::Fault;
-use adit_proto::mining::client::{FUTURE_JOBS_MAX, Output, Root, Settings};
+use adit_proto::mining::client::{FUTURE_JOBS_MAX, Input, Output, Root, Settings, Share};
 use adit_wire::U256;
 use adit_wire::common::flags;
-use adit_wire::mining::{SetExtranoncePrefix, SetTarget};
+use adit_wire::mining::{NewMiningJob, SetExtranoncePrefix, SetTarget, ToServer};
 use bitcoin::hashes::{Hash, sha256d};
 use miner::*;
 
@@ -215,4 +215,28 @@ fn unknown_channels_are_ignored() {
     .concat();
     assert_eq!(out, []);
     assert_eq!(format!("{:?}", miner.client), before);
+}
+
+/// REQ-MIN-053: whatever stands in the bits that may be rolled, each of them may be set or not.
+#[test]
+fn bits_that_may_be_rolled_have_no_value_of_their_own() {
+    for version in [u32::MAX, 0x2000_0000, 0x2aaa_a000] {
+        let mut miner = Miner::mining_standard(settings());
+        let job = NewMiningJob {
+            version,
+            ..job(1, 2, Some(NTIME))
+        };
+        let mask = miner.work(job)[0].version_mask;
+        for rolled in [0, mask, 0x0555_4000 & mask] {
+            let version = (version & !mask) | rolled;
+            let out = miner.well(Input::Share(Share {
+                version,
+                ..share(2, &[])
+            }));
+            let [Output::Send(ToServer::SubmitSharesStandard(sent))] = &out[..] else {
+                panic!("{out:?}")
+            };
+            assert_eq!(sent.version, version, "sent as it was hashed");
+        }
+    }
 }

@@ -206,6 +206,36 @@ fn version_bits_roll_inside_the_mask_only() {
     }
 }
 
+/// REQ-MIN-003, REQ-MIN-047: one job lasts: with 24 version bits and the nonce a header-only device has 2^56 headers a
+/// second, 72 PH/s, and every second gives it as many more. Jobs need not come faster than templates do.
+#[test]
+fn a_header_only_device_never_runs_dry() {
+    let (mut pool, standard, _) = two_channels();
+    let job = pool.device.active(standard);
+    let target = Target(pool.device.channels[&standard].target);
+    let first = NTIME.max(START.unix_s() as u32);
+    pool.now = START;
+    for second in 0..24u32 {
+        let bit = [5, 13, 28][second as usize % 3];
+        let rolled = standard_of(
+            pool.device
+                .search(standard, job, 1 << bit, |hash| target.is_met_by(hash)),
+        );
+        // Header and hash change with the time: of some nonces a few meet the target.
+        let found = (0..1_000).find_map(|nonce| {
+            let share = SubmitSharesStandard {
+                ntime: first + second,
+                nonce: rolled.nonce.wrapping_add(nonce),
+                ..rolled.clone()
+            };
+            pool.offer(share.into()).ok()
+        });
+        let found = found.unwrap_or_else(|| panic!("second {second}"));
+        assert_eq!((found.job_id, found.ntime), (job, first + second));
+        pool.now = pool.now + Duration::from_secs(1);
+    }
+}
+
 /// REQ-MIN-046, REQ-MIN-047, REQ-MIN-048
 #[test]
 fn ntime_runs_from_the_job_to_the_limit_of_consensus() {

@@ -3,6 +3,7 @@
 mod pool;
 
 use adit_proto::mining::server::{Input, JOBS_PER_TIP, Output};
+use adit_wire::U256;
 use adit_wire::common::flags::*;
 use adit_wire::mining::*;
 use adit_wire::refusal::SubmitShares as Refusal;
@@ -250,5 +251,77 @@ fn standard_share(channel_id: u32, job_id: u32) -> SubmitSharesStandard {
         nonce: 0,
         ntime: NTIME,
         version: 0x2000_0000,
+    }
+}
+
+/// The job that each of these messages announces, for an extended channel or a group.
+fn announced(out: &[Output]) -> Vec<NewExtendedMiningJob> {
+    let jobs = sent(out).into_iter().filter_map(|message| match message {
+        ToClient::NewExtendedMiningJob(job) => Some(job),
+        _ => None,
+    });
+    jobs.collect()
+}
+
+/// REQ-MIN-001: whoever gets a job of a template gets the same transactions in the same order; only the room for the
+/// extranonce in the coinbase differs.
+#[test]
+fn jobs_of_a_template_have_the_same_transactions() {
+    let mut pool = Pool::new(0);
+    pool.work(&job(1, 1));
+    let mut all = Vec::new();
+    for min_extranonce_size in [0, 4, 20] {
+        let open = open_extended(
+            u32::from(min_extranonce_size),
+            0.0,
+            U256::MAX,
+            min_extranonce_size,
+        );
+        all.extend(announced(&pool.say(open)));
+    }
+    pool.standard();
+    all.extend(announced(&pool.work(&job(1, 1))));
+    assert!(all.len() >= 5, "{}", all.len());
+    let first = &all[0];
+    for job in &all {
+        assert_eq!(job.merkle_path, first.merkle_path);
+        assert_eq!(job.version, first.version);
+        assert_eq!(job.coinbase_tx_suffix, first.coinbase_tx_suffix);
+        let (one, other) = (
+            job.coinbase_tx_prefix.as_bytes(),
+            first.coinbase_tx_prefix.as_bytes(),
+        );
+        assert_eq!(one.len(), other.len());
+        let differ = one.iter().zip(other).filter(|(a, b)| a != b).count();
+        assert!(
+            differ <= 2,
+            "no more than the lengths of scriptSig and extranonce"
+        );
+    }
+}
+
+/// REQ-MIN-083: a future job is made of the template on whose tip it starts, so it cannot conflict with it; later
+/// templates of that tip are jobs for now.
+#[test]
+fn a_future_job_starts_on_the_tip_that_it_was_made_for() {
+    let mut pool = Pool::new(0);
+    pool.work(&job(1, 1));
+    pool.extended();
+    for tip in 2..6 {
+        let out = pool.work(&job(tip, tip * 10));
+        let [
+            ToClient::NewExtendedMiningJob(future),
+            ToClient::SetNewPrevHash(start),
+        ] = &sent(&out)[..]
+        else {
+            panic!("{out:?}")
+        };
+        assert_eq!((future.min_ntime, start.job_id), (None, future.job_id));
+        let made_of = fields(tip, tip * 10);
+        assert_eq!(start.prev_hash.0, made_of.prev_hash);
+        let path: Vec<_> = future.merkle_path.iter().map(|hash| hash.0).collect();
+        assert_eq!(path, made_of.merkle_path);
+        let later = announced(&pool.work(&job(tip, tip * 10 + 1)));
+        assert_eq!(later[0].min_ntime, Some(NTIME), "not in advance of anything");
     }
 }

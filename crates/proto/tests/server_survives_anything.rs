@@ -216,6 +216,37 @@ proptest! {
         }
     }
 
+    /// REQ-COM-027, REQ-COM-028, REQ-COM-029: whatever happens, the only codes said are those of the table.
+    #[test]
+    fn every_code_is_one_of_the_table(flags in 0u32..2, history in any_history()) {
+        let mut server = server(settings_of_a_small_pool(), flags, 0);
+        for (now, input) in history {
+            let mut out = Vec::new();
+            let end = server.handle(now, input, &mut out);
+            for message in sent(&out) {
+                let (known, code) = match message {
+                    ToClient::OpenMiningChannelError(it) => {
+                        (refusal::OpenMiningChannel::of_code(&it.error_code).map(|it| it.code()), it.error_code)
+                    }
+                    ToClient::UpdateChannelError(it) => {
+                        (refusal::UpdateChannel::of_code(&it.error_code).map(|it| it.code()), it.error_code)
+                    }
+                    ToClient::SubmitSharesError(it) => {
+                        (refusal::SubmitShares::of_code(&it.error_code).map(|it| it.code()), it.error_code)
+                    }
+                    ToClient::CloseChannel(it) => {
+                        (refusal::CloseChannel::of_code(&it.reason_code).map(|it| it.code()), it.reason_code)
+                    }
+                    _ => continue,
+                };
+                prop_assert_eq!(known, code.as_str(), "{}", code);
+            }
+            if end.is_err() {
+                break;
+            }
+        }
+    }
+
     /// Bytes that decode at all are safe to handle.
     #[test]
     fn garbage_that_decodes_is_safe(

@@ -131,7 +131,8 @@ fn versions_without_two_are_refused() {
     }
 }
 
-/// REQ-COM-020, REQ-COM-017: whatever else is wrong, flags stay 0.
+/// REQ-COM-020, REQ-COM-017, REQ-JDIST-001, REQ-JDIST-002: whatever else is wrong, flags stay 0; Job Distribution is a
+/// protocol like any other that is not served.
 #[test]
 fn a_protocol_not_served_is_refused() {
     for number in [protocol::JOB_DECLARATION, protocol::JOB_DISTRIBUTION, 9, 255] {
@@ -152,6 +153,24 @@ fn a_protocol_not_served_is_refused() {
 }
 
 proptest! {
+    /// REQ-COM-015, REQ-COM-027: whenever and on whichever connection or server of one configuration it is asked, the
+    /// same request gets the same answer, and its code is one of the table.
+    #[test]
+    fn servers_of_one_configuration_answer_alike(
+        flags: u32, number in 0u8..6, min_version in 0u16..4, max_version in 0u16..4, later in 0u64..1_000_000,
+    ) {
+        let request = SetupConnection { protocol: number, min_version, max_version, flags, ..setup() };
+        let first = send(&mut Server::new(START, settings(0)), request.clone());
+        let mut out = Vec::new();
+        let end = Server::new(Time(START.0 - later), settings(0)).handle(START, Input::Message(request.into()), &mut out);
+        let other = (out, end);
+        if let [Output::Send(ToClient::SetupConnectionError(error))] = &first.0[..] {
+            let known = adit_wire::refusal::SetupConnection::of_code(&error.error_code);
+            prop_assert_eq!(known.map(|it| it.code()), error.error_code.as_str());
+        }
+        prop_assert_eq!(first, other);
+    }
+
     /// REQ-COM-014, REQ-COM-016, REQ-MIN-013: exactly the unsupported bits come back, undefined ones too.
     #[test]
     fn unsupported_flags_come_back_exactly(flags: u32) {

@@ -2,14 +2,41 @@
 //!
 //! A refusal is a value: the connection goes on. Codes are free text in the current spec and nobody may act on
 //! them (C-22), so each comes with a cause and a cure in words, for our logs and pages and for the peer's operator.
+//!
+//! `docs/error-codes.md` is made from [`TABLES`] by `cargo xtask docs`.
 
 use core::fmt;
 
 use crate::types::Str0_255;
 
+/// The codes of one message, as data.
+#[derive(Clone, Copy, Debug)]
+pub struct Table {
+    /// The field that carries them, such as `SubmitShares.Error.error_code`.
+    pub field: &'static str,
+    /// Its codes, in the order of the enum.
+    pub rows: &'static [Row],
+}
+
+/// One code, as data.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// The code that we send.
+    pub code: &'static str,
+    /// Other spellings that are recognised.
+    pub aliases: &'static [&'static str],
+    /// Why the request was refused, as a sentence.
+    pub cause: &'static str,
+    /// What its sender can do, as a sentence.
+    pub cure: &'static str,
+}
+
 /// One enum a message family. A row is `Variant "code" "cause" "cure"`, with other spellings seen after `or`.
 macro_rules! refusals {
-    ($($(#[$doc:meta])* $Family:ident { $($V:ident $code:literal $(or $alias:literal)* $cause:literal $cure:literal)+ })+) => {$(
+    ($($(#[$doc:meta])* $Family:ident in $field:literal { $($V:ident $code:literal $(or $alias:literal)* $cause:literal $cure:literal)+ })+) => {
+        /// Every code that we send or recognise, one table a message.
+        pub const TABLES: &[Table] = &[$(Table { field: $field, rows: $Family::ROWS }),+];
+    $(
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[non_exhaustive]
@@ -21,6 +48,10 @@ macro_rules! refusals {
         impl $Family {
             /// Every refusal of this family.
             pub const ALL: &'static [Self] = &[$(Self::$V),+];
+
+            const ROWS: &'static [Row] = &[$(
+                Row { code: $code, aliases: &[$($alias),*], cause: $cause, cure: $cure },
+            )+];
 
             /// The code on the wire.
             pub const fn code(self) -> &'static str {
@@ -63,7 +94,7 @@ macro_rules! refusals {
 
 refusals! {
     /// Codes of SetupConnection.Error.
-    SetupConnection {
+    SetupConnection in "SetupConnection.Error.error_code" {
         UnsupportedFeatureFlags "unsupported-feature-flags"
             "The connection asks for features that this server does not have."
             "Clear the flags named in the answer, or connect to another server."
@@ -78,7 +109,7 @@ refusals! {
             "Set DECLARE_TX_DATA (bit 0) in the flags."
     }
     /// Codes of OpenMiningChannel.Error.
-    OpenMiningChannel {
+    OpenMiningChannel in "OpenMiningChannel.Error.error_code" {
         UnknownUser "unknown-user"
             "The user identity is not known here."
             "Check the spelling of the user name or payout address."
@@ -123,7 +154,7 @@ refusals! {
             "Wait before asking again."
     }
     /// Codes of UpdateChannel.Error.
-    UpdateChannel {
+    UpdateChannel in "UpdateChannel.Error.error_code" {
         MaxTargetOutOfRange "max-target-out-of-range"
             "The highest target that was asked for is harder than any this server gives."
             "Raise maximum_target; all ones leaves the choice to the server."
@@ -135,7 +166,7 @@ refusals! {
             "Send the expected hashes a second, finite and above zero."
     }
     /// Codes of SubmitShares.Error.
-    SubmitShares {
+    SubmitShares in "SubmitShares.Error.error_code" {
         InvalidChannelId "invalid-channel-id"
             "The connection has no such channel."
             "Use the channel_id of the answer that opened the channel."
@@ -174,7 +205,7 @@ refusals! {
             "Go on mining; the operator has been told. Or change to another pool."
     }
     /// Codes of SetCustomMiningJob.Error.
-    SetCustomMiningJob {
+    SetCustomMiningJob in "SetCustomMiningJob.Error.error_code" {
         InvalidChannelId "invalid-channel-id"
             "The connection has no such extended channel."
             "Use the channel_id of the answer that opened the channel."
@@ -225,7 +256,7 @@ refusals! {
             "Send a job when the template changes."
     }
     /// Codes of DeclareMiningJob.Error.
-    DeclareMiningJob {
+    DeclareMiningJob in "DeclareMiningJob.Error.error_code" {
         InvalidMiningJobToken "invalid-mining-job-token"
             "The token was not given out here, was used before, or is too old."
             "Ask for a new token with AllocateMiningJobToken."
@@ -264,7 +295,7 @@ refusals! {
             "Declare a job when the template changes."
     }
     /// Codes of RequestTransactionData.Error.
-    RequestTransactionData {
+    RequestTransactionData in "RequestTransactionData.Error.error_code" {
         TemplateIdNotFound "template-id-not-found"
             "No template has this id."
             "Ask for a template that NewTemplate announced on this connection."
@@ -273,7 +304,7 @@ refusals! {
             "Ask for the newest template."
     }
     /// Reasons in CloseChannel.reason_code. The spec names none.
-    CloseChannel {
+    CloseChannel in "CloseChannel.reason_code" {
         Done "done"
             "The channel is no longer needed."
             "Nothing to do."
@@ -344,10 +375,33 @@ mod tests {
         )*};
     }
 
+    /// REQ-COM-027, REQ-COM-028, REQ-COM-029: letters, digits, `-` and `_` only. That nothing but these codes is sent
+    /// is for the machines' tests to show.
     #[test]
     fn every_code_is_printable_and_found_again() {
         check_families! { SetupConnection OpenMiningChannel UpdateChannel SubmitShares SetCustomMiningJob
         DeclareMiningJob RequestTransactionData CloseChannel }
+    }
+
+    /// No code is told in two ways: within a table, codes and other spellings are all different.
+    #[test]
+    fn tables_hold_every_family_once() {
+        assert_eq!(TABLES.len(), 8);
+        for table in TABLES {
+            let mut all: Vec<_> = table.rows.iter().map(|row| row.code).collect();
+            all.extend(table.rows.iter().flat_map(|row| row.aliases));
+            let count = all.len();
+            all.sort_unstable();
+            all.dedup();
+            assert_eq!(all.len(), count, "{}", table.field);
+        }
+        let shares = TABLES
+            .iter()
+            .find(|table| table.field == "SubmitShares.Error.error_code");
+        assert_eq!(
+            shares.map(|table| table.rows.len()),
+            Some(SubmitShares::ALL.len())
+        );
     }
 
     /// C-23: the older spelling is recognised, the newer one is sent.

@@ -193,6 +193,12 @@ table! {
         /// Number of this front end, a part of every extranonce. Pools that pay from one ledger or
         /// share a node need different ones.
         front_end: u16 = "0", 0..=65535;
+        /// Forbid miners to roll bits of the header version (REQUIRES_FIXED_VERSION). Devices that must roll
+        /// them are refused. A device above 4 GH/s then needs an extended channel to keep busy.
+        fixed_version: bool = "false";
+        /// Give extended channels only (REQUIRES_EXTENDED_CHANNELS): for a pool behind proxies. Header-only
+        /// devices are refused.
+        extended_only: bool = "false";
     }
     /// Keys and certificates. The secrets themselves are files in the data folder, never settings.
     ["keys."] KeyKeys {

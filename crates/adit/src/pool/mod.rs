@@ -120,6 +120,7 @@ impl Pool {
         let hub = Hub {
             payout: settings.payout.script.clone(),
             tag: settings.coinbase.tag.as_bytes().to_vec(),
+            fixed_version: settings.pool.fixed_version,
             start_epoch: opened.epoch,
             authority: opened.authority,
             identity,
@@ -282,10 +283,12 @@ fn machine_settings(settings: &Settings) -> mining::server::Settings {
 }
 
 fn setup_settings(settings: &Settings) -> setup::Settings {
+    let required = |wanted: bool, flag: u32| if wanted { flag } else { 0 };
     let mining = setup::Served {
         protocol: protocol::MINING,
         supported_flags: flags::REQUIRES_STANDARD_JOBS | flags::REQUIRES_VERSION_ROLLING,
-        success_flags: 0,
+        success_flags: required(settings.pool.fixed_version, flags::REQUIRES_FIXED_VERSION)
+            | required(settings.pool.extended_only, flags::REQUIRES_EXTENDED_CHANNELS),
     };
     setup::Settings {
         protocols: vec![mining],

@@ -39,7 +39,7 @@ fn closed_in_order(data: &Path) {
     assert_eq!(last["kind"], "stop", "{last}");
 }
 
-/// The promise of the README: three blocks, one JSON object, exit status 0. Also where blocks are so easy that several
+/// REQ-COM-040, and the promise of the README: three blocks, one JSON object, exit status 0. Also where blocks are so easy that several
 /// are found for each height before the node has answered.
 #[test]
 fn up_finds_three_blocks_and_says_so() {

@@ -36,6 +36,7 @@ pub(crate) fn fields(tip: u64, template: u64) -> Fields {
         tip,
         template,
         version: 0x2000_0000,
+        version_rolling_allowed: true,
         prev_hash: sha256d::Hash::hash(&tip.to_le_bytes()).to_byte_array(),
         nbits: NBITS,
         header_timestamp: NTIME,
@@ -300,6 +301,8 @@ pub(crate) enum Body {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Device {
     pub(crate) channels: BTreeMap<u32, View>,
+    /// Whether the server said REQUIRES_FIXED_VERSION.
+    pub(crate) fixed_version: bool,
     next_sequence: u32,
 }
 
@@ -357,7 +360,7 @@ impl Device {
                     );
                 }
                 ToClient::NewExtendedMiningJob(it) => {
-                    assert!(it.version_rolling_allowed);
+                    assert_eq!(it.version_rolling_allowed, !self.fixed_version);
                     assert!(self.channels.get(&it.channel_id).is_none_or(|view| view.extended));
                     let (channel, job) = (it.channel_id, it.job_id);
                     self.job(channel, job, it.min_ntime, it.version, Body::Parts(it));

@@ -345,6 +345,7 @@ mod tests {
             tip: 1,
             template: 1,
             version: 0,
+            version_rolling_allowed: true,
             prev_hash: [1; 32],
             nbits: 0x1d00_ffff,
             header_timestamp: 0,
