@@ -11,6 +11,9 @@ mod handle;
 mod health;
 pub mod ipc;
 mod kept;
+mod merkle;
+mod progress;
+pub mod rpc;
 mod template;
 
 pub use handle::{BlockStatus, Event, Handle, Node, Request, Requests, SubmitError, Verdict, spawn};

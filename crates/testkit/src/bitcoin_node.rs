@@ -20,6 +20,10 @@ pub const COINBASE_MATURITY: u32 = 100;
 
 /// How long the node may take to start or stop.
 const LIMIT: Duration = Duration::from_secs(60);
+/// Ports tried for an RPC server.
+const PORTS_TRIED: usize = 8;
+/// User `u` with password `p`, as Bitcoin Core's rpcauth writes it.
+const RPC_AUTH: &str = "-rpcauth=u:00112233445566778899aabbccddeeff$884ecb97abacecf9128e8fcad7a5ca1d3c89c4bf5fe51ac93beb1893c30c7fdf";
 /// OP_TRUE.
 const ANYONE: [u8; 1] = [0x51];
 
@@ -30,6 +34,8 @@ pub struct BitcoinNode {
     program: PathBuf,
     client: PathBuf,
     extra: Vec<String>,
+    /// Port of the RPC server, where there is one.
+    rpc: Option<u16>,
     process: Option<Running>,
 }
 
@@ -40,26 +46,50 @@ impl BitcoinNode {
         Self::start_with(&[])
     }
 
+    /// Starts a node that also serves JSON-RPC, see [`BitcoinNode::rpc_address`]: by its cookie, and to the user
+    /// `u` with the password `p`.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_with_rpc() -> Option<Self> {
+        let mut node = Self::made(&[])?;
+        for _ in 0..PORTS_TRIED {
+            let port = free_port();
+            node.rpc = Some(port);
+            if node.try_launch() {
+                return Some(node);
+            }
+            // Somebody else was given the port in between.
+            node.kill();
+        }
+        panic!("bitcoin-node found no port; its log ends:\n{}", tail(&node.log()));
+    }
+
     /// Starts a node with more options.
     ///
     /// # Panics
     /// When it does not start.
     pub fn start_with(extra: &[&str]) -> Option<Self> {
+        let mut node = Self::made(extra)?;
+        node.launch();
+        Some(node)
+    }
+
+    fn made(extra: &[&str]) -> Option<Self> {
         let [program, client] = peers::need(["bitcoin-node", "bitcoin-cli"])?;
         let folder = tempfile::Builder::new()
             .prefix("adit-node-")
             .tempdir()
             .expect("a temporary folder");
         let extra = extra.iter().map(|&option| option.to_owned()).collect();
-        let mut node = Self {
+        Some(Self {
             folder,
             program,
             client,
             extra,
+            rpc: None,
             process: None,
-        };
-        node.launch();
-        Some(node)
+        })
     }
 
     /// The folder that holds the chain.
@@ -72,6 +102,19 @@ impl BitcoinNode {
         self.data().join("regtest/node.sock")
     }
 
+    /// `host:port` of the RPC server.
+    ///
+    /// # Panics
+    /// When it has none.
+    pub fn rpc_address(&self) -> String {
+        format!("127.0.0.1:{}", self.rpc.expect("start_with_rpc"))
+    }
+
+    /// The file with which anybody who can read it may use the RPC server.
+    pub fn cookie(&self) -> PathBuf {
+        self.data().join("regtest/.cookie")
+    }
+
     /// The node's log so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.data().join("regtest/debug.log")).unwrap_or_default()
@@ -82,6 +125,14 @@ impl BitcoinNode {
     /// # Panics
     /// When it runs already or does not answer.
     pub fn launch(&mut self) {
+        assert!(
+            self.try_launch(),
+            "bitcoin-node does not answer; its log ends:\n{}",
+            tail(&self.log())
+        );
+    }
+
+    fn try_launch(&mut self) -> bool {
         assert!(self.process.is_none(), "the node runs already");
         let mut command = Command::new(&self.program);
         command
@@ -99,13 +150,23 @@ impl BitcoinNode {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        self.process = Some(Running::start(&mut command).expect("bitcoin-node starts"));
-        let answers = until(LIMIT, || self.cli(&["getblockcount"]).ok());
-        assert!(
-            answers.is_some(),
-            "bitcoin-node does not answer; its log ends:\n{}",
-            tail(&self.log())
-        );
+        if let Some(port) = self.rpc {
+            command.args([
+                "-server=1",
+                "-rpcbind=127.0.0.1",
+                "-rpcallowip=127.0.0.1",
+                RPC_AUTH,
+            ]);
+            command.arg(format!("-rpcport={port}"));
+        }
+        let mut process = Running::start(&mut command).expect("bitcoin-node starts");
+        let answers = until(LIMIT, || match (self.cli(&["getblockcount"]), process.ended()) {
+            (Ok(_), None) => Some(true),
+            (_, Some(_)) => Some(false),
+            (Err(_), None) => None,
+        });
+        self.process = Some(process);
+        answers == Some(true)
     }
 
     /// Kills the node at once (SIGKILL).
@@ -251,4 +312,9 @@ fn tail(log: &str) -> String {
         .copied()
         .collect::<Vec<_>>()
         .join("\n")
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    listener.local_addr().expect("an address").port()
 }

@@ -9,7 +9,7 @@ use bitcoin::{
 };
 
 use super::check::{self, COMMITMENT_PREFIX};
-use super::merkle;
+use crate::merkle;
 
 /// nVersion of blocks: BIP9 with no deployment signalled.
 pub(super) const BLOCK_VERSION: u32 = 0x2000_0000;

@@ -9,8 +9,8 @@ use bitcoin::script::Builder;
 use bitcoin::{Block, BlockHash, CompactTarget, OutPoint, Sequence, Target, Transaction, Txid};
 
 use super::BlockError;
-use super::merkle;
 use super::rules::{BLOCK_SIGOPS_MAX, BLOCK_WEIGHT_MAX, FUTURE_MAX_S, MONEY_MAX};
+use crate::merkle;
 
 /// `OP_RETURN`, push of 36 bytes, and the tag of BIP141.
 pub(super) const COMMITMENT_PREFIX: [u8; 6] = [0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];

@@ -17,7 +17,6 @@ mod error;
 mod generator;
 mod headers;
 mod mempool;
-mod merkle;
 mod provider;
 mod random;
 mod rules;

@@ -10,10 +10,11 @@ use bitcoin::{Block, BlockHash, Transaction, TxMerkleNode};
 
 use super::assemble::{self, BLOCK_VERSION, COINBASE_SEQUENCE, RESERVED};
 use super::chain::Chain;
+use super::check;
 use super::mempool::Mempool;
 use super::rules::subsidy;
 use super::select::{Room, select};
-use super::{check, merkle};
+use crate::merkle;
 use crate::{Solution, Template, TemplateId};
 
 /// Templates that can still be solved; the oldest goes first.

@@ -3,11 +3,11 @@
 use bitcoin::hashes::{Hash, sha256d};
 
 /// One node of a tree, raw hash order.
-pub(super) type Node = [u8; 32];
+pub(crate) type Node = [u8; 32];
 
 /// The root of `leaves` and whether two neighbours were equal, which lets a different list of
 /// transactions have the same root (CVE-2012-2459). No leaves give a zero root.
-pub(super) fn root(mut level: Vec<Node>) -> (Node, bool) {
+pub(crate) fn root(mut level: Vec<Node>) -> (Node, bool) {
     let mut doubled = false;
     while level.len() > 1 {
         doubled |= level.chunks_exact(2).any(|pair| pair.first() == pair.last());
@@ -17,7 +17,7 @@ pub(super) fn root(mut level: Vec<Node>) -> (Node, bool) {
 }
 
 /// The path of the coinbase over the `others`, the transactions after it, from the deepest.
-pub(super) fn path(others: Vec<Node>) -> Vec<Node> {
+pub(crate) fn path(others: Vec<Node>) -> Vec<Node> {
     let mut path = Vec::new();
     let mut level = others;
     while let Some((neighbour, rest)) = level.split_first() {
@@ -28,7 +28,7 @@ pub(super) fn path(others: Vec<Node>) -> Vec<Node> {
 }
 
 /// The root over a coinbase with `txid` and its path.
-pub(super) fn fold(txid: Node, path: &[Node]) -> Node {
+pub(crate) fn fold(txid: Node, path: &[Node]) -> Node {
     path.iter().fold(txid, |left, right| parent(&[left, *right]))
 }
 

@@ -1,0 +1,234 @@
+//! Follows a node's templates: a long poll, a glance every second, and the node's publisher.
+
+use std::future::pending;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::client::Trouble;
+use super::template::{Answer, Whole, template};
+use super::{NODE, Settings, Shared, zmq};
+use crate::progress::{Gate, Progress};
+use crate::{Event, Template};
+
+/// Deadline of a call whose answer the node has at hand.
+const QUERY: Duration = Duration::from_secs(4);
+/// Deadline of a call that makes a template.
+const WORK: Duration = Duration::from_secs(15);
+/// Longest long poll. A node that has nothing to tell answers within minutes; a proxy in between may never.
+const LONG_POLL: Duration = Duration::from_secs(150);
+/// How often the tip is looked at.
+const GLANCE: Duration = Duration::from_secs(1);
+/// How often a node that is not ready is asked again, and how soon after trouble it is tried again.
+const AGAIN: Duration = Duration::from_millis(500);
+/// More often than this nobody asks for more fees: making a template is work for the node.
+const REFRESH_MIN: Duration = Duration::from_secs(5);
+/// Wait between templates where a node has no long poll.
+const POLL: Duration = Duration::from_secs(5);
+
+/// Announces templates for ever.
+pub(super) async fn run(shared: Rc<Shared>) {
+    loop {
+        if let Err(trouble) = follow(&shared).await {
+            let reason = trouble.reason(&shared.settings.address, &shared.settings.login);
+            shared.health.down(trouble.kind(), reason).await;
+        }
+        sleep(AGAIN).await;
+    }
+}
+
+/// From the first template to the first trouble.
+async fn follow(shared: &Rc<Shared>) -> Result<(), Trouble> {
+    let node = ready(shared).await?;
+    let blocks = shared.settings.zmq.as_deref().map(zmq::Blocks::new);
+    // A long poll tells of more fees after a minute at the earliest.
+    let refresh = Duration::from_millis(shared.settings.interval_ms).max(REFRESH_MIN);
+    let mut current = Current::make(shared, &node).await?;
+    loop {
+        let next = {
+            let poll = long_poll(shared, current.poll_id.clone());
+            let mut poll = std::pin::pin!(poll);
+            loop {
+                tokio::select! {
+                    answer = &mut poll => break answer?,
+                    () = heard(blocks.as_ref()) => break ask(shared, None, WORK).await?,
+                    () = sleep(GLANCE) => {
+                        let moved = tip(shared).await? != current.template.prev_hash.to_string();
+                        if moved || current.asked.elapsed() >= refresh {
+                            break ask(shared, None, WORK).await?;
+                        }
+                    }
+                }
+            }
+        };
+        current.replace(shared, &node, next).await?;
+    }
+}
+
+/// The template that is being mined.
+struct Current {
+    template: Arc<Template>,
+    /// What the node calls it in a long poll.
+    poll_id: Option<String>,
+    since: Instant,
+    /// When the node answered last, with whatever.
+    asked: Instant,
+}
+
+impl Current {
+    async fn make(shared: &Shared, node: &str) -> Result<Self, Trouble> {
+        let answer = ask(shared, None, WORK).await?;
+        let poll_id = answer.longpollid.clone();
+        let whole = template(answer, &shared.settings, shared.next_id()).map_err(Trouble::Strange)?;
+        let template = announce(shared, node, whole).await;
+        Ok(Self {
+            template,
+            poll_id,
+            since: Instant::now(),
+            asked: Instant::now(),
+        })
+    }
+
+    async fn replace(&mut self, shared: &Shared, node: &str, answer: Answer) -> Result<(), Trouble> {
+        let poll_id = answer.longpollid.clone();
+        let whole = template(answer, &shared.settings, shared.next_id()).map_err(Trouble::Strange)?;
+        self.poll_id = poll_id;
+        self.asked = Instant::now();
+        if worth(
+            &shared.settings,
+            &self.template,
+            &whole.template,
+            self.since.elapsed(),
+        ) {
+            self.template = announce(shared, node, whole).await;
+            self.since = Instant::now();
+        }
+        Ok(())
+    }
+}
+
+/// Whether a template is worth telling: another tip or target at once, more fees not too often.
+fn worth(settings: &Settings, old: &Template, new: &Template, age: Duration) -> bool {
+    if new.prev_hash != old.prev_hash || new.nbits != old.nbits {
+        return true;
+    }
+    let gain = new
+        .coinbase_tx_value_remaining
+        .saturating_sub(old.coinbase_tx_value_remaining);
+    gain >= settings.fee_delta_sat.max(1) && age >= Duration::from_millis(settings.interval_ms)
+}
+
+async fn announce(shared: &Shared, node: &str, whole: Whole) -> Arc<Template> {
+    let (template, transactions) = (Arc::new(whole.template), Arc::new(whole.transactions));
+    let id = template.id;
+    {
+        let mut store = shared.store.borrow_mut();
+        store.insert(Arc::clone(&template), ());
+        store.learn(id, &transactions);
+    }
+    shared.health.up(node).await;
+    shared.health.tell(Event::Template(Arc::clone(&template))).await;
+    shared
+        .health
+        .tell(Event::Transactions {
+            template: id,
+            transactions,
+        })
+        .await;
+    template
+}
+
+/// The next template, when the node has one that is better than `poll_id`.
+async fn long_poll(shared: &Shared, poll_id: Option<String>) -> Result<Answer, Trouble> {
+    match poll_id {
+        Some(_) => match ask(shared, poll_id, LONG_POLL).await {
+            // The glance tells a node that hangs; a long poll that brings nothing is only a long one.
+            Err(Trouble::Silent(..)) => ask(shared, None, WORK).await,
+            answer => answer,
+        },
+        None => {
+            sleep(POLL).await;
+            ask(shared, None, WORK).await
+        }
+    }
+}
+
+async fn ask(shared: &Shared, poll_id: Option<String>, limit: Duration) -> Result<Answer, Trouble> {
+    let mut request = json!({ "rules": ["segwit", "signet"], "capabilities": ["longpoll"] });
+    if let Some(id) = poll_id {
+        request["longpollid"] = Value::String(id);
+    }
+    let answer = shared
+        .client
+        .call("getblocktemplate", json!([request]), limit)
+        .await?;
+    serde_json::from_value(answer).map_err(|error| Trouble::Strange(format!("getblocktemplate: {error}")))
+}
+
+async fn tip(shared: &Shared) -> Result<String, Trouble> {
+    let tip = shared.client.call("getbestblockhash", json!([]), QUERY).await?;
+    let tip = tip.as_str().map(str::to_owned);
+    tip.ok_or_else(|| Trouble::Strange("getbestblockhash gave no text".into()))
+}
+
+/// When the publisher tells of a block; never where there is none.
+async fn heard(blocks: Option<&zmq::Blocks>) {
+    match blocks {
+        Some(blocks) => blocks.next().await,
+        None => pending().await,
+    }
+}
+
+/// Waits until templates make sense; gives the node's name for people.
+async fn ready(shared: &Shared) -> Result<String, Trouble> {
+    let mut gate = Gate::new(NODE);
+    loop {
+        let info = shared.client.call("getblockchaininfo", json!([]), QUERY).await?;
+        let progress = progress(&info)?;
+        if let Some(wanted) = &shared.settings.chain
+            && *wanted != progress.chain
+        {
+            let (found, wanted) = (progress.chain, wanted.clone());
+            return Err(Trouble::Chain { found, wanted });
+        }
+        match gate.look(&progress) {
+            Ok(()) => return Ok(name(shared, &progress).await),
+            Err((kind, reason)) => shared.health.down(kind, reason).await,
+        }
+        sleep(AGAIN).await;
+    }
+}
+
+fn progress(info: &Value) -> Result<Progress, Trouble> {
+    let number = |name: &str| info.get(name).and_then(Value::as_u64);
+    let chain = info.get("chain").and_then(Value::as_str);
+    let chain = chain.ok_or_else(|| Trouble::Strange("getblockchaininfo names no chain".into()))?;
+    // btcd calls it "mainnet".
+    let chain = if chain == "mainnet" { "main" } else { chain };
+    Ok(Progress {
+        chain: chain.to_owned(),
+        test_chain: chain != "main",
+        initial_download: info
+            .get("initialblockdownload")
+            .and_then(Value::as_bool)
+            .unwrap_or_default(),
+        heights: number("blocks").zip(number("headers")),
+    })
+}
+
+/// What the node calls itself; an old or shy node has no name.
+async fn name(shared: &Shared, progress: &Progress) -> String {
+    let info = shared.client.call("getnetworkinfo", json!([]), QUERY).await.ok();
+    let name = info.as_ref().and_then(|info| info.get("subversion")?.as_str());
+    let name: String = name
+        .unwrap_or("a node")
+        .trim_matches('/')
+        .chars()
+        .filter(|c| c.is_ascii_graphic() || *c == ' ')
+        .take(80)
+        .collect();
+    format!("{name} on {} over {}", progress.chain, shared.settings.address)
+}
