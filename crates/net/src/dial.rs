@@ -4,10 +4,14 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use adit_noise::{LEEWAY_S_DEFAULT, Trust};
+use adit_noise::LEEWAY_S_DEFAULT;
 use tokio::net::TcpStream;
 
-use crate::{Clock, Link, LinkError, Url, random};
+use crate::security::Keyless;
+use crate::{Clock, Link, LinkError, Security, Url, random};
+
+/// How long the TCP connection may take, and the handshake again, unless the caller says otherwise.
+const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
 /// Why a server could not be reached.
 #[derive(Debug)]
@@ -16,8 +20,11 @@ pub enum DialError {
     Connect(io::Error),
     /// The connection was not made in time.
     Timeout,
-    /// The URL has no key and the host is not on this machine or network.
-    NoKey,
+    /// The URL has no key, and nobody asked for a connection without one.
+    NoKey {
+        /// Would it be allowed, since the host is on this machine or a private network?
+        local: bool,
+    },
     /// The handshake failed.
     Link(LinkError),
 }
@@ -27,9 +34,19 @@ impl fmt::Display for DialError {
         match self {
             Self::Connect(error) => write!(f, "cannot connect: {error}"),
             Self::Timeout => f.write_str("cannot connect: no answer in time"),
-            Self::NoKey => f.write_str(
-                "the URL has no key, so the server could be anybody: take the whole URL that the server shows, with the key behind the last slash",
-            ),
+            Self::NoKey { local } => {
+                f.write_str(
+                    "the URL has no key, so the server could be anybody: take the whole URL that the server shows, \
+                     with the key behind the last slash",
+                )?;
+                match local {
+                    true => f.write_str(
+                        "; on this machine and private networks, upstream.keyless = \"unverified\" or \"plain\" goes \
+                         without",
+                    ),
+                    false => Ok(()),
+                }
+            }
             Self::Link(error) => write!(f, "{error}"),
         }
     }
@@ -37,37 +54,55 @@ impl fmt::Display for DialError {
 
 impl std::error::Error for DialError {}
 
-/// Connects, shakes hands and checks the server's certificate against the URL's key.
-///
-/// A URL without a key is taken only for this machine or a private network (spec 4.7).
+/// How a server is dialled.
+#[derive(Clone, Copy, Debug)]
+pub struct Dialling {
+    /// Holds for the TCP connection and again for the handshake.
+    pub timeout: Duration,
+    /// Seconds that our clock may be off when a certificate is checked (C-97).
+    pub leeway_s: u32,
+    /// What to do about a URL without a key.
+    pub keyless: Keyless,
+    /// Whether the algorithm is negotiated with servers of the 2022 draft. Those from before August 2022 cannot.
+    pub negotiate: bool,
+}
+
+impl Default for Dialling {
+    fn default() -> Self {
+        Self {
+            timeout: TIMEOUT_DEFAULT,
+            leeway_s: LEEWAY_S_DEFAULT,
+            keyless: Keyless::Refuse,
+            negotiate: true,
+        }
+    }
+}
+
+/// Connects, shakes hands by the suite that the URL's key asks for, and checks the server's certificate against it.
 ///
 /// # Errors
 /// [`DialError`]; `timeout` holds for the TCP connection and again for the handshake.
 pub async fn dial(url: &Url, clock: &Clock, timeout: Duration) -> Result<Link, DialError> {
-    dial_with_leeway(url, clock, LEEWAY_S_DEFAULT, timeout).await
+    let dialling = Dialling {
+        timeout,
+        ..Dialling::default()
+    };
+    dial_with(url, clock, &dialling).await
 }
 
-/// [`dial`] with so many seconds for a clock that is off (C-97).
+/// [`dial`] with everything that can be chosen.
 ///
 /// # Errors
 /// As [`dial`].
-pub async fn dial_with_leeway(
-    url: &Url,
-    clock: &Clock,
-    leeway_s: u32,
-    timeout: Duration,
-) -> Result<Link, DialError> {
-    let trust = match &url.key {
-        Some(key) => Trust::Authority(*key),
-        None if url.is_local() => Trust::AnyKey,
-        None => return Err(DialError::NoKey),
-    };
+pub async fn dial_with(url: &Url, clock: &Clock, dialling: &Dialling) -> Result<Link, DialError> {
+    let security = Security::of(url, dialling)?;
     let connect = TcpStream::connect((url.host.as_str(), url.port));
-    let stream = tokio::time::timeout(timeout, connect)
+    let stream = tokio::time::timeout(dialling.timeout, connect)
         .await
         .map_err(|_| DialError::Timeout)?
         .map_err(DialError::Connect)?;
-    Link::connect(stream, &trust, clock.unix_s(), leeway_s, timeout)
+    let now = clock.unix_s();
+    Link::connect(stream, &security, now, dialling.leeway_s, dialling.timeout)
         .await
         .map_err(DialError::Link)
 }
@@ -131,12 +166,28 @@ mod tests {
         assert!(backoff.next_wait() <= Duration::from_millis(101));
     }
 
+    /// REQ-SEC-004: refused before anything is sent, and the error says what to do.
     #[tokio::test]
-    async fn a_remote_url_without_key_is_refused_before_anything_is_sent() {
-        let url = "stratum2+tcp://pool.example:3333".parse().unwrap();
-        let error = dial(&url, &Clock::system(), Duration::from_secs(1))
-            .await
-            .unwrap_err();
-        assert!(matches!(error, DialError::NoKey) && error.to_string().contains("key"));
+    async fn a_url_without_key_is_refused_before_anything_is_sent() {
+        let refused = async |url: &str, keyless| {
+            let dialling = Dialling {
+                keyless,
+                ..Dialling::default()
+            };
+            let url = url.parse().unwrap();
+            dial_with(&url, &Clock::system(), &dialling).await.unwrap_err()
+        };
+        for keyless in [
+            Keyless::Refuse,
+            Keyless::Plain,
+            Keyless::AnyKey(adit_noise::Suite::Current),
+        ] {
+            let error = refused("stratum2+tcp://pool.example:3333", keyless).await;
+            assert!(matches!(error, DialError::NoKey { local: false }), "{error}");
+            assert!(!error.to_string().contains("upstream.keyless"), "{error}");
+        }
+        let error = refused("stratum2+tcp://[::1]:1", Keyless::Refuse).await;
+        assert!(matches!(error, DialError::NoKey { local: true }), "{error}");
+        assert!(error.to_string().contains("upstream.keyless"), "{error}");
     }
 }

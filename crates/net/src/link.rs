@@ -11,12 +11,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use adit_noise::{HandshakeError, Initiator, ServerIdentity, Session, SessionError, Trust};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use adit_noise::{HandshakeError, Session, SessionError, Suite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
-use crate::{random, socket};
+use crate::door::{self, Entered, Identities, Rules};
+use crate::security::{self, Security};
+use crate::socket;
 
 /// A read asks for at least this many bytes.
 pub(crate) const READ_BYTES: usize = 64 * 1024;
@@ -34,6 +36,12 @@ pub enum LinkError {
     Timeout,
     /// The peer ended the connection during the handshake.
     Closed,
+    /// A Stratum V1 miner; it was told where it has come to.
+    StratumV1,
+    /// Frames without a handshake, which are not taken from this peer.
+    PlaintextRefused,
+    /// The handshake of the 2022 draft, which is not spoken here.
+    Draft2022Off,
 }
 
 impl fmt::Display for LinkError {
@@ -44,6 +52,13 @@ impl fmt::Display for LinkError {
             Self::Session(error) => write!(f, "session: {error}"),
             Self::Timeout => f.write_str("the handshake took too long"),
             Self::Closed => f.write_str("the peer closed the connection during the handshake"),
+            Self::StratumV1 => f.write_str("a Stratum V1 miner: this port speaks Stratum V2"),
+            Self::PlaintextRefused => {
+                f.write_str("frames without a handshake: not taken from this peer (security.plaintext)")
+            }
+            Self::Draft2022Off => {
+                f.write_str("the handshake of the 2022 draft: not spoken here (security.draft2022)")
+            }
         }
     }
 }
@@ -71,7 +86,7 @@ impl From<SessionError> for LinkError {
     }
 }
 
-/// A secured connection to one peer.
+/// A connection to one peer, secured by whatever suite the two agreed on.
 pub struct Link {
     stream: TcpStream,
     peer: SocketAddr,
@@ -80,6 +95,8 @@ pub struct Link {
     partial: Vec<u8>,
     /// How many bytes `partial` must grow to before the session can go on.
     need: usize,
+    /// `partial` came with the handshake, and nobody has looked at it yet.
+    early: bool,
     /// Sealed bytes the socket has not taken, from `sent` on.
     pending: Vec<u8>,
     sent: usize,
@@ -99,76 +116,71 @@ impl fmt::Debug for Link {
 }
 
 impl Link {
-    /// Answers a client's handshake on an accepted socket (spec 4.5). The one expensive step, 100 us of elliptic
+    /// Lets a client in on an accepted socket: finds out who it is by its first bytes (see [`crate::classify`]) and
+    /// answers the handshake that goes with it (spec 4.5, seeds 3.3). The one expensive step, 100 us of elliptic
     /// curves, waits for a place in `gate` and keeps it until other tasks had a turn, so that a storm of
     /// handshakes cannot hold up the connections that are there already.
     ///
     /// # Errors
-    /// [`LinkError`]; one deadline covers the whole handshake, however slowly bytes come.
+    /// [`LinkError`]; one deadline covers everything from the first byte on, however slowly bytes come.
     pub async fn accept(
         mut stream: TcpStream,
-        identity: &ServerIdentity,
+        identities: &Identities,
+        rules: &Rules,
         timeout: Duration,
         gate: &Semaphore,
     ) -> Result<Self, LinkError> {
         let peer = stream.peer_addr()?;
         socket::tune(&stream)?;
-        let handshake = async {
-            let mut act1 = [0; 64];
-            stream.read_exact(&mut act1).await?;
-            let turn = gate.acquire().await;
-            let (act2, session) = adit_noise::respond(identity, &act1, random::bytes())?;
-            tokio::task::yield_now().await;
-            drop(turn);
-            stream.write_all(&act2).await?;
-            Ok::<_, LinkError>(session)
-        };
-        let session = tokio::time::timeout(timeout, handshake)
+        let entering = door::enter(&mut stream, peer, identities, rules, gate);
+        let entered = tokio::time::timeout(timeout, entering)
             .await
             .map_err(|_| LinkError::Timeout)??;
-        Ok(Self::new(stream, peer, session))
+        Ok(Self::new(stream, peer, entered))
     }
 
-    /// Opens a session as client on a connected socket (spec 4.5).
+    /// Opens a session as client on a connected socket (spec 4.5, seeds 3.3).
     ///
     /// # Errors
-    /// [`LinkError`]; the server's certificate is checked against `trust` at `now_unix_s`, with `leeway_s` seconds for
-    /// a clock that is off.
+    /// [`LinkError`]; the server's certificate is checked as `security` says at `now_unix_s`, with `leeway_s` seconds
+    /// for a clock that is off.
     pub async fn connect(
         mut stream: TcpStream,
-        trust: &Trust,
+        security: &Security,
         now_unix_s: u64,
         leeway_s: u32,
         timeout: Duration,
     ) -> Result<Self, LinkError> {
         let peer = stream.peer_addr()?;
         socket::tune(&stream)?;
-        let handshake = async {
-            let (initiator, act1) = Initiator::new(random::bytes())?;
-            stream.write_all(&act1).await?;
-            let mut act2 = [0; 234];
-            stream.read_exact(&mut act2).await?;
-            Ok::<_, LinkError>(initiator.with_leeway(leeway_s).finish(&act2, trust, now_unix_s)?)
-        };
-        let session = tokio::time::timeout(timeout, handshake)
+        let greeting = security::greet(&mut stream, security, now_unix_s, leeway_s);
+        let session = tokio::time::timeout(timeout, greeting)
             .await
             .map_err(|_| LinkError::Timeout)??;
-        Ok(Self::new(stream, peer, session))
+        let early = Vec::new();
+        Ok(Self::new(stream, peer, Entered { session, early }))
     }
 
-    fn new(stream: TcpStream, peer: SocketAddr, session: Session) -> Self {
-        let (partial, pending) = (Vec::new(), Vec::new());
+    fn new(stream: TcpStream, peer: SocketAddr, entered: Entered) -> Self {
+        let Entered { session, early } = entered;
         Self {
             stream,
             peer,
             session,
-            partial,
+            early: !early.is_empty(),
+            partial: early,
             need: 0,
-            pending,
+            pending: Vec::new(),
             sent: 0,
             bytes_in: 0,
             bytes_out: 0,
         }
+    }
+
+    /// What protects this connection.
+    #[must_use]
+    pub fn suite(&self) -> Suite {
+        self.session.suite()
     }
 
     /// The other end.
@@ -191,6 +203,12 @@ impl Link {
         buf: &mut Vec<u8>,
     ) -> Poll<io::Result<Option<usize>>> {
         let kept = self.partial.len();
+        if std::mem::take(&mut self.early) {
+            // A peer that has said all it wants to say waits for an answer now.
+            buf.resize(kept.max(buf.len()), 0);
+            buf[..kept].copy_from_slice(&self.partial);
+            return Poll::Ready(Ok(Some(kept)));
+        }
         let room = self.need.saturating_sub(kept).max(READ_BYTES);
         if buf.len() < kept + room {
             buf.resize(kept + room, 0);

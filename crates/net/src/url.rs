@@ -2,10 +2,12 @@
 //! vouches for it.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
-use adit_noise::AuthorityPublicKey;
+use adit_noise::AuthorityKey;
+
+use crate::local;
 
 /// The scheme of Stratum V2 over TCP.
 pub const SCHEME: &str = "stratum2+tcp://";
@@ -19,8 +21,9 @@ pub struct Url {
     pub host: String,
     /// TCP port.
     pub port: u16,
-    /// The authority whose certificate the server must show; absent only where the URL has no path.
-    pub key: Option<AuthorityPublicKey>,
+    /// The authority whose certificate the server must show, and by its kind the handshake to speak; absent only where
+    /// the URL has no path.
+    pub key: Option<AuthorityKey>,
 }
 
 /// Why a text is no such URL.
@@ -109,9 +112,8 @@ impl Url {
     /// Is the host a loopback or private address, where a connection without key may be allowed?
     #[must_use]
     pub fn is_local(&self) -> bool {
-        match self.host.parse::<IpAddr>() {
-            Ok(IpAddr::V4(ip)) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
-            Ok(IpAddr::V6(ip)) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+        match self.host.parse() {
+            Ok(address) => local::is_private(address),
             Err(_) => self.host == "localhost",
         }
     }
@@ -132,6 +134,7 @@ impl fmt::Display for Url {
 mod tests {
     use super::*;
 
+    const DRAFT: &str = "u95GEReVMjK6k5YqiSFNqqTnKU4ypU2Wm8awa6tmbmDmk1bWt";
     const KEY: &str = "9bXiEd8boQVhq7WddEcERUL5tyyJVFYdU8th3HfbNXK3Yw6GRXh";
 
     #[test]
@@ -139,6 +142,8 @@ mod tests {
         for text in [
             format!("stratum2+tcp://pool.example:3336/{KEY}"),
             format!("stratum2+tcp://[::1]:1/{KEY}"),
+            format!("stratum2+tcp://[::1]:1/{DRAFT}"),
+            format!("stratum2+tcp://pool.example:3336/{DRAFT}"),
             "stratum2+tcp://127.0.0.1:65535".to_owned(),
         ] {
             assert_eq!(text.parse::<Url>().unwrap().to_string(), text);
@@ -165,6 +170,14 @@ mod tests {
             ("stratum2+tcp:///x", "host name"),
             ("stratum2+tcp://a b:1/", "host name"),
             ("stratum2+tcp://h:1/garbage", "the key"),
+            (
+                "stratum2+tcp://h:1/9bXiEd8boQVhq7WddEcERUL5tyyJVFYdU8th3HfbNXK3Yw6GRXi",
+                "checksum is wrong",
+            ),
+            (
+                "stratum2+tcp://h:1/u95GEReVMjK6k5YqiSFNqqTnKU4ypU2Wm8awa6tmbmDmk1bWu",
+                "checksum is wrong",
+            ),
         ] {
             let error = text.parse::<Url>().unwrap_err().to_string();
             assert!(error.contains(says), "{text}: {error}");
@@ -178,6 +191,10 @@ mod tests {
             ("localhost", true),
             ("10.1.2.3", true),
             ("8.8.8.8", false),
+            ("::1", true),
+            ("fd00::1", true),
+            ("::ffff:10.0.0.1", true),
+            ("2001:db8::1", false),
             ("p.example", false),
         ] {
             let url = Url {
