@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use adit_noise::{AuthorityKeypair, AuthorityPublicKey};
+use adit_noise::{AuthorityKeypair, AuthorityPublicKey, KeyError, draft2022};
 use zeroize::Zeroizing;
 
 use crate::cli::KeysAction;
@@ -16,6 +16,43 @@ use crate::exit::Exit;
 const FOLDER: &str = "keys";
 /// The authority's secret in it.
 const AUTHORITY: &str = "authority.secret";
+/// That of the 2022 draft.
+const AUTHORITY_DRAFT2022: &str = "authority-draft2022.secret";
+/// The pair of an authority, whichever suite it is for.
+trait Pair: Sized {
+    /// Its file in [`FOLDER`].
+    const FILE: &str;
+    fn from_secret(secret: [u8; 32]) -> Result<Self, KeyError>;
+    fn from_text(text: &str) -> Result<Self, KeyError>;
+    fn text(&self) -> Zeroizing<String>;
+}
+
+impl Pair for AuthorityKeypair {
+    const FILE: &str = AUTHORITY;
+    fn from_secret(secret: [u8; 32]) -> Result<Self, KeyError> {
+        Self::from_secret(secret)
+    }
+    fn from_text(text: &str) -> Result<Self, KeyError> {
+        Self::from_secret_text(text)
+    }
+    fn text(&self) -> Zeroizing<String> {
+        self.secret_text()
+    }
+}
+
+impl Pair for draft2022::AuthorityKeypair {
+    const FILE: &str = AUTHORITY_DRAFT2022;
+    fn from_secret(secret: [u8; 32]) -> Result<Self, KeyError> {
+        Self::from_secret(secret)
+    }
+    fn from_text(text: &str) -> Result<Self, KeyError> {
+        Self::from_secret_text(text)
+    }
+    fn text(&self) -> Zeroizing<String> {
+        self.secret_text()
+    }
+}
+
 /// No secret file is longer, in bytes.
 const FILE_BYTES_MAX: u64 = 1024;
 
@@ -26,7 +63,7 @@ const FILE_BYTES_MAX: u64 = 1024;
 pub fn run(settings: &Settings, action: KeysAction, json: bool) -> Result<(), Exit> {
     let public = match action {
         KeysAction::New { force } => renew(&settings.data, force)?.public(),
-        KeysAction::Show => match read(&path(&settings.data))? {
+        KeysAction::Show => match read::<AuthorityKeypair>(&path(&settings.data))? {
             Some(pair) => pair.public(),
             None => {
                 return Err(Exit::failed(format!(
@@ -59,21 +96,34 @@ fn url(settings: &Settings, public: AuthorityPublicKey) -> String {
 /// # Errors
 /// When the file cannot be read or made, is no key, or is open to others.
 pub fn authority(data: &Path) -> Result<AuthorityKeypair, Exit> {
-    if let Some(pair) = read(&path(data))? {
+    kept(data)
+}
+
+/// The same for the suite of the 2022 draft, in a file of its own.
+///
+/// # Errors
+/// As [`authority`].
+pub fn authority_draft2022(data: &Path) -> Result<draft2022::AuthorityKeypair, Exit> {
+    kept(data)
+}
+
+fn kept<P: Pair>(data: &Path) -> Result<P, Exit> {
+    let path = data.join(FOLDER).join(P::FILE);
+    if let Some(pair) = read(&path)? {
         return Ok(pair);
     }
-    match store(&path(data), &fresh()?, false) {
+    match store(&path, &fresh::<P>()?, false) {
         // Another process was faster: its key is the key.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        other => other.map_err(|error| unwritable(&path(data), &error))?,
+        other => other.map_err(|error| unwritable(&path, &error))?,
     }
-    read(&path(data))?.ok_or_else(|| Exit::failed("the authority key vanished while it was made"))
+    read(&path)?.ok_or_else(|| Exit::failed("the authority key vanished while it was made"))
 }
 
 /// Makes a new authority.
 fn renew(data: &Path, force: bool) -> Result<AuthorityKeypair, Exit> {
     let path = path(data);
-    let pair = fresh()?;
+    let pair = fresh::<AuthorityKeypair>()?;
     store(&path, &pair, force).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => Exit::failed(format!("{} exists", path.display())).help(
             "with --force it is replaced for good: every device and proxy that has the old key in its pool address \
@@ -88,11 +138,11 @@ fn path(data: &Path) -> PathBuf {
     data.join(FOLDER).join(AUTHORITY)
 }
 
-fn fresh() -> Result<AuthorityKeypair, Exit> {
+fn fresh<P: Pair>() -> Result<P, Exit> {
     // One in 2^128 secrets is out of range.
     for _ in 0..2 {
         let secret = Zeroizing::new(adit_net::random::bytes::<32>());
-        if let Ok(pair) = AuthorityKeypair::from_secret(*secret) {
+        if let Ok(pair) = P::from_secret(*secret) {
             return Ok(pair);
         }
     }
@@ -103,7 +153,7 @@ fn fresh() -> Result<AuthorityKeypair, Exit> {
 
 /// Writes the secret to a file that only its owner can read: whole or not at all, and never over
 /// another one unless `replace`.
-fn store(path: &Path, pair: &AuthorityKeypair, replace: bool) -> io::Result<()> {
+fn store<P: Pair>(path: &Path, pair: &P, replace: bool) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let draft = path.with_extension(format!("draft{}", std::process::id()));
@@ -120,21 +170,21 @@ fn store(path: &Path, pair: &AuthorityKeypair, replace: bool) -> io::Result<()> 
     File::open(folder)?.sync_all()
 }
 
-fn write(draft: &Path, pair: &AuthorityKeypair) -> io::Result<()> {
+fn write<P: Pair>(draft: &Path, pair: &P) -> io::Result<()> {
     let _ = fs::remove_file(draft);
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(draft)?;
-    let text = pair.secret_text();
+    let text = pair.text();
     file.write_all(text.as_bytes())?;
     file.write_all(b"\n")?;
     file.sync_all()
 }
 
 /// Reads the secret; `None` when there is none.
-fn read(path: &Path) -> Result<Option<AuthorityKeypair>, Exit> {
+fn read<P: Pair>(path: &Path) -> Result<Option<P>, Exit> {
     let metadata = match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(|error| unreadable(path, &error))?,
@@ -154,9 +204,7 @@ fn read(path: &Path) -> Result<Option<AuthorityKeypair>, Exit> {
         return Err(damaged(path));
     }
     let text = Zeroizing::new(fs::read_to_string(path).map_err(|error| unreadable(path, &error))?);
-    AuthorityKeypair::from_secret_text(text.trim())
-        .map(Some)
-        .map_err(|_| damaged(path))
+    P::from_text(text.trim()).map(Some).map_err(|_| damaged(path))
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Exit {
@@ -196,6 +244,16 @@ mod tests {
             1,
             "no draft is left"
         );
+    }
+
+    #[test]
+    fn each_suite_has_a_key_of_its_own() {
+        let data = tempfile::tempdir().unwrap();
+        let first = authority_draft2022(data.path()).unwrap().public();
+        assert_eq!(authority_draft2022(data.path()).unwrap().public(), first);
+        let current = authority(data.path()).unwrap().public();
+        assert_ne!(current.to_bytes(), first.to_bytes());
+        assert_eq!(authority_draft2022(data.path()).unwrap().public(), first);
     }
 
     #[test]

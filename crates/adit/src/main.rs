@@ -58,7 +58,7 @@ fn run(command: Command) -> Result<(), Exit> {
         }),
         Command::Pool(_) => on_runtime(async |shutdown| serve(&settings, &screen, shutdown).await),
         Command::Device(args) => on_runtime(async |shutdown| mine(&settings, args, shutdown).await),
-        Command::Load(args) => on_runtime(async |shutdown| generate(args, shutdown).await),
+        Command::Load(args) => on_runtime(async |shutdown| generate(&settings, args, shutdown).await),
     }
 }
 
@@ -106,7 +106,7 @@ async fn mine(settings: &Settings, args: DeviceArgs, shutdown: Shutdown) -> Resu
         threads: settings.device.threads_on(cores),
         channel: kind(args.channel),
         until_shares: args.until_shares,
-        clock_leeway_s: settings.keys.clock_leeway_s,
+        dialling: settings.dialling(),
         hash_rate: None,
     };
     let report = device::run(device, Arc::default(), shutdown).await?;
@@ -123,8 +123,8 @@ async fn mine(settings: &Settings, args: DeviceArgs, shutdown: Shutdown) -> Resu
     Ok(())
 }
 
-async fn generate(args: LoadArgs, shutdown: Shutdown) -> Result<(), Exit> {
-    let settings = load::Settings::new(
+async fn generate(settings: &Settings, args: LoadArgs, shutdown: Shutdown) -> Result<(), Exit> {
+    let load = load::Settings::new(
         args.upstream,
         args.connections,
         args.seconds,
@@ -132,7 +132,14 @@ async fn generate(args: LoadArgs, shutdown: Shutdown) -> Result<(), Exit> {
         args.window,
         &args.options,
     )?;
-    let report = load::run(settings, shutdown).await?;
+    let load = load::Settings {
+        dialling: adit_net::Dialling {
+            timeout: load.dialling.timeout,
+            ..settings.dialling()
+        },
+        ..load
+    };
+    let report = load::run(load, shutdown).await?;
     if args.json {
         return print(&report);
     }

@@ -115,7 +115,7 @@ fn device_settings(settings: &Settings, pool: &Pool) -> device::Settings {
             device::Channel::Standard
         },
         until_shares: None,
-        clock_leeway_s: settings.keys.clock_leeway_s,
+        dialling: settings.dialling(),
         hash_rate: None,
     }
 }

@@ -18,6 +18,9 @@ use adit_net::Url;
 )]
 mod miner;
 
+/// Somebody's authority.
+const KEY: &str = "9bXiEd8boQVhq7WddEcERUL5tyyJVFYdU8th3HfbNXK3Yw6GRXh";
+
 /// A pool on an embedded chain whose blocks nobody finds by accident.
 async fn pool(data: &tempfile::TempDir) -> Pool {
     pool_with(data, &[]).await
@@ -51,7 +54,7 @@ fn device(upstream: &Url, channel: Channel) -> device::Settings {
         threads: 1,
         channel,
         until_shares,
-        clock_leeway_s: 60,
+        dialling: adit_net::Dialling::default(),
         hash_rate: Some(1e3),
     }
 }
@@ -188,7 +191,7 @@ async fn the_device_waits_for_a_pool_that_is_away() {
     let upstream = Url {
         host: "127.0.0.1".into(),
         port,
-        key: None,
+        key: Some(KEY.parse().expect("a key")),
     };
     let (stop, shutdown) = Shutdown::new();
     let running = tokio::spawn(device::run(
@@ -210,7 +213,7 @@ async fn the_load_generator_needs_a_pool() {
     let upstream = Url {
         host: "127.0.0.1".into(),
         port,
-        key: None,
+        key: Some(KEY.parse().expect("a key")),
     };
     let (_stop, shutdown) = Shutdown::new();
     let exit = load::run(load(&upstream, Channel::Standard, None), shutdown)

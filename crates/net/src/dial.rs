@@ -55,7 +55,7 @@ impl fmt::Display for DialError {
 impl std::error::Error for DialError {}
 
 /// How a server is dialled.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dialling {
     /// Holds for the TCP connection and again for the handshake.
     pub timeout: Duration,

@@ -11,8 +11,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use adit_net::drive::Bounds;
-use adit_net::{Clock, End, Limits, Link, LinkError, Listener, Protocol, Url, dial, drive};
-use adit_noise::{Authority, AuthorityKeypair, ServerIdentity, SessionError};
+use adit_net::{
+    Clock, End, Identities, Limits, Link, LinkError, Listener, Protocol, Rules, Url, dial, drive,
+};
+use adit_noise::{Authority, AuthorityKeypair, ServerIdentity, SessionError, draft2022};
 use adit_proto::{Fault, Time};
 use adit_wire::frame::Header;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -28,7 +30,7 @@ const LIMITS: Limits = Limits {
 /// A server of one connection at a time: listener, identity, and the URL that leads to it.
 struct Server {
     listener: Listener,
-    identity: ServerIdentity,
+    identities: Identities,
     url: Url,
     clock: Clock,
 }
@@ -38,17 +40,23 @@ impl Server {
         let clock = Clock::system();
         let authority = Authority::new(AuthorityKeypair::from_secret([7; 32]).unwrap(), 86_400);
         let random = adit_net::random::bytes;
-        let identity = ServerIdentity::issued_by(&authority, random(), clock.unix_s(), random()).unwrap();
+        let now = clock.unix_s();
+        let old = draft2022::AuthorityKeypair::from_secret([7; 32]).unwrap();
+        let old = draft2022::Authority::new(old, 86_400);
+        let identities = Identities {
+            current: ServerIdentity::issued_by(&authority, random(), now, random()).unwrap(),
+            draft2022: draft2022::ServerIdentity::issued_by(&old, adit_net::random::bytes(), now).unwrap(),
+        };
         let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), LIMITS).unwrap();
         let port = listener.local_addr().unwrap().port();
         let url = Url {
             host: "127.0.0.1".into(),
             port,
-            key: Some(authority.public()),
+            key: Some(authority.public().into()),
         };
         Self {
             listener,
-            identity,
+            identities,
             url,
             clock,
         }
@@ -56,7 +64,8 @@ impl Server {
 
     async fn accept(&self, timeout: Duration) -> Result<Link, LinkError> {
         let (stream, _, _permit) = self.listener.accept().await;
-        Link::accept(stream, &self.identity, timeout, &Semaphore::new(1)).await
+        let rules = Rules::default();
+        Link::accept(stream, &self.identities, &rules, timeout, &Semaphore::new(1)).await
     }
 }
 
@@ -197,7 +206,7 @@ async fn another_authority_is_refused() {
     let server = Server::new();
     let other = AuthorityKeypair::from_secret([8; 32]).unwrap().public();
     let url = Url {
-        key: Some(other),
+        key: Some(other.into()),
         ..server.url.clone()
     };
     let (dialled, _) =

@@ -144,12 +144,13 @@ impl Opener {
         let from = self.start + HEADER_BYTES;
         let to = from + header.msg_length as usize;
         let rest = self.start + self.text - to;
-        let used = if rest == 0 { to + self.gap } else { to };
-        self.header = None;
-        (self.start, self.text) = (0, rest);
-        if rest == 0 {
-            self.gap = 0;
+        // What is left moves up to the sealed records, so that the gap goes with this frame and never grows.
+        let used = to + self.gap;
+        if rest > 0 && self.gap > 0 {
+            buf.copy_within(to..to + rest, used);
         }
+        self.header = None;
+        (self.start, self.text, self.gap) = (0, rest, 0);
         let payload = buf.get(from..to).ok_or(SessionError::Malformed)?;
         Ok(Feed::Frame {
             used,

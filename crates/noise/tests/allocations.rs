@@ -1,14 +1,21 @@
 //! The share path allocates nothing.
+#![allow(clippy::unwrap_used, reason = "a scenario that cannot be set up fails")]
 
 mod common;
 
-use adit_noise::{Feed, Session};
-use common::{any, frame, sessions};
+use adit_noise::{Feed, Session, Suite};
+use common::{any, frame, sessions_of};
 
-/// Seals and opens share frames with warm buffers, both directions.
+/// Seals and opens share frames with warm buffers, both directions, over every suite.
 #[test]
 fn seal_and_feed_allocate_nothing() {
-    let (mut client, mut server) = sessions();
+    for suite in Suite::ALL {
+        seal_and_feed(suite);
+    }
+}
+
+fn seal_and_feed(suite: Suite) {
+    let (mut client, mut server) = sessions_of(suite);
     let (share, answer) = (frame(0x1b, 33), frame(0x1c, 20));
     let mut bytes = Vec::with_capacity(4_096);
     let mut opened = 0;

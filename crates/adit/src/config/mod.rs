@@ -8,6 +8,7 @@ mod docs;
 mod field;
 mod origin;
 mod payout;
+mod security;
 mod settings;
 mod source;
 pub mod table;

@@ -8,8 +8,8 @@ use super::origin::{Origin, Problem};
 use super::payout::{Payout, name};
 use super::source::{Config, Sources};
 use super::table::{
-    Coinbase, Device, Embedded, Http, Ipc, KeyKeys, LedgerKeys, Limits, Log, PayoutKeys, PoolKeys, ShareKeys,
-    Top,
+    Coinbase, Device, Embedded, Http, Ipc, KeyKeys, LedgerKeys, Limits, Log, PayoutKeys, PoolKeys,
+    SecurityKeys, ShareKeys, Top, UpstreamKeys,
 };
 use super::values::{Listen, NetworkChoice, NodeSpec, WorkFloor};
 use crate::exit::Exit;
@@ -44,6 +44,10 @@ pub struct Settings {
     pub pool: PoolKeys,
     /// Certificates.
     pub keys: KeyKeys,
+    /// What the miners' port speaks.
+    pub security: SecurityKeys,
+    /// Servers that we connect to.
+    pub upstream: UpstreamKeys,
     /// Bitcoin Core.
     pub ipc: Ipc,
     /// The embedded chain.
@@ -123,6 +127,8 @@ impl Settings {
         let ledger = LedgerKeys::read(config, problems);
         let pool = PoolKeys::read(config, problems);
         let keys = KeyKeys::read(config, problems);
+        let security = SecurityKeys::read(config, problems);
+        let upstream = UpstreamKeys::read(config, problems);
         let ipc = Ipc::read(config, problems);
         let embedded = Embedded::read(config, problems);
         let device = Device::read(config, problems);
@@ -147,6 +153,8 @@ impl Settings {
             ledger: ledger?,
             pool: pool?,
             keys: keys?,
+            security: security?,
+            upstream: upstream?,
             ipc: ipc?,
             embedded,
             device: device?,

@@ -5,6 +5,9 @@
 
 use std::path::PathBuf;
 
+use adit_net::{Keyless, Plaintext};
+use adit_noise::draft2022::{Aeads, SignatureForm};
+
 use super::field::{Field, Range};
 use super::origin::Problem;
 use super::source::Config;
@@ -206,6 +209,31 @@ table! {
         certificate_days: u32 = "90", 1..=3650, unit "days";
         /// How wrong our clock may be when we check the certificate of a server.
         clock_leeway_s: u32 = "60", 0..=86400, unit "seconds";
+    }
+    /// What the port for miners speaks. It tells its callers apart by their first bytes: the current handshake, which is
+    /// always spoken, that of the 2022 draft, frames without any, and Stratum V1, which is refused politely.
+    ["security."] SecurityKeys {
+        /// Speak the handshake of the 2022 draft (Noise_NX_25519) too.
+        draft2022: bool = "true";
+        /// Its algorithms, the preferred one first.
+        draft2022_aeads: Aeads = "chachapoly+aesgcm";
+        /// Length of its certificate on the wire: 74 as the draft of September 2022 has it, 76 for peers that go by that
+        /// of May.
+        draft2022_signature: SignatureForm = "74";
+        /// Also let its peers in that cannot negotiate an algorithm, from before August 2022.
+        draft2022_fallback: bool = "false";
+        /// From whom frames without encryption are taken: `off` is nobody, `loopback` this machine, `private` also
+        /// private networks. Who sits in between can read and change everything.
+        plaintext: Plaintext = "off";
+    }
+    /// Servers that we connect to. The key in a URL says which handshake is spoken.
+    ["upstream."] UpstreamKeys {
+        /// What to do about a URL without a key, on this machine and private networks; others are never dialled.
+        /// `refuse` does not connect, `plain` neither encrypts nor checks, `unverified` encrypts, but whoever sits
+        /// in between may be the one who answers.
+        keyless: Keyless = "refuse";
+        /// Negotiate the algorithm with servers of the 2022 draft. `false` is for those from before August 2022.
+        draft2022_negotiation: bool = "true";
     }
     /// A Bitcoin Core node over IPC (`node = "ipc:PATH"`).
     ["ipc."] Ipc {

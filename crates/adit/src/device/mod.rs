@@ -14,10 +14,9 @@ pub mod space;
 pub mod upstream;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use adit_net::drive::Bounds;
-use adit_net::{Backoff, Clock, DialError, End, Url, dial_with_leeway, drive};
+use adit_net::{Backoff, Clock, DialError, Dialling, End, Url, dial_with, drive};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -28,9 +27,6 @@ use session::{Next, Session};
 
 pub use live::Live;
 pub use miner::measure_hash_rate;
-
-/// How long connecting and the handshake may take, each.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Extranonce bytes a device wants to roll: with 2^32 nonces each, enough for any number of threads.
 pub(crate) const EXTRANONCE_BYTES_MIN: u16 = 4;
@@ -58,8 +54,8 @@ pub struct Settings {
     pub channel: Channel,
     /// Ends when this many shares are accepted.
     pub until_shares: Option<u64>,
-    /// Seconds that our clock may be off when a certificate is checked.
-    pub clock_leeway_s: u32,
+    /// How the pool is dialled.
+    pub dialling: Dialling,
     /// Hashes a second to tell the pool; measured if not given.
     pub hash_rate: Option<f64>,
 }
@@ -171,18 +167,17 @@ impl Connecting<'_> {
         epoch: u64,
         batches: &mut mpsc::Receiver<Batch>,
     ) -> Result<(Next, bool), Exit> {
-        let mut link =
-            match dial_with_leeway(url, self.clock, self.settings.clock_leeway_s, DIAL_TIMEOUT).await {
-                Ok(link) => link,
-                Err(error @ DialError::NoKey) if *url == self.settings.upstream => {
-                    return Err(Exit::usage(error.to_string()));
-                }
-                Err(error) => {
-                    tracing::warn!(%url, %error, "no connection; trying again");
-                    return Ok((Next::Again, false));
-                }
-            };
-        tracing::info!(%url, "connected");
+        let mut link = match dial_with(url, self.clock, &self.settings.dialling).await {
+            Ok(link) => link,
+            Err(error @ DialError::NoKey { .. }) if *url == self.settings.upstream => {
+                return Err(Exit::usage(error.to_string()));
+            }
+            Err(error) => {
+                tracing::warn!(%url, %error, "no connection; trying again");
+                return Ok((Next::Again, false));
+            }
+        };
+        tracing::info!(%url, suite = %link.suite(), "connected");
         let board = &*self.miners.board;
         let mut session = Session::new(
             url,

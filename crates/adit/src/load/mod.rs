@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use adit_net::{Clock, Url};
+use adit_net::{Clock, Dialling, Security, Url};
 use adit_proto::Time;
 use clap::Args;
 use tokio::sync::watch;
@@ -39,6 +39,9 @@ pub const WINDOW_DEFAULT: u32 = 64;
 /// Hash rate claimed when nobody says otherwise: so low that a pool gives the easiest target it has, and shares cost
 /// the generator little.
 pub const CLAIM_DEFAULT: f32 = 1e-3;
+
+/// How long connecting and the handshake may take, each: a pool under test is busy.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How often progress is looked at while connections open.
 const LOOK: Duration = Duration::from_millis(2);
@@ -95,6 +98,8 @@ impl Default for Options {
 pub struct Settings {
     /// The pool.
     pub upstream: Url,
+    /// How it is dialled.
+    pub dialling: Dialling,
     /// Connections to open, each with one channel.
     pub connections: usize,
     /// How long shares are sent, warm-up included.
@@ -153,6 +158,10 @@ impl Settings {
         }
         Ok(Self {
             upstream,
+            dialling: Dialling {
+                timeout: DIAL_TIMEOUT,
+                ..Dialling::default()
+            },
             connections: connections as usize,
             duration,
             warm_up,
@@ -179,6 +188,7 @@ impl Settings {
 /// # Errors
 /// When the pool cannot be found, or no connection could be opened.
 pub async fn run(settings: Settings, mut shutdown: Shutdown) -> Result<Report, Exit> {
+    Security::of(&settings.upstream, &settings.dialling).map_err(|error| Exit::usage(error.to_string()))?;
     let addr = resolve(&settings.upstream).await?;
     let clock = Clock::system();
     let (phase, watch) = watch::channel(Phase::Wait);
@@ -213,10 +223,6 @@ pub async fn run(settings: Settings, mut shutdown: Shutdown) -> Result<Report, E
 
 /// Finds the address once for all connections.
 async fn resolve(url: &Url) -> Result<SocketAddr, Exit> {
-    if url.key.is_none() && !url.is_local() {
-        return Err(Exit::usage("the URL has no key, so the server could be anybody")
-            .help("take the whole URL that the server shows, with the key behind the last slash"));
-    }
     let mut found = tokio::net::lookup_host((url.host.as_str(), url.port))
         .await
         .map_err(|error| Exit::failed(format!("cannot find {}: {error}", url.host)))?;

@@ -9,8 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use adit_net::drive::Bounds;
-use adit_net::{Clock, End, Link, drive};
-use adit_noise::{LEEWAY_S_DEFAULT, Trust};
+use adit_net::{Clock, End, Link, Security, drive};
 use adit_proto::Time;
 use tokio::net::TcpSocket;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -25,8 +24,6 @@ use crate::device::hash::Engine;
 const OPENING_MAX: usize = 64;
 /// Connections from one loopback address, so that ports and limits for an address do not run out.
 const PER_SOURCE: usize = 2_000;
-/// How long connecting and the handshake may take, each.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long setup, channel and first work may take.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long answers are waited for at the end.
@@ -291,11 +288,8 @@ impl Task {
     }
 
     async fn dial(&self) -> Result<Link, String> {
-        let trust = match &self.settings.upstream.key {
-            Some(key) => Trust::Authority(*key),
-            // `run` has checked that the server is near.
-            None => Trust::AnyKey,
-        };
+        let dialling = &self.settings.dialling;
+        let security = Security::of(&self.settings.upstream, dialling).map_err(|error| error.to_string())?;
         let connecting = async {
             let socket = if self.addr.is_ipv4() {
                 TcpSocket::new_v4()?
@@ -307,19 +301,14 @@ impl Task {
             }
             socket.connect(self.addr).await
         };
-        let stream = tokio::time::timeout(DIAL_TIMEOUT, connecting)
+        let stream = tokio::time::timeout(dialling.timeout, connecting)
             .await
             .map_err(|_| "cannot connect: no answer in time".to_owned())?
             .map_err(|error| format!("cannot connect: {error}"))?;
-        Link::connect(
-            stream,
-            &trust,
-            self.clock.unix_s(),
-            LEEWAY_S_DEFAULT,
-            DIAL_TIMEOUT,
-        )
-        .await
-        .map_err(|error| error.to_string())
+        let now = self.clock.unix_s();
+        Link::connect(stream, &security, now, dialling.leeway_s, dialling.timeout)
+            .await
+            .map_err(|error| error.to_string())
     }
 }
 

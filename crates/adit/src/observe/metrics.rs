@@ -104,6 +104,13 @@ fn peers(out: &mut Writer<'_, '_>, status: &Status) -> fmt::Result {
         "Connections accepted",
         connections.accepted,
     )?;
+    let by_suite = |(suite, count): (&&'static str, &u64)| ([("suite", *suite)], *count);
+    let suites: Vec<_> = connections.by_suite.iter().map(by_suite).collect();
+    out.counters(
+        "connections_accepted_by_suite",
+        "Connections accepted, by what protects them",
+        &suites,
+    )?;
     out.counter(
         "connections_refused",
         "Connections turned away for a limit",

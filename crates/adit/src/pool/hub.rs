@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use adit_ledger::record::OutcomeNote;
 use adit_ledger::{Lane, State as LedgerState};
-use adit_net::Clock;
+use adit_net::{Clock, Identities};
 use adit_node::{Event, Solution, Template, TemplateId};
-use adit_noise::{Authority, ServerIdentity};
 use adit_proto::coinbase::Coinbase;
 use adit_proto::job::{Fields, Job, JobError};
 use adit_proto::mining::server::{AccountId, Found};
@@ -17,6 +16,7 @@ use bitcoin::{Amount, BlockHash, ScriptBuf, TxOut};
 use tokio::sync::{mpsc, watch};
 
 use super::blocks::{BlockPath, News, What};
+use super::open::Authorities;
 use super::records;
 use super::report::ToHub;
 use super::totals::Totals;
@@ -46,8 +46,8 @@ pub(super) struct Hub {
     pub(super) tag: Vec<u8>,
     pub(super) fixed_version: bool,
     pub(super) start_epoch: u32,
-    pub(super) authority: Authority,
-    pub(super) identity: watch::Sender<Arc<ServerIdentity>>,
+    pub(super) authorities: Authorities,
+    pub(super) identities: watch::Sender<Arc<Identities>>,
     pub(super) work: watch::Sender<Option<Published>>,
     pub(super) status: watch::Sender<Arc<Status>>,
     pub(super) picture: Status,
@@ -297,11 +297,10 @@ impl Hub {
         self.clock.follow_wall_clock();
         let now = self.clock.now();
         self.totals.sweep(now);
-        let identity = Arc::clone(&self.identity.borrow());
-        if identity.needs_renewal(now.unix_s()) {
-            let renewed = identity.renewed(&self.authority, now.unix_s(), adit_net::random::bytes());
-            self.identity.send_replace(Arc::new(renewed));
-            tracing::info!("server certificate renewed");
+        let renewed = self.authorities.renewed(&self.identities.borrow(), now.unix_s());
+        if let Some(renewed) = renewed {
+            self.identities.send_replace(Arc::new(renewed));
+            tracing::info!("server certificates renewed");
         }
     }
 

@@ -51,6 +51,7 @@ const NEWS_MAX: usize = 256;
 #[derive(Debug)]
 pub struct Pool {
     url: Url,
+    url_draft2022: Url,
     http: Option<SocketAddr>,
     status: watch::Receiver<Arc<Status>>,
     node: adit_node::Handle,
@@ -81,12 +82,16 @@ impl Pool {
         let url = Url {
             host: open::shown_host(listen),
             port: listen.port(),
-            key: Some(opened.authority.public()),
+            key: Some(opened.authorities.current.public().into()),
         };
         let http = http::bind(&settings.http, or_free_port).await?;
         let (stop, shutdown) = Shutdown::new();
 
-        let (identity, identity_rx) = watch::channel(Arc::new(opened.identity));
+        let url_draft2022 = Url {
+            key: Some(opened.authorities.draft2022.public().into()),
+            ..url.clone()
+        };
+        let (identities, identities_rx) = watch::channel(Arc::new(opened.identities));
         let (work, work_rx) = watch::channel(None);
         let (reports, reports_rx) = mpsc::channel(REPORTS_MAX);
         let (news, news_rx) = mpsc::channel(NEWS_MAX);
@@ -96,7 +101,8 @@ impl Pool {
             clock: clock.clone(),
             mining: Arc::new(machine_settings(settings)),
             setup: Arc::new(setup_settings(settings)),
-            identity: identity_rx,
+            identities: identities_rx,
+            rules: settings.security.rules(),
             work: work_rx,
             ledger: ledger_rx,
             hub: reports,
@@ -122,8 +128,8 @@ impl Pool {
             tag: settings.coinbase.tag.as_bytes().to_vec(),
             fixed_version: settings.pool.fixed_version,
             start_epoch: opened.epoch,
-            authority: opened.authority,
-            identity,
+            authorities: opened.authorities,
+            identities,
             work,
             status: status_tx,
             picture,
@@ -141,6 +147,7 @@ impl Pool {
         let http_task = http.map(|server| tokio::spawn(server.serve(status.clone(), shutdown)));
         Ok(Self {
             url,
+            url_draft2022,
             http: http_addr,
             status,
             node: node.handle,
@@ -157,6 +164,12 @@ impl Pool {
     #[must_use]
     pub fn url(&self) -> &Url {
         &self.url
+    }
+
+    /// The same for devices that speak the 2022 draft: another key behind the same address.
+    #[must_use]
+    pub fn url_draft2022(&self) -> &Url {
+        &self.url_draft2022
     }
 
     /// Where the page is, if it is served.

@@ -5,6 +5,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::time::Duration;
 
 use adit_net::End;
+use adit_noise::Suite;
 use adit_proto::Time;
 use adit_proto::mining::server::{AccountId, Found, Kind, Share};
 
@@ -46,6 +47,8 @@ pub(super) type ByAccount<T> = HashMap<AccountId, T, BuildHasherDefault<Identity
 #[derive(Debug, Default)]
 pub(super) struct Report {
     pub(super) connections_accepted: u64,
+    /// The same by suite, in the order of [`Suite::ALL`].
+    pub(super) accepted_by_suite: [u64; Suite::ALL.len()],
     pub(super) connections_ended: u64,
     pub(super) faulted: u64,
     pub(super) handshakes_refused: u64,
@@ -95,6 +98,14 @@ impl Tally {
 }
 
 impl Report {
+    /// A handshake has ended well.
+    pub(super) fn entered(&mut self, suite: Suite) {
+        self.connections_accepted += 1;
+        for (count, known) in self.accepted_by_suite.iter_mut().zip(Suite::ALL) {
+            *count += u64::from(known == suite);
+        }
+    }
+
     /// A share was accepted.
     pub(super) fn accepted(&mut self, now: Time, share: &Share) {
         let tally = self.accounts.entry(share.account).or_default();

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use adit_noise::Suite;
 use adit_proto::Time;
 use adit_proto::mining::server::AccountId;
 use adit_proto::target::Target;
@@ -50,6 +51,9 @@ impl Totals {
     pub(super) fn add(&mut self, now: Time, report: Report) {
         let connections = &mut self.connections;
         connections.accepted += report.connections_accepted;
+        for (suite, count) in Suite::ALL.iter().zip(report.accepted_by_suite) {
+            *connections.by_suite.entry(suite.name()).or_default() += count;
+        }
         connections.refused += report.handshakes_refused;
         connections.faulted += report.faulted + report.handshakes_failed;
         connections.open =

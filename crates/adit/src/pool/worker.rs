@@ -14,8 +14,7 @@ use std::time::Duration;
 
 use adit_ledger::{Lane, Share};
 use adit_net::drive::Bounds;
-use adit_net::{Clock, Link, Permit, drive};
-use adit_noise::ServerIdentity;
+use adit_net::{Clock, Identities, Link, LinkError, Permit, Rules, drive};
 use adit_proto::extranonce::{Slot, Space};
 use adit_proto::mining::server::AccountId;
 use adit_proto::{mining, setup};
@@ -54,7 +53,8 @@ pub(super) struct Plan {
     pub(super) clock: Clock,
     pub(super) mining: Arc<mining::server::Settings>,
     pub(super) setup: Arc<setup::Settings>,
-    pub(super) identity: watch::Receiver<Arc<ServerIdentity>>,
+    pub(super) identities: watch::Receiver<Arc<Identities>>,
+    pub(super) rules: Rules,
     pub(super) work: watch::Receiver<Option<Published>>,
     /// Marked as changed when the ledger went down or came up.
     pub(super) ledger: watch::Receiver<()>,
@@ -413,22 +413,23 @@ impl Worker {
     /// One connection, from handshake to end.
     async fn serve(self: Rc<Self>, incoming: Incoming) {
         let Incoming { stream, peer, permit } = incoming;
-        let identity = Arc::clone(&self.plan.identity.borrow());
+        let identities = Arc::clone(&self.plan.identities.borrow());
+        let (rules, patience) = (&self.plan.rules, self.plan.handshake);
         let link = match tokio::net::TcpStream::from_std(stream) {
-            Ok(stream) => Link::accept(stream, &identity, self.plan.handshake, &self.gate).await,
+            Ok(stream) => Link::accept(stream, &identities, rules, patience, &self.gate).await,
             Err(error) => Err(error.into()),
         };
         self.handshakes.set(self.handshakes.get() - 1);
-        drop(identity);
+        drop(identities);
         let mut link = match link {
             Ok(link) => link,
             Err(error) => {
                 self.report.borrow_mut().handshakes_failed += 1;
-                tracing::debug!(%peer, %error, "no handshake");
+                turned_away(peer, &error);
                 return;
             }
         };
-        self.report.borrow_mut().connections_accepted += 1;
+        self.report.borrow_mut().entered(link.suite());
         let mailbox = Rc::new(Mailbox::default());
         let seat = self.seats.borrow_mut().take(Rc::clone(&mailbox));
         let mut connection = Box::new(Connection::new(Rc::clone(&self), mailbox, peer));
@@ -437,5 +438,16 @@ impl Worker {
         self.seats.borrow_mut().leave(seat);
         self.left.notify_one();
         drop(permit);
+    }
+}
+
+/// Whoever comes with another protocol was set up wrongly: the operator should see it. Everything else is noise of the
+/// Internet.
+fn turned_away(peer: SocketAddr, error: &LinkError) {
+    match error {
+        LinkError::StratumV1 | LinkError::PlaintextRefused | LinkError::Draft2022Off => {
+            tracing::info!(%peer, %error, "turned away");
+        }
+        _ => tracing::debug!(%peer, %error, "no handshake"),
     }
 }

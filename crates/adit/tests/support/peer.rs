@@ -3,7 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use adit_net::{Clock, Url, random};
-use adit_noise::{ACT2_BYTES, Feed, Initiator, Session, Trust};
+use adit_noise::draft2022::Aeads;
+use adit_noise::{ACT2_BYTES, AuthorityKey, Feed, Initiator, Session, Trust, draft2022};
 use adit_wire::Header;
 use adit_wire::common::{self, PROTOCOL_VERSION, SetupConnection, protocol};
 use adit_wire::message::Message;
@@ -55,8 +56,43 @@ pub(crate) fn setup(flags: u32) -> SetupConnection {
     }
 }
 
+/// The current handshake.
+async fn shake_hands(stream: &mut TcpStream, key: adit_noise::AuthorityPublicKey) -> Option<Session> {
+    let (initiator, act1) = Initiator::new(random::bytes()).unwrap();
+    stream.write_all(&act1).await.ok()?;
+    let mut act2 = [0; ACT2_BYTES];
+    stream.read_exact(&mut act2).await.ok()?;
+    let trust = Trust::Authority(key);
+    Some(initiator.finish(&act2, &trust, Clock::system().unix_s()).unwrap())
+}
+
+/// That of the 2022 draft.
+pub(crate) async fn shake_hands_draft2022(
+    stream: &mut TcpStream,
+    key: draft2022::AuthorityPublicKey,
+    offer: Aeads,
+) -> Option<Session> {
+    let (initiator, offer) = draft2022::Initiator::new(offer, random::bytes()).unwrap();
+    stream.write_all(&offer).await.ok()?;
+    let choice = draft2022_frame(stream).await?;
+    let (awaiting, act1) = initiator.chosen(&choice).unwrap();
+    stream.write_all(&act1).await.ok()?;
+    let act2 = draft2022_frame(stream).await?;
+    let trust = draft2022::Trust::Authority(key);
+    Some(awaiting.finish(&act2, &trust, Clock::system().unix_s()).unwrap())
+}
+
+/// A frame of the draft's handshake; `None` when the other side hangs up.
+pub(crate) async fn draft2022_frame(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut frame = vec![0; 2];
+    stream.read_exact(&mut frame).await.ok()?;
+    frame.resize(2 + usize::from(u16::from_le_bytes([frame[0], frame[1]])), 0);
+    stream.read_exact(&mut frame[2..]).await.ok()?;
+    Some(frame)
+}
+
 impl Peer {
-    /// Connects and shakes hands.
+    /// Connects and shakes hands, as the URL's key asks for; without a key it does not.
     pub(crate) async fn greet(url: &Url) -> Self {
         Self::greet_from(url, Ipv4Addr::LOCALHOST)
             .await
@@ -72,19 +108,25 @@ impl Peer {
     pub(crate) async fn greet_on(url: &Url, mut stream: TcpStream) -> Option<Self> {
         let greeting = async {
             stream.set_nodelay(true).unwrap();
-            let (initiator, act1) = Initiator::new(random::bytes()).unwrap();
-            stream.write_all(&act1).await.ok()?;
-            let mut act2 = [0; ACT2_BYTES];
-            stream.read_exact(&mut act2).await.ok()?;
-            let trust = Trust::Authority(url.key.unwrap());
-            let session = initiator.finish(&act2, &trust, Clock::system().unix_s()).unwrap();
-            Some(Self {
-                stream,
-                session,
-                received: Vec::new(),
-            })
+            let session = match url.key {
+                None => Session::plain(),
+                Some(AuthorityKey::Current(key)) => shake_hands(&mut stream, key).await?,
+                Some(AuthorityKey::Draft2022(key)) => {
+                    shake_hands_draft2022(&mut stream, key, Aeads::default()).await?
+                }
+            };
+            Some(Self::on(stream, session))
         };
         timeout(SOON, greeting).await.expect("an answer to the handshake")
+    }
+
+    /// Speaks over a session that somebody else opened.
+    pub(crate) fn on(stream: TcpStream, session: Session) -> Self {
+        Self {
+            stream,
+            session,
+            received: Vec::new(),
+        }
     }
 
     /// A connection that is set up for mining.

@@ -59,3 +59,54 @@ pub(crate) fn opened(session: &mut Session, bytes: &[u8]) -> Vec<u8> {
         need => panic!("{need:?}"),
     }
 }
+
+/// The operator, its server and its client in the 2022 draft, and how two of them meet.
+pub(crate) mod draft {
+    use adit_noise::Session;
+    use adit_noise::draft2022::{
+        Aeads, Answering, Authority, AuthorityKeypair, Awaiting, Initiator, Responder, ServerIdentity, Terms,
+        Trust,
+    };
+
+    use super::NOW;
+
+    /// An operator with certificates of one day.
+    pub(crate) fn authority() -> Authority {
+        Authority::new(AuthorityKeypair::from_secret([0x44; 32]).unwrap(), 86_400)
+    }
+
+    /// A server of that operator.
+    pub(crate) fn identity() -> ServerIdentity {
+        ServerIdentity::issued_by(&authority(), [0x33; 32], NOW).unwrap()
+    }
+
+    /// A client that knows the operator.
+    pub(crate) fn trust() -> Trust {
+        Trust::Authority(authority().public())
+    }
+
+    /// Both after the negotiation, and act 1.
+    pub(crate) fn negotiated(offer: Aeads, terms: Terms) -> (Awaiting, Answering, Vec<u8>) {
+        let (initiator, offer) = Initiator::new(offer, [0x11; 32]).unwrap();
+        let (answering, choice) = Responder::new(terms).answer(&offer).unwrap();
+        let (awaiting, act1) = initiator.chosen(&choice).unwrap();
+        (awaiting, answering, act1)
+    }
+
+    /// Both ends of a finished handshake: initiator, responder.
+    pub(crate) fn sessions(offer: Aeads) -> (Session, Session) {
+        let (awaiting, answering, act1) = negotiated(offer, Terms::default());
+        let (act2, server) = answering.respond(&identity(), &act1, [0x22; 32]).unwrap();
+        (awaiting.finish(&act2, &trust(), NOW).unwrap(), server)
+    }
+}
+
+/// Both ends of a finished handshake of any suite.
+pub(crate) fn sessions_of(suite: adit_noise::Suite) -> (Session, Session) {
+    use adit_noise::Suite;
+    match suite {
+        Suite::Current => sessions(),
+        Suite::Draft2022(aead) => draft::sessions(adit_noise::draft2022::Aeads::only(aead)),
+        Suite::Plain => (Session::plain(), Session::plain()),
+    }
+}
