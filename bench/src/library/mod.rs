@@ -1,6 +1,7 @@
 //! The crates of both, called in alternation.
 
 mod frames;
+mod handshakes;
 mod records;
 mod report;
 mod shares;
@@ -14,6 +15,7 @@ pub use report::rows;
 pub fn cases() -> Vec<Case> {
     let mut cases = frames::cases();
     cases.extend(records::cases());
+    cases.extend(handshakes::cases());
     cases.extend(shares::cases());
     cases.extend(templates::cases());
     cases

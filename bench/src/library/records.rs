@@ -1,11 +1,11 @@
-//! Encrypted records of one share frame, and the handshake before them.
+//! Encrypted records of one share frame.
 
 use std::hint::black_box;
 use std::time::Duration;
 
 use adit_noise::{
-    ACT1_BYTES, Authority, AuthorityKeypair, Feed, HEADER_RECORD_BYTES, Header, Initiator, ServerIdentity,
-    Session, TAG_BYTES, Trust, respond,
+    Authority, AuthorityKeypair, Feed, HEADER_RECORD_BYTES, Header, Initiator, ServerIdentity, Session,
+    TAG_BYTES, Trust, respond,
 };
 use adit_wire::Message;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
@@ -20,7 +20,6 @@ use super::{Certain, frames};
 use crate::measure::{Case, Goal, Work};
 
 const COUNT: u32 = 1_000;
-const HANDSHAKES: u32 = 4;
 /// A time inside the certificates made here.
 const NOW: u64 = 1_700_000_000;
 const SECRET: [u8; 32] = [0x44; 32];
@@ -49,7 +48,6 @@ pub(super) fn cases() -> Vec<Case> {
             Box::new(Open::new(&frame)),
             Box::new(RawOpen::new(&frame)),
         ),
-        handshake(),
     ]
 }
 
@@ -321,32 +319,5 @@ impl Work for TheirOpen {
             }
         }
         self.state = Some(state);
-    }
-}
-
-/// From a stranger's act 1 to act 2 and a session. The reference makes key and certificate for each, we once.
-fn handshake() -> Case {
-    let act1: [u8; ACT1_BYTES] = Initiator::new([0x11; 32]).certain().1;
-    let identity = identity();
-    let mut random = 0u64;
-    Case {
-        what: "responder handshake: create and answer".to_owned(),
-        count: HANDSHAKES,
-        items: 1,
-        reference: Box::new(move |count| {
-            for _ in 0..count {
-                black_box(their_responder().step_1(black_box(act1)).certain().0.payload());
-            }
-        }),
-        ours: Box::new(move |count| {
-            for _ in 0..count {
-                random += 1;
-                let mut bytes = [5; 32];
-                bytes[..8].copy_from_slice(&random.to_le_bytes());
-                black_box(respond(&identity, black_box(&act1), bytes).certain());
-            }
-        }),
-        floor: None,
-        goal: Goal::Faster(2.0),
     }
 }
