@@ -35,6 +35,12 @@ pub enum Event {
         /// What is wrong and what would be right, for the operator.
         reason: String,
     },
+    /// Templates come, but somebody should look: several nodes disagree about the tip. Repeated with no text
+    /// when it is over.
+    Alarm {
+        /// What is wrong and what to look at; nothing when it is over.
+        text: Option<String>,
+    },
 }
 
 /// What became of a submitted block.

@@ -14,6 +14,7 @@ mod kept;
 mod merkle;
 mod progress;
 pub mod rpc;
+pub mod several;
 mod template;
 
 pub use handle::{BlockStatus, Event, Handle, Node, Request, Requests, SubmitError, Verdict, spawn};

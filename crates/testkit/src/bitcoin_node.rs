@@ -52,10 +52,39 @@ impl BitcoinNode {
     /// # Panics
     /// When it does not start.
     pub fn start_with_rpc() -> Option<Self> {
+        Self::on_a_port(|node, port| {
+            node.rpc = Some(port);
+        })
+    }
+
+    /// Starts two nodes that tell each other their blocks; the second also serves JSON-RPC. Whichever is killed
+    /// finds the other again when it is launched.
+    ///
+    /// # Panics
+    /// When they do not start.
+    pub fn start_pair() -> Option<[Self; 2]> {
+        let mut listens = 0;
+        let first = Self::on_a_port(|node, port| {
+            listens = port;
+            let options = [
+                format!("-bind=127.0.0.1:{port}"),
+                "-listen=1".into(),
+                "-noconnect".into(),
+            ];
+            node.extra = options.to_vec();
+        })?;
+        let second = Self::on_a_port(|node, port| {
+            node.rpc = Some(port);
+            node.extra = vec![format!("-connect=127.0.0.1:{listens}"), "-listen=0".into()];
+        })?;
+        Some([first, second])
+    }
+
+    /// A node that needs a free port, which `told` writes into its options.
+    fn on_a_port(mut told: impl FnMut(&mut Self, u16)) -> Option<Self> {
         let mut node = Self::made(&[])?;
         for _ in 0..PORTS_TRIED {
-            let port = free_port();
-            node.rpc = Some(port);
+            told(&mut node, free_port());
             if node.try_launch() {
                 return Some(node);
             }
@@ -136,14 +165,8 @@ impl BitcoinNode {
         assert!(self.process.is_none(), "the node runs already");
         let mut command = Command::new(&self.program);
         command
-            .args([
-                "-regtest",
-                "-ipcbind=unix",
-                "-server=0",
-                "-listen=0",
-                "-connect=0",
-                "-printtoconsole=0",
-            ])
+            .args(["-regtest", "-ipcbind=unix", "-server=0", "-printtoconsole=0"])
+            .args(self.network())
             .args(["-checkblocks=1", "-dbcache=16", "-logtimemicros=1"])
             .arg(format!("-datadir={}", self.data().display()))
             .args(&self.extra)
@@ -167,6 +190,16 @@ impl BitcoinNode {
         });
         self.process = Some(process);
         answers == Some(true)
+    }
+
+    /// Alone, or told of others by more options.
+    fn network(&self) -> &'static [&'static str] {
+        let told = |option: &String| option.starts_with("-connect=") || option.starts_with("-listen=");
+        if self.extra.iter().any(told) {
+            &[]
+        } else {
+            &["-listen=0", "-connect=0"]
+        }
     }
 
     /// Kills the node at once (SIGKILL).

@@ -160,6 +160,11 @@ fn node(out: &mut Writer<'_, '_>, status: &Status) -> fmt::Result {
         f64::from(u8::from(up)),
     )?;
     out.gauge(
+        "node_alarm",
+        "Whether the Bitcoin nodes disagree",
+        f64::from(u8::from(!status.node.alarm.is_empty())),
+    )?;
+    out.gauge(
         "node_height",
         "Height of the node's tip",
         status.node.height as f64,

@@ -82,6 +82,8 @@ pub struct NodeStatus {
     pub state: NodeState,
     /// Why it does not; empty otherwise.
     pub reason: String,
+    /// What somebody should look at although templates come, such as nodes that disagree; empty otherwise.
+    pub alarm: String,
     /// `main`, `testnet3`, `testnet4`, `signet` or `regtest`.
     pub network: String,
     /// Height of the tip.
@@ -273,6 +275,7 @@ impl Status {
         match node.state {
             NodeState::Down => return (Light::Red, format!("no Bitcoin node: {}", node.reason)),
             NodeState::Starting => return (Light::Amber, "waiting for the Bitcoin node".into()),
+            NodeState::Up if !node.alarm.is_empty() => return (Light::Amber, node.alarm.clone()),
             NodeState::Up => {}
         }
         match node.template_age_ms {

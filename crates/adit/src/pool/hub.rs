@@ -123,6 +123,7 @@ impl Hub {
                 self.picture.node.state = NodeState::Down;
                 self.picture.node.reason = reason;
             }
+            Event::Alarm { text } => self.picture.node.alarm = text.unwrap_or_default(),
             Event::Template(template) => self.template(template),
             Event::Transactions {
                 template,

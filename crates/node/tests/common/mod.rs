@@ -73,7 +73,7 @@ pub(crate) async fn template_with_transactions(
                     _ => {}
                 }
             }
-            Event::Up { .. } | Event::Down { .. } => {}
+            Event::Up { .. } | Event::Down { .. } | Event::Alarm { .. } => {}
         }
     }
     panic!("no template with transactions in {EVENTS_MAX} events");

@@ -1,0 +1,176 @@
+//! Blocks to every member, questions to the best.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bitcoin::BlockHash;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::task::JoinHandle;
+
+use crate::kept::Store;
+use crate::{BlockStatus, Handle, Request, Solution, SubmitError, Template, TemplateId, Verdict, assemble};
+
+/// Ids of templates that are remembered.
+const ISSUED_MAX: usize = 256;
+
+/// The ways to the members, and who knows which template by what id.
+pub(super) struct Routes {
+    handles: Vec<Handle>,
+    issued: RefCell<VecDeque<Issued>>,
+    store: RefCell<Store<()>>,
+}
+
+#[derive(Clone, Copy)]
+struct Issued {
+    id: TemplateId,
+    member: usize,
+    at_member: TemplateId,
+}
+
+impl Routes {
+    pub(super) fn new(handles: Vec<Handle>) -> Self {
+        Self {
+            handles,
+            issued: RefCell::default(),
+            store: RefCell::new(Store::default()),
+        }
+    }
+
+    /// A template was passed on.
+    pub(super) fn issued(&self, member: usize, at_member: TemplateId, template: &Arc<Template>) {
+        let mut issued = self.issued.borrow_mut();
+        if issued.len() >= ISSUED_MAX {
+            issued.pop_front();
+        }
+        issued.push_back(Issued {
+            id: template.id,
+            member,
+            at_member,
+        });
+        self.store.borrow_mut().insert(Arc::clone(template), ());
+    }
+
+    /// Its transactions are known.
+    pub(super) fn learned(&self, template: TemplateId, transactions: &Arc<Vec<Vec<u8>>>) {
+        self.store.borrow_mut().learn(template, transactions);
+    }
+
+    fn find(&self, id: TemplateId) -> Option<Issued> {
+        self.issued
+            .borrow()
+            .iter()
+            .rev()
+            .find(|issued| issued.id == id)
+            .copied()
+    }
+
+    /// The whole block of a solution, if its transactions are known.
+    fn block(&self, solution: &Solution) -> Option<Vec<u8>> {
+        let kept = self.store.borrow().find(solution.template)?;
+        let header = assemble::header(&kept.template, solution).ok()?;
+        Some(assemble::block(&header, solution, kept.transactions.as_deref()?))
+    }
+}
+
+/// Answers one request. `active` is the member that is mined on.
+pub(super) async fn serve(routes: Rc<Routes>, active: Option<usize>, request: Request) {
+    match request {
+        Request::Submit(solution, answer) => drop(answer.send(submit(&routes, solution).await)),
+        Request::SubmitBlock(block, answer) => drop(answer.send(submit_block(&routes, block).await)),
+        Request::Status(block, answer) => drop(answer.send(status(&routes, active, block).await)),
+        Request::Reorganise(depth, answer) => {
+            let verdict = match routes.handles.first() {
+                Some(first) => first.reorganise(depth).await,
+                None => Err(SubmitError::Unsupported),
+            };
+            drop(answer.send(verdict));
+        }
+    }
+}
+
+/// A solution to the member that gave the template; the block to all others at the same time.
+async fn submit(routes: &Routes, mut solution: Solution) -> Result<Verdict, SubmitError> {
+    let issued = routes
+        .find(solution.template)
+        .ok_or(SubmitError::UnknownTemplate)?;
+    let block = routes.block(&solution);
+    solution.template = issued.at_member;
+    let mut attempts = Attempts::default();
+    for (place, handle) in routes.handles.iter().enumerate() {
+        let handle = handle.clone();
+        if place == issued.member {
+            let solution = solution.clone();
+            attempts.make(async move { handle.submit(solution).await });
+        } else if let Some(block) = block.clone() {
+            attempts.make(async move { handle.submit_block(block).await });
+        }
+    }
+    attempts.best().await
+}
+
+async fn submit_block(routes: &Routes, block: Vec<u8>) -> Result<Verdict, SubmitError> {
+    let mut attempts = Attempts::default();
+    for handle in &routes.handles {
+        let (handle, block) = (handle.clone(), block.clone());
+        attempts.make(async move { handle.submit_block(block).await });
+    }
+    attempts.best().await
+}
+
+/// Submissions of one block to all members. Each goes on to its end, whatever becomes of the others.
+#[derive(Default)]
+struct Attempts(FuturesUnordered<JoinHandle<Result<Verdict, SubmitError>>>);
+
+impl Attempts {
+    fn make(&mut self, attempt: impl Future<Output = Result<Verdict, SubmitError>> + 'static) {
+        self.0.push(tokio::task::spawn_local(attempt));
+    }
+
+    /// The first that took it, or else the best of what was said.
+    async fn best(mut self) -> Result<Verdict, SubmitError> {
+        let mut best = Err(SubmitError::Unavailable("there is no node to submit to".into()));
+        while let Some(attempt) = self.0.next().await {
+            let verdict = attempt.unwrap_or_else(|end| Err(SubmitError::Unavailable(end.to_string())));
+            if matches!(verdict, Ok(Verdict::Accepted | Verdict::Duplicate)) {
+                return verdict;
+            }
+            if rank(&verdict) > rank(&best) {
+                best = verdict;
+            }
+        }
+        best
+    }
+}
+
+/// A member that is away says nothing about a block; one that refuses it says something.
+fn rank(verdict: &Result<Verdict, SubmitError>) -> u8 {
+    match verdict {
+        Ok(_) => 3,
+        Err(SubmitError::Unavailable(_)) => 1,
+        Err(SubmitError::UnknownTemplate) => 2,
+        Err(SubmitError::Unsupported) => 0,
+    }
+}
+
+/// Where a block stands: as the member says that is mined on, or else the first that answers.
+async fn status(
+    routes: &Routes,
+    active: Option<usize>,
+    block: BlockHash,
+) -> Result<BlockStatus, SubmitError> {
+    let others = (0..routes.handles.len()).filter(|place| Some(*place) != active);
+    let mut last = Err(SubmitError::Unavailable("there is no node to ask".into()));
+    for place in active.into_iter().chain(others) {
+        let Some(handle) = routes.handles.get(place) else {
+            continue;
+        };
+        last = handle.status(block).await;
+        if last.is_ok() {
+            break;
+        }
+    }
+    last
+}
