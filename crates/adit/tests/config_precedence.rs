@@ -72,7 +72,7 @@ fn every_key_can_be_given_in_all_three_places() {
             _ => key.default,
         };
         let (table, name) = key.split();
-        let quote = if value.parse::<u64>().is_ok() || value == "true" {
+        let quote = if value.parse::<u64>().is_ok() || matches!(value, "true" | "false") {
             ""
         } else {
             "\""
