@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use adit_net::Url;
+use adit_noise::AuthorityKey;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Settings, Sources};
 use crate::exit::Exit;
+use crate::keys::{IssueArgs, Suite};
 
 const EXIT_CODES: &str = "\
 Exit status:
@@ -41,7 +43,7 @@ pub enum Command {
     Pool(PoolArgs),
     /// A CPU mining device: connects to a pool and mines.
     Device(DeviceArgs),
-    /// The pool's authority key.
+    /// The pool's keys and certificates.
     Keys(KeysArgs),
     /// The record of accepted shares.
     Ledger(LedgerArgs),
@@ -285,17 +287,56 @@ pub struct KeysArgs {
     common: Common,
 }
 
-/// What to do with the authority key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+/// What to do with keys and certificates.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum KeysAction {
-    /// Make a new authority key in the data folder.
+    /// Make a new authority in the data folder.
     New {
-        /// Replace the key that is there: every device that knows it will refuse this pool
+        /// Replace the authority that is there: every device that knows its key will refuse this pool
         #[arg(long)]
         force: bool,
     },
-    /// Show the public key and the pool's address.
-    Show,
+    /// Show the public keys and the pool's addresses.
+    Show {
+        /// Draw the QR code of an address, however narrow the terminal is
+        #[arg(long, value_name = "SUITE", num_args = 0..=1, require_equals = true, default_missing_value = "current")]
+        qr: Option<Suite>,
+        /// Host name or address for the URLs [default: the address the pool listens on]
+        #[arg(long, value_name = "HOST")]
+        host: Option<String>,
+    },
+    /// Make an authority in a folder of its own, which may be on another machine.
+    Authority {
+        /// The folder
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// Print this server's public keys, for an authority elsewhere to sign; makes them if there are none.
+    Request {
+        /// Where to write them [default: standard output]
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Issue certificates for a server's public keys.
+    Issue(IssueArgs),
+    /// Install certificates that were issued elsewhere; a running pool shows them within seconds.
+    Install {
+        /// What `adit keys issue` printed
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Even if they are of another authority than devices know this pool by
+        #[arg(long)]
+        force: bool,
+    },
+    /// Say what a file, key or URL is, how long it is good, and who vouches for it.
+    Inspect {
+        /// A file, an authority key, a URL, or a certificate in hex
+        #[arg(value_name = "WHAT")]
+        what: String,
+        /// Check certificates against this authority key [default: that of the data folder]
+        #[arg(long, value_name = "KEY")]
+        authority: Option<AuthorityKey>,
+    },
 }
 
 /// `adit ledger`

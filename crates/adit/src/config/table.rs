@@ -207,6 +207,9 @@ table! {
     ["keys."] KeyKeys {
         /// Days that a server certificate is valid; it is renewed at half of them.
         certificate_days: u32 = "90", 1..=3650, unit "days";
+        /// Where the authority is on another machine and nobody here can renew the certificate: days before its end
+        /// from which the log, the status page and a metric ask for a new one.
+        certificate_warning_days: u32 = "14", 0..=3650, unit "days";
         /// How wrong our clock may be when we check the certificate of a server.
         clock_leeway_s: u32 = "60", 0..=86400, unit "seconds";
     }

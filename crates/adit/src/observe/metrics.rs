@@ -39,7 +39,8 @@ impl Collector for Picture {
         shares(out, status)?;
         peers(out, status)?;
         node(out, status)?;
-        ledger(out, status)
+        ledger(out, status)?;
+        keys(out, status)
     }
 }
 
@@ -93,6 +94,31 @@ fn shares(out: &mut Writer<'_, '_>, status: &Status) -> fmt::Result {
         "ack_latency_seconds",
         "From a share read to its acknowledgement",
         &status.ack_latency,
+    )
+}
+
+fn keys(out: &mut Writer<'_, '_>, status: &Status) -> fmt::Result {
+    let ends: Vec<(Label, f64)> = status
+        .pool
+        .certificates
+        .iter()
+        .map(|window| {
+            (
+                [("suite", window.suite.name())],
+                f64::from(window.not_valid_after_s),
+            )
+        })
+        .collect();
+    out.gauges(
+        "certificate_not_valid_after_seconds",
+        "Last second of the server certificate that connections are shown, Unix time",
+        &ends,
+    )?;
+    let warned = !status.pool.keys_warning.is_empty();
+    out.gauge(
+        "keys_warning",
+        "1: somebody should look after keys or certificates, see the status page",
+        f64::from(u8::from(warned)),
     )
 }
 

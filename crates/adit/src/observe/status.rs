@@ -56,6 +56,10 @@ pub struct PoolStatus {
     pub key: String,
     /// The socket.
     pub listen: String,
+    /// How long the certificates are good that connections are shown.
+    pub certificates: Vec<crate::keys::Window>,
+    /// What somebody should do about the keys soon; empty when all is well.
+    pub keys_warning: String,
 }
 
 /// Whether a node answers.
@@ -287,6 +291,9 @@ impl Status {
                 );
             }
             Some(_) => {}
+        }
+        if !self.pool.keys_warning.is_empty() {
+            return (Light::Amber, self.pool.keys_warning.clone());
         }
         if self.blocks.rejected > 0 {
             return (

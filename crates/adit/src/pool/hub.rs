@@ -16,16 +16,18 @@ use bitcoin::{Amount, BlockHash, ScriptBuf, TxOut};
 use tokio::sync::{mpsc, watch};
 
 use super::blocks::{BlockPath, News, What};
-use super::open::Authorities;
 use super::records;
 use super::report::ToHub;
 use super::totals::Totals;
+use crate::keys::Ring;
 use crate::observe::{self as status, NodeState, Status};
 
 /// Between two pictures.
 const PICTURE_EVERY: Duration = Duration::from_millis(500);
-/// Pictures between two looks at certificates, wall clock and forgotten accounts.
+/// Pictures between two looks at the wall clock and forgotten accounts.
 const HOUSEKEEPING_EVERY: u32 = 20;
+/// Pictures between two looks at the files of keys.
+const KEYS_EVERY: u32 = 2;
 /// Templates whose transactions are kept, so that a block found on them can be kept whole.
 const TRANSACTIONS_KEPT: usize = 8;
 
@@ -46,7 +48,8 @@ pub(super) struct Hub {
     pub(super) tag: Vec<u8>,
     pub(super) fixed_version: bool,
     pub(super) start_epoch: u32,
-    pub(super) authorities: Authorities,
+    pub(super) ring: Ring,
+    pub(super) certificate_warning_days: u32,
     pub(super) identities: watch::Sender<Arc<Identities>>,
     pub(super) work: watch::Sender<Option<Published>>,
     pub(super) status: watch::Sender<Arc<Status>>,
@@ -93,6 +96,9 @@ impl Hub {
                     beats = beats.wrapping_add(1);
                     if beats.is_multiple_of(HOUSEKEEPING_EVERY) {
                         self.housekeeping();
+                    }
+                    if beats.is_multiple_of(KEYS_EVERY) {
+                        self.tend_keys();
                     }
                     self.publish();
                 }
@@ -298,11 +304,6 @@ impl Hub {
         self.clock.follow_wall_clock();
         let now = self.clock.now();
         self.totals.sweep(now);
-        let renewed = self.authorities.renewed(&self.identities.borrow(), now.unix_s());
-        if let Some(renewed) = renewed {
-            self.identities.send_replace(Arc::new(renewed));
-            tracing::info!("server certificates renewed");
-        }
     }
 
     fn publish(&mut self) {

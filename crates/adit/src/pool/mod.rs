@@ -15,8 +15,11 @@ mod mailbox;
 mod open;
 mod records;
 mod report;
+mod tend;
 mod totals;
 mod worker;
+
+pub(crate) use open::shown_host;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -82,16 +85,16 @@ impl Pool {
         let url = Url {
             host: open::shown_host(listen),
             port: listen.port(),
-            key: Some(opened.authorities.current.public().into()),
+            key: Some(opened.ring.authority().current.into()),
         };
         let http = http::bind(&settings.http, or_free_port).await?;
         let (stop, shutdown) = Shutdown::new();
 
         let url_draft2022 = Url {
-            key: Some(opened.authorities.draft2022.public().into()),
+            key: Some(opened.ring.authority().draft2022.into()),
             ..url.clone()
         };
-        let (identities, identities_rx) = watch::channel(Arc::new(opened.identities));
+        let (identities, identities_rx) = watch::channel(opened.ring.identities());
         let (work, work_rx) = watch::channel(None);
         let (reports, reports_rx) = mpsc::channel(REPORTS_MAX);
         let (news, news_rx) = mpsc::channel(NEWS_MAX);
@@ -123,12 +126,13 @@ impl Pool {
         let (status_tx, status) = watch::channel(Arc::new(picture.clone()));
         let listener = Arc::new(listener);
         let door = Arc::clone(&listener);
-        let hub = Hub {
+        let mut hub = Hub {
             payout: settings.payout.script.clone(),
             tag: settings.coinbase.tag.as_bytes().to_vec(),
             fixed_version: settings.pool.fixed_version,
             start_epoch: opened.epoch,
-            authorities: opened.authorities,
+            ring: opened.ring,
+            certificate_warning_days: settings.keys.certificate_warning_days,
             identities,
             work,
             status: status_tx,
@@ -141,6 +145,7 @@ impl Pool {
             state: hub::Mining::default(),
             clock,
         };
+        hub.key_picture(hub.clock.now().unix_s());
         let hub = tokio::spawn(hub.run(node.events, reports_rx, news_rx));
         let accepting = tokio::spawn(accept(listener, workers, shutdown.clone()));
         let http_addr = http.as_ref().map(http::Server::addr);
@@ -229,10 +234,20 @@ pub async fn run(
     mut shutdown: Shutdown,
     started: impl FnOnce(&Pool),
 ) -> Result<Arc<Status>, Exit> {
+    use tokio::signal::unix::{SignalKind, signal};
     let pool = Pool::start(settings, false).await?;
     started(&pool);
-    shutdown.requested().await;
-    pool.stop().await
+    // `systemctl reload` and old habits: it must not end the pool, and there is nothing to do.
+    let mut hangup = signal(SignalKind::hangup())
+        .map_err(|error| Exit::failed(format!("cannot listen to SIGHUP: {error}")))?;
+    loop {
+        tokio::select! {
+            () = shutdown.requested() => return pool.stop().await,
+            _ = hangup.recv() => {
+                tracing::info!("SIGHUP: changed keys and certificates are seen without it; nothing else is read again");
+            }
+        }
+    }
 }
 
 /// Gives each accepted connection to the worker with the fewest.
@@ -319,6 +334,7 @@ fn picture(settings: &Settings, clock: &Clock, url: &Url, listen: SocketAddr) ->
             url: url.to_string(),
             key: url.key.as_ref().map(ToString::to_string).unwrap_or_default(),
             listen: listen.to_string(),
+            ..status::PoolStatus::default()
         },
         node: status::NodeStatus {
             spec: settings.node.to_string(),

@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use adit_ledger::journal::{self, Journal};
 use adit_ledger::{BlockStore, DataLock, OpenError, Writer, writer};
-use adit_net::{Clock, Identities, Limits, Listener, random};
+use adit_net::{Clock, Limits, Listener};
 use adit_node::{embedded, ipc};
-use adit_noise::{Authority, ServerIdentity, draft2022};
 
 use crate::config::{NodeSpec, Settings};
 use crate::exit::Exit;
@@ -19,14 +18,11 @@ use crate::keys;
 const BLOCK_SECONDS: f64 = 4.0;
 /// Software as the journal notes it.
 const SOFTWARE: &str = concat!("adit ", env!("CARGO_PKG_VERSION"));
-/// Seconds of a day.
-const DAY_S: u32 = 86_400;
 
 /// What the data folder held.
 pub(super) struct Opened {
     pub(super) lock: DataLock,
-    pub(super) authorities: Authorities,
-    pub(super) identities: Identities,
+    pub(super) ring: keys::Ring,
     pub(super) writer: Arc<Writer>,
     pub(super) blocks: Arc<BlockStore>,
     pub(super) epoch: u32,
@@ -48,53 +44,14 @@ pub(super) fn open(settings: &Settings, clock: &Clock) -> Result<Opened, Exit> {
             "the ledger's unfinished end was cut off: it was never acknowledged"
         );
     }
-    let authorities = Authorities::open(settings)?;
-    let identities = authorities.identities(clock.unix_s())?;
+    let ring = keys::Ring::open(data, settings.keys.certificate_days, clock.unix_s())?;
     Ok(Opened {
         lock: ledger.lock,
-        authorities,
-        identities,
+        ring,
         writer: Arc::new(writer(settings, clock, ledger.journal)?),
         blocks: Arc::new(ledger.blocks),
         epoch: ledger.epoch,
     })
-}
-
-/// Who signs our certificates, one for each suite.
-pub(super) struct Authorities {
-    pub(super) current: Authority,
-    pub(super) draft2022: draft2022::Authority,
-}
-
-impl Authorities {
-    fn open(settings: &Settings) -> Result<Self, Exit> {
-        let valid_for_s = settings.keys.certificate_days.saturating_mul(DAY_S);
-        Ok(Self {
-            current: Authority::new(keys::authority(&settings.data)?, valid_for_s),
-            draft2022: draft2022::Authority::new(keys::authority_draft2022(&settings.data)?, valid_for_s),
-        })
-    }
-
-    /// New server keys with certificates of now.
-    fn identities(&self, now_unix_s: u64) -> Result<Identities, Exit> {
-        let broken = |error| Exit::failed(format!("cannot make a server key: {error}"));
-        let (secret, aux) = (random::bytes(), random::bytes());
-        let current = ServerIdentity::issued_by(&self.current, secret, now_unix_s, aux);
-        let draft = draft2022::ServerIdentity::issued_by(&self.draft2022, random::bytes(), now_unix_s);
-        Ok(Identities {
-            current: current.map_err(broken)?,
-            draft2022: draft.map_err(broken)?,
-        })
-    }
-
-    /// The same server keys with fresh certificates, once either of the old ones is half over.
-    pub(super) fn renewed(&self, old: &Identities, now_unix_s: u64) -> Option<Identities> {
-        let due = old.current.needs_renewal(now_unix_s) || old.draft2022.needs_renewal(now_unix_s);
-        due.then(|| Identities {
-            current: old.current.renewed(&self.current, now_unix_s, random::bytes()),
-            draft2022: old.draft2022.renewed(&self.draft2022, now_unix_s),
-        })
-    }
 }
 
 fn refused(error: OpenError) -> Exit {
@@ -142,7 +99,7 @@ pub(super) fn listen(settings: &Settings, or_free_port: bool) -> Result<Listener
 }
 
 /// What to write into the URL: an address that can be dialled from this machine.
-pub(super) fn shown_host(listen: SocketAddr) -> String {
+pub(crate) fn shown_host(listen: SocketAddr) -> String {
     match listen {
         SocketAddr::V4(address) if address.ip().is_unspecified() => "127.0.0.1".into(),
         SocketAddr::V6(address) if address.ip().is_unspecified() => "::1".into(),
@@ -189,35 +146,5 @@ fn default_log2() -> u8 {
 pub(super) fn raise_file_limit() {
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::warn!(%error, "cannot raise the limit of open files");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The certificates of both suites are renewed together, and the servers stay who they are.
-    #[test]
-    fn both_certificates_are_renewed_in_time() {
-        let data = tempfile::tempdir().unwrap();
-        let settings = Settings::with(&[
-            ("data", data.path().to_str().unwrap()),
-            ("keys.certificate_days", "2"),
-        ])
-        .unwrap();
-        let authorities = Authorities::open(&settings).unwrap();
-        let now = 1_700_000_000;
-        let old = authorities.identities(now).unwrap();
-        assert!(authorities.renewed(&old, now + 80_000).is_none());
-        let new = authorities.renewed(&old, now + 90_000).unwrap();
-        assert_eq!(new.current.public_key(), old.current.public_key());
-        assert_eq!(new.draft2022.public_key(), old.draft2022.public_key());
-        let trust = draft2022::Trust::Authority(authorities.draft2022.public());
-        let shown = new.draft2022.certificate();
-        assert_eq!(
-            shown.check(new.draft2022.public_key(), &trust, now + 200_000, 0),
-            Ok(())
-        );
-        assert!(authorities.renewed(&new, now + 90_000).is_none());
     }
 }
