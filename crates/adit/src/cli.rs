@@ -14,7 +14,8 @@ const EXIT_CODES: &str = "\
 Exit status:
   0  done
   1  failed; the message says why, and what to do
-  2  the command line or the configuration is wrong";
+  2  the command line or the configuration is wrong
+  3  the server to be probed cannot be reached";
 
 /// Stratum V2, every role, one binary. Without a command it is `adit up`.
 #[derive(Clone, Debug, Parser)]
@@ -49,6 +50,8 @@ pub enum Command {
     Ledger(LedgerArgs),
     /// Load generator against any Stratum V2 pool.
     Load(LoadArgs),
+    /// Asks any Stratum V2 server what it keeps of the protocol.
+    Probe(ProbeArgs),
 }
 
 impl Command {
@@ -61,6 +64,7 @@ impl Command {
             Self::Keys(args) => args.json,
             Self::Ledger(args) => args.json,
             Self::Load(args) => args.json,
+            Self::Probe(args) => args.json,
         }
     }
 
@@ -80,6 +84,7 @@ impl Command {
             Self::Keys(args) => args.common.give(args.data.as_ref(), &mut sources)?,
             Self::Ledger(args) => args.common.give(args.data.as_ref(), &mut sources)?,
             Self::Load(args) => args.common.give(None, &mut sources)?,
+            Self::Probe(args) => args.common.give(None, &mut sources)?,
         }
         Settings::load(&sources)
     }
@@ -394,6 +399,27 @@ pub struct LoadArgs {
     /// What only experts turn.
     #[command(flatten)]
     pub options: crate::load::Options,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// `adit probe`
+///
+/// Exit status 0: no MUST is broken; 1: one is; 3: nobody is there.
+#[derive(Clone, Debug, Args)]
+pub struct ProbeArgs {
+    /// The server: stratum2+tcp://HOST:PORT/KEY
+    #[arg(value_name = "URL")]
+    pub url: Url,
+    /// Print the result as one JSON object
+    #[arg(long, conflicts_with = "markdown")]
+    pub json: bool,
+    /// Print the result as a Markdown document with this title, such as "pool_sv2 0.7.0"
+    #[arg(long, value_name = "TITLE")]
+    pub markdown: Option<String>,
+    /// The name to mine under, and the bounds.
+    #[command(flatten)]
+    pub options: crate::probe::Options,
     #[command(flatten)]
     common: Common,
 }

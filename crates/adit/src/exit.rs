@@ -10,6 +10,8 @@ pub enum Code {
     Failed = 1,
     /// 2: the command line or the configuration is wrong; starting again changes nothing.
     Usage = 2,
+    /// 3: the server that was to be asked cannot be reached.
+    Unreachable = 3,
 }
 
 /// The error of everything that ends the process (see "three scopes" in ARCHITECTURE.md).
@@ -32,6 +34,11 @@ impl Exit {
     /// A wrong command line or configuration: exit status 2.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(Code::Usage, message)
+    }
+
+    /// A server that is not there: exit status 3.
+    pub fn unreachable(message: impl Into<String>) -> Self {
+        Self::new(Code::Unreachable, message)
     }
 
     fn new(code: Code, message: impl Into<String>) -> Self {

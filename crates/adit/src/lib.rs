@@ -13,5 +13,6 @@ pub mod ledger;
 pub mod load;
 pub mod observe;
 pub mod pool;
+pub mod probe;
 pub mod shutdown;
 pub mod up;

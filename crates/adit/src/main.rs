@@ -1,14 +1,15 @@
 //! One binary, every role.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use adit::cli::{Channel, Cli, Command, DeviceArgs, LoadArgs};
+use adit::cli::{Channel, Cli, Command, DeviceArgs, LoadArgs, ProbeArgs};
 use adit::config::Settings;
 use adit::exit::Exit;
 use adit::observe::{Screen, logs, text};
 use adit::shutdown::Shutdown;
-use adit::{device, load, pool, up};
+use adit::{device, load, pool, probe, up};
 use clap::Parser;
 
 fn main() -> ExitCode {
@@ -19,7 +20,7 @@ fn main() -> ExitCode {
     let command = cli.into_command();
     let json = command.json();
     match run(command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(exit) => exit.report(json),
     }
 }
@@ -34,7 +35,7 @@ fn refused(error: &clap::Error) -> ExitCode {
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
-fn run(command: Command) -> Result<(), Exit> {
+fn run(command: Command) -> Result<ExitCode, Exit> {
     let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     let environment = std::env::vars_os()
         .map(|(name, value)| (lossy(name), lossy(value)))
@@ -46,6 +47,7 @@ fn run(command: Command) -> Result<(), Exit> {
     };
     logs::start(&settings.log, &screen);
     match command {
+        Command::Probe(args) => return ask(&settings, args),
         Command::Keys(args) => adit::keys::run(&settings, args.action, args.json),
         Command::Ledger(args) => adit::ledger::run(&settings, args.action, args.json),
         Command::Up(args) => on_runtime(async |shutdown| {
@@ -60,6 +62,33 @@ fn run(command: Command) -> Result<(), Exit> {
         Command::Device(args) => on_runtime(async |shutdown| mine(&settings, args, shutdown).await),
         Command::Load(args) => on_runtime(async |shutdown| generate(&settings, args, shutdown).await),
     }
+    .map(|()| ExitCode::SUCCESS)
+}
+
+/// Probes a server. A broken MUST is a result, printed like any other, and exit status 1.
+fn ask(settings: &Settings, args: ProbeArgs) -> Result<ExitCode, Exit> {
+    let mut broken = false;
+    on_runtime(async |shutdown| {
+        let settings = probe::Settings {
+            url: args.url,
+            clock_leeway_s: settings.keys.clock_leeway_s,
+            options: args.options,
+        };
+        let asked = tokio::task::spawn_blocking(|| probe::run(settings, shutdown)).await;
+        let report = asked.map_err(|error| Exit::failed(format!("the probe failed: {error}")))??;
+        broken = report.summary.must_failed > 0;
+        match &args.markdown {
+            _ if args.json => print(&report)?,
+            Some(title) => print!("{}", probe::markdown(&report, title)),
+            None => print!("{}", probe::text(&report, std::io::stdout().is_terminal())),
+        }
+        Ok(())
+    })?;
+    Ok(if broken {
+        ExitCode::from(adit::exit::Code::Failed as u8)
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 /// Runs a role until it is done or SIGINT or SIGTERM comes.
