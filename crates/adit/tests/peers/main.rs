@@ -6,6 +6,7 @@
 //! keep two cores at about one block a second.
 
 mod blocks;
+mod conformance;
 mod crashes;
 mod pool;
 mod program;

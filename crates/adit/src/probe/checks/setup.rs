@@ -11,6 +11,9 @@ use super::super::survey::{FLAG_BITS, RANGES, Try, UNDEFINED_PROTOCOL};
 use super::super::verdict::{Miss, Outcome};
 use crate::device::upstream::text;
 
+/// The highest bit of SetupConnection.flags that means something in some protocol.
+const DEFINED_BIT_MAX: u32 = 2;
+
 impl Probe {
     fn try_of(&self, protocol: u8, min: u16, max: u16, flags: u32) -> Result<&Try, Miss> {
         self.survey
@@ -49,18 +52,19 @@ fn wrong(expected: &str, it: &Try) -> Miss {
     Miss::fail(expected, asked + &text_of(&it.answer)).with(&it.bytes)
 }
 
-/// Every SetupConnection gets Success or Error.
+/// Every SetupConnection of a protocol that is defined gets Success or Error.
 pub(in crate::probe) fn answered(probe: &Probe) -> Outcome {
-    if probe.survey.tries.is_empty() {
-        return Err(Miss::skip("there was no handshake"));
-    }
-    match probe
+    let defined: Vec<&Try> = probe
         .survey
         .tries
         .iter()
-        .find(|it| matches!(it.answer, Answer::Other(_)))
-    {
-        None => Ok(format!("{} of them", probe.survey.tries.len())),
+        .filter(|it| it.asked.protocol <= protocol::TEMPLATE_DISTRIBUTION)
+        .collect();
+    if defined.is_empty() {
+        return Err(Miss::skip("there was no handshake"));
+    }
+    match defined.iter().find(|it| matches!(it.answer, Answer::Other(_))) {
+        None => Ok(format!("{} of them", defined.len())),
         Some(it) => Err(wrong("SetupConnection.Success or .Error", it)),
     }
 }
@@ -149,42 +153,41 @@ pub(in crate::probe) fn closes_after_error(probe: &Probe) -> Outcome {
     }
 }
 
-/// Error.flags has exactly the bits that cannot be had.
+/// Error.flags has exactly the bits that cannot be had. A server that grants all bits at once has to grant each; whether
+/// it may grant those that nobody has defined is asked by [`undefined_flags`].
 pub(in crate::probe) fn error_flags(probe: &Probe) -> Outcome {
     let main = probe.main()?;
     let all = probe.try_of(main, 2, 2, u32::MAX)?;
-    let Answer::Error(error) = &all.answer else {
-        return Err(wrong(
-            "SetupConnection.Error that names the unsupported bits",
-            all,
-        ));
+    let named = match &all.answer {
+        Answer::Error(error) => error.flags,
+        Answer::Success(_) => 0,
+        Answer::Other(_) => return Err(wrong("SetupConnection.Error or .Success", all)),
     };
     for bit in FLAG_BITS {
         let it = probe.try_of(main, 2, 2, 1 << bit)?;
-        let named = error.flags & (1 << bit) != 0;
-        match (&it.answer, named) {
+        let defined = bit <= DEFINED_BIT_MAX;
+        match (&it.answer, named & (1 << bit) != 0) {
             (Answer::Error(alone), true) if alone.flags == 1 << bit => {}
             // Another cause than an unsupported flag, such as a flag that may not come alone.
-            (Answer::Error(alone), false) if alone.flags == 0 => {}
+            (Answer::Error(alone), false) if alone.flags == 0 && defined => {}
             (Answer::Success(_), false) => {}
             (Answer::Error(_), true) => {
                 return Err(wrong("Error.flags with the one bit that was asked for", it));
             }
             (_, true) => {
-                return Err(wrong(
-                    "an Error, as the bit is named when all bits are asked for",
-                    it,
-                ));
+                let expected = "an Error, as the bit is named when all bits are asked for";
+                return Err(wrong(expected, it));
             }
             (_, false) => {
-                return Err(wrong(
-                    "Success, as the bit is not named when all bits are asked for",
-                    it,
-                ));
+                let expected = "Success, as the bit is not named when all bits are asked for";
+                return Err(wrong(expected, it));
             }
         }
     }
-    Ok(format!("all bits: {:#010x} are not supported", error.flags))
+    Ok(match named {
+        0 => "no bit is named when all are asked for".to_owned(),
+        _ => format!("all bits: {named:#010x} are not supported"),
+    })
 }
 
 /// Bits that nobody has defined are refused.
