@@ -51,6 +51,21 @@ fn up_takes_every_flag() {
 }
 
 #[test]
+fn probe_takes_a_url_and_bounds() {
+    let Command::Probe(args) =
+        parse("adit probe URL --user bob --seconds 30 --shares 0 --hashes 1000 --json")
+    else {
+        panic!("not probe")
+    };
+    assert!(args.json && args.markdown.is_none() && args.url.to_string() == URL);
+    let options = args.options;
+    assert_eq!((options.user.as_str(), options.seconds), ("bob", 30));
+    assert_eq!((options.shares, options.hashes), (0, 1000));
+    assert!(Cli::try_parse_from(["adit", "probe", URL, "--json", "--markdown", "pool"]).is_err());
+    assert!(Cli::try_parse_from(["adit", "probe", URL, "--connections", "0"]).is_err());
+}
+
+#[test]
 fn pool_takes_the_common_keys() {
     let settings = settings(
         "adit pool --data /d --listen 0.0.0.0:3333 --http 127.0.0.1:0 --node ipc:/b/regtest/node.sock --tag /x/ \

@@ -29,6 +29,9 @@ fn wrong_use_is_status_2_and_json_when_asked() {
         "device",
         "up --until-blocks 0",
         "load --upstream x",
+        "probe",
+        "probe x",
+        "probe stratum2+tcp://192.0.2.1:3333",
     ] {
         let output = adit(data.path(), line);
         assert_eq!(output.status.code(), Some(2), "{line}");
@@ -61,6 +64,7 @@ fn help_names_commands_exit_statuses_and_keys() {
         "device --help",
         "keys new --help",
         "load -h",
+        "probe --help",
         "--version",
     ] {
         let output = adit(data.path(), line);
@@ -82,6 +86,23 @@ fn help_names_commands_exit_statuses_and_keys() {
         assert!(help.contains(part), "{part}");
     }
     assert!(text(&adit(data.path(), "pool --help").stdout).contains("limits.queue_bytes_max"));
+}
+
+/// A server that is not there is another matter than one that breaks the rules.
+#[test]
+fn an_unreachable_server_is_status_3() {
+    let data = tempfile::tempdir().unwrap();
+    // Nobody listens where somebody has just stopped to.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    drop(taken);
+    let output = adit(
+        data.path(),
+        &format!("probe stratum2+tcp://127.0.0.1:{port} --json"),
+    );
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    let error: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(error["error"]["code"], 3);
 }
 
 #[test]

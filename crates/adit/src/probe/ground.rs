@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use adit_net::Clock;
+use adit_noise::AuthorityKey;
 use adit_proto::Time;
 use serde::Serialize;
 
@@ -17,8 +18,8 @@ use crate::shutdown::Shutdown;
 
 /// Frames kept for the checks that look at everything that was heard.
 const KEPT_FRAMES_MAX: usize = 8_192;
-/// Longest payload that is kept of them.
-const KEPT_BYTES_MAX: usize = 1 << 16;
+/// Bytes of payload kept of them, in all.
+const KEPT_BYTES_MAX: usize = 8 << 20;
 
 /// What a probe took of the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -44,6 +45,7 @@ pub(super) struct Ground {
     stop: Shutdown,
     used: Cell<Used>,
     heard: RefCell<Vec<Frame>>,
+    heard_bytes: Cell<usize>,
 }
 
 impl Ground {
@@ -69,7 +71,13 @@ impl Ground {
             stop,
             used: Cell::default(),
             heard: RefCell::default(),
+            heard_bytes: Cell::default(),
         }))
+    }
+
+    /// The key of the URL, by its kind.
+    pub(super) fn authority(&self) -> Option<AuthorityKey> {
+        self.settings.url.key.map(AuthorityKey::from)
     }
 
     /// Whether there is time left for another check.
@@ -138,7 +146,9 @@ impl Ground {
     /// Keeps a frame for the checks at the end.
     pub(super) fn keep(&self, frame: &Frame) {
         let mut heard = self.heard.borrow_mut();
-        if heard.len() < KEPT_FRAMES_MAX && frame.payload.len() <= KEPT_BYTES_MAX {
+        let bytes = self.heard_bytes.get() + frame.payload.len();
+        if heard.len() < KEPT_FRAMES_MAX && bytes <= KEPT_BYTES_MAX {
+            self.heard_bytes.set(bytes);
             heard.push(frame.clone());
         }
     }

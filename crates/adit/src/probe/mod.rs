@@ -8,6 +8,7 @@
 mod checks;
 mod frame;
 mod ground;
+mod handshake;
 mod miner;
 mod options;
 mod peer;

@@ -8,8 +8,7 @@ use std::net::TcpStream;
 use std::rc::Rc;
 use std::time::Duration;
 
-use adit_net::random;
-use adit_noise::{ACT2_BYTES, Examined, Feed, Initiator, Session, Trust};
+use adit_noise::{Feed, Session};
 use adit_wire::common::{
     self, PROTOCOL_VERSION, SetupConnection, SetupConnectionError, SetupConnectionSuccess, protocol,
 };
@@ -20,6 +19,7 @@ use adit_wire::{Header, U256, message};
 
 use super::frame::{Frame, Message};
 use super::ground::Ground;
+use super::handshake::{Shaken, shake};
 use super::verdict::Miss;
 use crate::device::upstream::text;
 
@@ -36,9 +36,11 @@ pub(super) const CLAIM: f32 = 1_000.0;
 
 /// A TCP connection without any encryption.
 pub(super) struct Line {
-    pub(super) stream: TcpStream,
+    stream: TcpStream,
     ground: Rc<Ground>,
     number: u32,
+    /// Read and not yet asked for.
+    ahead: Vec<u8>,
 }
 
 /// What raw bytes came.
@@ -61,6 +63,7 @@ impl Line {
             stream,
             ground: Rc::clone(ground),
             number,
+            ahead: Vec::new(),
         })
     }
 
@@ -74,6 +77,9 @@ impl Line {
 
     /// Reads what comes within `wait`.
     pub(super) fn hear(&mut self, wait: Duration) -> Result<Got, Miss> {
+        if !self.ahead.is_empty() {
+            return Ok(Got::Bytes(std::mem::take(&mut self.ahead)));
+        }
         let until = self.ground.clock.now() + wait;
         let mut buf = [0; 16 * 1024];
         loop {
@@ -106,44 +112,9 @@ impl Line {
                 Got::Silence | Got::End => break,
             }
         }
+        self.ahead = bytes.split_off(count.min(bytes.len()));
         Ok((bytes, last))
     }
-}
-
-/// Where a handshake led.
-pub(super) enum Shaken {
-    /// Act 2 authenticates. What came behind it is kept.
-    Hands(Box<Examined>, Line, Vec<u8>),
-    /// The server did not answer act 1, or not with act 2: what it said, and how it ended.
-    Not(Vec<u8>, Got),
-    /// It answered with 234 bytes that do not authenticate.
-    Wrong(Vec<u8>),
-}
-
-/// The current handshake up to the certificate (spec 4.5).
-pub(super) fn shake(ground: &Rc<Ground>) -> Result<Shaken, Miss> {
-    let mut line = Line::connect(ground)?;
-    let (initiator, act1) =
-        Initiator::new(random::bytes()).map_err(|error| Miss::skip(format!("our handshake: {error}")))?;
-    line.say(&act1)?;
-    let (bytes, last) = line.hear_exactly(ACT2_BYTES)?;
-    let Some((act2, rest)) = bytes.split_first_chunk::<ACT2_BYTES>() else {
-        return Ok(Shaken::Not(bytes, last));
-    };
-    Ok(
-        match initiator
-            .with_leeway(ground.settings.clock_leeway_s)
-            .examine(act2)
-        {
-            Ok(examined) => Shaken::Hands(Box::new(examined), line, rest.to_vec()),
-            Err(_) => Shaken::Wrong(bytes),
-        },
-    )
-}
-
-/// Whom the probe believes.
-pub(super) fn trust(ground: &Ground) -> Trust {
-    ground.settings.url.key.map_or(Trust::AnyKey, Trust::Authority)
 }
 
 /// What a server says, or that it says nothing.
@@ -194,16 +165,16 @@ pub(super) struct Peer {
 impl Peer {
     /// Connects and shakes hands. A server that cannot be talked to is no verdict of the check that wants to.
     pub(super) fn greet(ground: &Rc<Ground>) -> Result<Self, Miss> {
-        let Shaken::Hands(examined, line, received) = shake(ground)? else {
+        let Shaken::Hands(examined, line) = shake(ground)? else {
             return Err(Miss::skip("the handshake fails; see sec.current-suite"));
         };
         let session = examined
-            .believe(&trust(ground), ground.clock.unix_s())
+            .believe(ground)
             .map_err(|error| Miss::skip(format!("the server is not believed: {error}")))?;
         Ok(Self {
             line,
             session,
-            received,
+            received: Vec::new(),
             bytes_in: 0,
             ended: false,
             barriers: 0,

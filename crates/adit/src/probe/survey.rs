@@ -2,14 +2,16 @@
 
 use std::rc::Rc;
 
-use adit_noise::{CertificateError, HandshakeError, Utc};
+use adit_noise::draft2022::Aeads;
+use adit_noise::{Aead, AuthorityKey, CertificateError, HandshakeError, Utc};
 use adit_wire::Seq0_64K;
 use adit_wire::common::{SetupConnection, flags, protocol};
 use adit_wire::negotiation::{RequestExtensions, ToClient};
 
 use super::frame::{Frame, Message, hex, told};
 use super::ground::Ground;
-use super::peer::{Answer, Got, Heard, Line, Peer, Shaken, setup, shake, trust};
+use super::handshake::{Shaken, Shown, current, draft, draft_name, draft_with_unknown_code, shake};
+use super::peer::{Answer, Got, Heard, Line, Peer, setup};
 use super::report::{
     CertificateReport, ExtensionReport, ServerReport, SetupAnswer, SetupReport, SuiteReport, ago,
 };
@@ -60,6 +62,10 @@ pub(super) struct Survey {
     pub(super) server: ServerReport,
     pub(super) suites: Vec<SuiteReport>,
     pub(super) handshake: Result<(), Miss>,
+    /// The suites of the 2022 draft: ChaChaPoly alone, AESGCM alone.
+    pub(super) drafts: Vec<Result<(), Miss>>,
+    /// What a server of those says to an offer without a known algorithm.
+    pub(super) unknown_code: Option<Result<Got, Miss>>,
     /// Why the certificate is not believed.
     pub(super) distrust: Option<HandshakeError>,
     pub(super) certificate: Option<CertificateReport>,
@@ -87,6 +93,8 @@ impl Survey {
             },
             suites: Vec::new(),
             handshake: Ok(()),
+            drafts: Vec::new(),
+            unknown_code: None,
             distrust: None,
             certificate: None,
             tries: Vec::new(),
@@ -97,6 +105,7 @@ impl Survey {
             rolling: skip(),
         };
         survey.handshake = survey.shake(ground);
+        survey.suites(ground);
         survey.plain(ground);
         if survey.handshake.is_ok() && survey.distrust.is_none() {
             survey.setups(ground);
@@ -134,57 +143,48 @@ impl Survey {
         self.tries.iter().find(same)
     }
 
+    /// The handshake that the URL asks for, and what the server shows in it.
     fn shake(&mut self, ground: &Rc<Ground>) -> Result<(), Miss> {
         let shaken = shake(ground)?;
-        let mut suite = SuiteReport {
-            name: CURRENT.to_owned(),
-            served: true,
-            detail: String::new(),
+        if let Shaken::Hands(examined, _) = shaken {
+            let shown = examined.shown();
+            self.distrust = examined.believe(ground).err();
+            self.certificate = Some(certificate(ground, &shown, self.distrust.as_ref()));
+            return Ok(());
+        }
+        Err(no_hands(shaken))
+    }
+
+    /// Which suites are served, each with an algorithm of its own.
+    fn suites(&mut self, ground: &Rc<Ground>) {
+        let keyed_draft = matches!(ground.authority(), Some(AuthorityKey::Draft2022(_)));
+        let current = match (&self.handshake, keyed_draft) {
+            (known, false) => known.clone(),
+            (_, true) => hands(current(ground)),
         };
-        let result = match shaken {
-            Shaken::Hands(examined, ..) => {
-                let certificate = examined.certificate();
-                let now = ground.clock.unix_s();
-                let (from, to) = (certificate.valid_from(), certificate.not_valid_after());
-                let key = examined.server_key();
-                let version = certificate.version();
-                self.distrust = examined.believe(&trust(ground), now).err();
-                let wrong_signature =
-                    self.distrust == Some(HandshakeError::Certificate(CertificateError::Signature));
-                self.certificate = Some(CertificateReport {
-                    version,
-                    authority: ground.settings.url.key.map(|key| key.to_string()),
-                    verified: ground.settings.url.key.map(|_| !wrong_signature),
-                    server_key: hex(&key),
-                    valid_from: Utc(from.into()).to_string(),
-                    not_valid_after: Utc(to.into()).to_string(),
-                    our_clock: Utc(now).to_string(),
-                    skew: ago(now, from, to),
-                    valid_now: (u64::from(from)..=u64::from(to)).contains(&now),
-                });
-                Ok(())
-            }
-            Shaken::Not(bytes, last) => {
-                let seen = match (bytes.is_empty(), last) {
-                    (true, Got::End) => "the server hung up without a word".to_owned(),
-                    (true, _) => "no answer".to_owned(),
-                    (false, _) => format!("{} bytes", bytes.len()),
-                };
-                suite.detail.clone_from(&seen);
-                Err(Miss::fail("act 2 of 234 bytes within the time of an answer", seen).with(&bytes))
-            }
-            Shaken::Wrong(bytes) => {
-                "act 2 does not authenticate".clone_into(&mut suite.detail);
-                Err(Miss::fail(
-                    "an act 2 that authenticates",
-                    "234 bytes that are no act 2, or of another suite",
-                )
-                .with(&bytes))
-            }
+        self.suite(CURRENT, &current);
+        // Two questions fewer to a server that does not know the offer at all.
+        let any = hands(draft(ground, Aeads::default()));
+        for aead in [Aead::ChaChaPoly, Aead::AesGcm] {
+            let alone = any.clone().and_then(|()| hands(draft(ground, Aeads::only(aead))));
+            self.suite(draft_name(aead), &alone);
+            self.drafts.push(alone);
+        }
+        if any.is_ok() {
+            self.unknown_code = Some(draft_with_unknown_code(ground));
+        }
+    }
+
+    fn suite(&mut self, name: &str, result: &Result<(), Miss>) {
+        let detail = match result {
+            Ok(()) => String::new(),
+            Err(Miss::Skip(why) | Miss::Fail { seen: why, .. }) => why.clone(),
         };
-        suite.served = result.is_ok();
-        self.suites.push(suite);
-        result
+        self.suites.push(SuiteReport {
+            name: name.to_owned(),
+            served: result.is_ok(),
+            detail,
+        });
     }
 
     /// Whether plain Stratum V2 or Stratum V1 is answered on the same port.
@@ -338,6 +338,51 @@ impl Survey {
             }
         };
         self.extensions.iter().map(report).collect()
+    }
+}
+
+fn hands(shaken: Result<Shaken, Miss>) -> Result<(), Miss> {
+    match shaken? {
+        Shaken::Hands(..) => Ok(()),
+        other => Err(no_hands(other)),
+    }
+}
+
+/// Why a handshake is none.
+fn no_hands(shaken: Shaken) -> Miss {
+    match shaken {
+        Shaken::Hands(..) => Miss::skip("the handshake is done"),
+        Shaken::Wrong(bytes) => Miss::fail(
+            "an act 2 that authenticates",
+            "an answer that does not authenticate, or of another suite",
+        )
+        .with(&bytes),
+        Shaken::Not(bytes, last) => {
+            let seen = match (bytes.is_empty(), last) {
+                (true, Got::End) => "the server hung up without a word".to_owned(),
+                (true, _) => "no answer".to_owned(),
+                (false, _) => format!("{} bytes that are no answer", bytes.len()),
+            };
+            Miss::fail("an answer to the handshake", seen).with(&bytes)
+        }
+    }
+}
+
+fn certificate(ground: &Ground, shown: &Shown, distrust: Option<&HandshakeError>) -> CertificateReport {
+    let now = ground.clock.unix_s();
+    let (from, to) = (shown.valid_from, shown.not_valid_after);
+    let wrong = HandshakeError::Certificate(CertificateError::Signature);
+    let authority = ground.authority();
+    CertificateReport {
+        version: shown.version,
+        authority: authority.map(|key| key.to_string()),
+        verified: authority.map(|_| distrust != Some(&wrong)),
+        server_key: hex(&shown.server_key),
+        valid_from: Utc(from.into()).to_string(),
+        not_valid_after: Utc(to.into()).to_string(),
+        our_clock: Utc(now).to_string(),
+        skew: ago(now, from, to),
+        valid_now: (u64::from(from)..=u64::from(to)).contains(&now),
     }
 }
 

@@ -34,6 +34,8 @@ macro_rules! checks {
 
 checks! {
     "sec.current-suite" ["REQ-SEC-024", "REQ-SEC-026"] Must "C4.3" "the current handshake is served" => security::current_suite;
+    "sec.draft-suites" ["REQ-SEC-007", "REQ-SEC-005", "REQ-SEC-013"] Must "S3.3.3" "each algorithm of the 2022 draft is taken when it alone is offered" => security::draft_suites;
+    "sec.draft-unknown" ["REQ-SEC-008"] Implied "S3.3.3" "an offer without a known algorithm ends the connection" => security::draft_unknown;
     "sec.certificate" ["REQ-SEC-028"] Must "C4.5.3" "the authority of the URL has signed the certificate" => security::signature;
     "sec.certificate-version" ["REQ-SEC-018"] Implied "C4.5.2" "the certificate has version 0" => security::version;
     "sec.certificate-window" ["REQ-SEC-017"] Must "C4.5" "the certificate is valid now, or clients must refuse it" => security::window;

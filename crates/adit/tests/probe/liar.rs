@@ -15,8 +15,8 @@ use tokio::time::timeout;
 use super::lies::{Lie, Teller};
 use super::support::SOON;
 
-/// How long a client may be silent before a server that cannot wait speaks.
-const IMPATIENCE: std::time::Duration = std::time::Duration::from_millis(10);
+/// How long a client may be silent before a server that cannot wait speaks: far longer than a polite one is.
+const IMPATIENCE: std::time::Duration = std::time::Duration::from_millis(400);
 
 /// A frame: header and payload.
 pub(crate) type Frame = Vec<u8>;

@@ -197,11 +197,12 @@ impl Teller {
             }
             Lie::AnswersUnknownExtensions if header.extension() > 2 => return Answers::down(said),
             Lie::EndsAtUnknownMessages if core && header.msg_type == 0x7f => return Answers::end(),
-            Lie::TakesAnyFloat => {
-                if let Some(mut it) = is::<OpenStandardMiningChannel>(&said) {
-                    it.nominal_hash_rate = 1_000.0;
-                    return Answers::up(frame(&it));
-                }
+            // What is no number cannot be decoded: the bytes are replaced, behind request_id and user_identity.
+            Lie::TakesAnyFloat if core && header.msg_type == OpenStandardMiningChannel::TYPE => {
+                let mut told = said;
+                let at = Header::LEN + 5 + usize::from(told[Header::LEN + 4]);
+                told[at..at + 4].copy_from_slice(&1_000f32.to_le_bytes());
+                return Answers::up(told);
             }
             Lie::EndsAtTrailingBytes => {
                 let known = [
@@ -225,7 +226,7 @@ impl Teller {
                     }));
                 }
             }
-            Lie::StandardChannelsRefused => {
+            Lie::StandardChannelsRefused if self.setups > 0 => {
                 if let Some(it) = is::<OpenStandardMiningChannel>(&said) {
                     return Answers::down(frame(&mining::OpenMiningChannelError {
                         request_id: it.request_id,

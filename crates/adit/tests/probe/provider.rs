@@ -211,7 +211,7 @@ impl Provider {
             template_id: self.template,
             prev_hash: U256([6; 32]),
             header_timestamp: 1_700_000_000,
-            nbits: 0x207f_ffff,
+            n_bits: 0x207f_ffff,
             target: U256::MAX,
         });
         match self.lie {

@@ -7,13 +7,39 @@ use adit_noise::{CertificateError, HandshakeError};
 use super::super::Probe;
 use super::super::frame::names;
 use super::super::peer::{Answer, Got, Line, Peer, frame_of, setup};
+use super::super::survey::CURRENT;
 use super::super::verdict::{Miss, Outcome};
 use super::ignored;
 
 /// The current suite is served: act 2 authenticates.
 pub(in crate::probe) fn current_suite(probe: &Probe) -> Outcome {
-    probe.survey.handshake.clone()?;
-    Ok("act 2 of 234 bytes authenticates".to_owned())
+    let suite = probe.survey.suites.iter().find(|suite| suite.name == CURRENT);
+    match suite {
+        Some(suite) if suite.served => Ok("act 2 of 234 bytes authenticates".to_owned()),
+        Some(suite) => Err(Miss::fail("act 2 of 234 bytes", suite.detail.clone())),
+        None => Err(Miss::skip("it was not asked")),
+    }
+}
+
+/// Offered one algorithm of the 2022 draft at a time, the server takes it and shows a certificate in act 2.
+pub(in crate::probe) fn draft_suites(probe: &Probe) -> Outcome {
+    let drafts = &probe.survey.drafts;
+    if drafts.iter().all(Result::is_err) {
+        return Err(Miss::skip("the suites of the 2022 draft are not served"));
+    }
+    drafts.iter().cloned().collect::<Result<(), Miss>>()?;
+    Ok("ChaChaPoly alone and AESGCM alone are taken; act 2 authenticates".to_owned())
+}
+
+/// An offer without a known algorithm ends the connection.
+pub(in crate::probe) fn draft_unknown(probe: &Probe) -> Outcome {
+    match &probe.survey.unknown_code {
+        None => Err(Miss::skip("the suites of the 2022 draft are not served")),
+        Some(Err(miss)) => Err(miss.clone()),
+        Some(Ok(Got::End)) => Ok("the server hangs up".to_owned()),
+        Some(Ok(Got::Silence)) => Err(Miss::fail("the end of the connection", "it stays open")),
+        Some(Ok(Got::Bytes(bytes))) => Err(Miss::fail("the end of the connection", "an answer").with(bytes)),
+    }
 }
 
 /// The certificate is signed by the authority of the URL.
