@@ -10,6 +10,9 @@ use crate::observe::text::clean;
 /// Bytes that a report shows of one frame.
 const SHOWN_BYTES: usize = 64;
 
+/// Reads a frame as a message of one sub-protocol.
+type Decode = fn(&Header, &[u8]) -> Result<Message, DecodeError>;
+
 /// Bytes in hex, the first few of them.
 pub(super) fn hex(bytes: &[u8]) -> String {
     let mut text = String::new();
@@ -54,7 +57,7 @@ impl Frame {
         let unknown = |error: &DecodeError| matches!(error, DecodeError::Unknown { .. });
         let first = mining::ToClient::decode(header, payload).map(Message::Mining);
         if first.as_ref().is_err_and(unknown) {
-            let tries: [fn(&Header, &[u8]) -> Result<Message, DecodeError>; 4] = [
+            let tries: [Decode; 4] = [
                 |header, payload| common::ToClient::decode(header, payload).map(Message::Common),
                 |header, payload| template::ToClient::decode(header, payload).map(Message::Template),
                 |header, payload| declare::ToClient::decode(header, payload).map(Message::Declare),

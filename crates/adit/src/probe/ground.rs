@@ -77,7 +77,7 @@ impl Ground {
 
     /// The key of the URL, by its kind.
     pub(super) fn authority(&self) -> Option<AuthorityKey> {
-        self.settings.url.key.map(AuthorityKey::from)
+        self.settings.url.key
     }
 
     /// Whether there is time left for another check.

@@ -132,11 +132,14 @@ pub(super) const fn draft_name(aead: Aead) -> &'static str {
     }
 }
 
+/// A whole frame; or what came instead, and how it ended.
+type Framed = Result<Vec<u8>, (Vec<u8>, Got)>;
+
 /// A frame behind its length; or what came instead, and how it ended.
 fn framed(
     line: &mut Line,
     whole: impl FnOnce([u8; LENGTH_BYTES]) -> Result<usize, HandshakeError>,
-) -> Result<Result<Vec<u8>, (Vec<u8>, Got)>, Miss> {
+) -> Result<Framed, Miss> {
     let (mut bytes, last) = line.hear_exactly(LENGTH_BYTES)?;
     let Some(length) = bytes
         .first_chunk::<LENGTH_BYTES>()

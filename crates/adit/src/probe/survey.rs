@@ -18,6 +18,7 @@ use super::report::{
 use super::scene::Scene;
 use super::verdict::Miss;
 use crate::exit::Exit;
+use crate::observe::text::clean;
 
 /// The suite of the current spec.
 pub(super) const CURRENT: &str = "Noise_NX_Secp256k1+EllSwift_ChaChaPoly_SHA256";
@@ -198,9 +199,7 @@ impl Survey {
                 line.hear(ground.settings.quiet())
             });
             let (served, detail) = match heard {
-                // The server may take our first bytes for act 1 and answer with act 2, which is noise to us.
-                Ok(Got::Bytes(bytes)) if is_answer(name, &bytes) => (true, hex(&bytes)),
-                Ok(Got::Bytes(bytes)) => (false, format!("{} other bytes", bytes.len())),
+                Ok(Got::Bytes(bytes)) => answered(name, &bytes),
                 Ok(Got::Silence) => (false, "no answer".to_owned()),
                 Ok(Got::End) => (false, "the server hung up".to_owned()),
                 Err(Miss::Skip(why) | Miss::Fail { seen: why, .. }) => (false, why),
@@ -406,12 +405,21 @@ pub(super) fn request_extensions(
     })
 }
 
-/// Whether the bytes are an answer in the language that was spoken.
-fn is_answer(name: &str, bytes: &[u8]) -> bool {
-    if name.starts_with("Stratum V1") {
-        return bytes.first() == Some(&b'{');
+/// Whether the bytes are an answer in the language that was spoken, and what to tell of them. A server that takes our
+/// first bytes for act 1 answers with act 2, which is noise here.
+fn answered(name: &str, bytes: &[u8]) -> (bool, String) {
+    if !name.starts_with("Stratum V1") {
+        let is = matches!(bytes, [0, 0, 0x01 | 0x02, ..]);
+        return (is, if is { hex(bytes) } else { "other bytes".to_owned() });
     }
-    matches!(bytes, [0, 0, 0x01 | 0x02, ..])
+    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    match serde_json::from_slice::<serde_json::Value>(line) {
+        Err(_) => (false, "other bytes".to_owned()),
+        Ok(answer) if !answer["error"].is_null() => {
+            (false, format!("refused: {}", clean(&answer["error"].to_string())))
+        }
+        Ok(_) => (true, String::new()),
+    }
 }
 
 fn unreachable_server(ground: &Ground, miss: Miss) -> Exit {

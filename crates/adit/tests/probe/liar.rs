@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use adit_net::{Clock, Url, random};
 use adit_noise::{
-    ACT1_BYTES, ACT2_BYTES, Authority, AuthorityKeypair, Feed, Initiator, Session, Trust, respond,
+    ACT1_BYTES, ACT2_BYTES, Authority, AuthorityKey, AuthorityKeypair, Feed, Initiator, Session, Trust,
+    respond,
 };
 use adit_wire::Header;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -82,7 +83,7 @@ pub(crate) async fn listen(valid_from_now_s: i64) -> (TcpListener, Url, Arc<adit
     let url = Url {
         host: "127.0.0.1".to_owned(),
         port: listener.local_addr().unwrap().port(),
-        key: Some(authority.public()),
+        key: Some(authority.public().into()),
     };
     (listener, url, Arc::new(identity))
 }
@@ -91,7 +92,13 @@ pub(crate) async fn listen(valid_from_now_s: i64) -> (TcpListener, Url, Arc<adit
 pub(crate) async fn welcome(mut stream: TcpStream, identity: &adit_noise::ServerIdentity) -> Option<Side> {
     stream.set_nodelay(true).unwrap();
     let mut act1 = [0; ACT1_BYTES];
-    stream.read_exact(&mut act1).await.ok()?;
+    let (head, rest) = act1.split_at_mut(6);
+    stream.read_exact(head).await.ok()?;
+    // Only the current suite is spoken here: who offers those of the 2022 draft need not wait.
+    if head.ends_with(b"STR3") {
+        return None;
+    }
+    stream.read_exact(rest).await.ok()?;
     let (act2, session) = respond(identity, &act1, random::bytes()).unwrap();
     stream.write_all(&act2).await.ok()?;
     Some(Side {
@@ -108,7 +115,10 @@ async fn dial(url: &Url) -> Side {
     stream.write_all(&act1).await.unwrap();
     let mut act2 = [0; ACT2_BYTES];
     stream.read_exact(&mut act2).await.unwrap();
-    let trust = Trust::Authority(url.key.unwrap());
+    let Some(AuthorityKey::Current(key)) = url.key else {
+        panic!("a key of the current suite")
+    };
+    let trust = Trust::Authority(key);
     let session = initiator.finish(&act2, &trust, Clock::system().unix_s()).unwrap();
     Side {
         stream,

@@ -21,7 +21,7 @@ fn options() -> Options {
     Options {
         user: "probe".to_owned(),
         seconds: 120,
-        answer_ms: 2_000,
+        answer_ms: 3_000,
         quiet_ms: 25,
         idle_seconds: 0,
         pause_ms: 0,

@@ -135,7 +135,8 @@ pub(in crate::probe) fn version_mismatch(probe: &Probe) -> Outcome {
     for (min, max) in RANGES {
         let it = probe.try_of(main, min, max, 0)?;
         let possible = (min..=max).contains(&2);
-        if !possible && !(matches!(it.answer, Answer::Error(_)) && it.closed == Some(true)) {
+        let refused = matches!(it.answer, Answer::Error(_)) && it.closed == Some(true);
+        if !possible && !refused {
             return Err(wrong("SetupConnection.Error, and the end", it));
         }
     }
