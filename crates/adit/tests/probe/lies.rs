@@ -213,10 +213,12 @@ impl Teller {
                     return Answers::end();
                 }
             }
-            Lie::PadsTruncated if core && is::<OpenStandardMiningChannel>(&said).is_none() => {
-                if header.msg_type == OpenStandardMiningChannel::TYPE {
-                    return Answers::up([&said[..], &[0xff; 3]].concat());
-                }
+            Lie::PadsTruncated
+                if core
+                    && header.msg_type == OpenStandardMiningChannel::TYPE
+                    && is::<OpenStandardMiningChannel>(&said).is_none() =>
+            {
+                return Answers::up([&said[..], &[0xff; 3]].concat());
             }
             Lie::SupportsEverything => {
                 if let Some(it) = is::<RequestExtensions>(&said) {
@@ -234,10 +236,10 @@ impl Teller {
                     }));
                 }
             }
-            Lie::ForgetsRequest => {
-                if is::<OpenExtendedMiningChannel>(&said).is_some_and(|it| it.request_id == 0x00ad_1702) {
-                    return Answers::default();
-                }
+            Lie::ForgetsRequest
+                if is::<OpenExtendedMiningChannel>(&said).is_some_and(|it| it.request_id == 0x00ad_1702) =>
+            {
+                return Answers::default();
             }
             _ => {}
         }
