@@ -26,7 +26,7 @@ fn member(name: &str, node: Node) -> Member {
 }
 
 /// The first over IPC, the second by RPC.
-fn both([first, second]: &[BitcoinNode; 2]) -> Node {
+fn both([first, second]: &[&BitcoinNode; 2]) -> Node {
     let over_ipc = Ipc::new(ipc::Settings::new(first.socket()));
     let by_rpc = Rpc::new(rpc::Settings::new(
         second.rpc_address(),
@@ -86,7 +86,7 @@ async fn the_second_takes_over_when_the_first_dies_and_gives_way_when_it_returns
         until(LIMIT, || (cores[1].tip() == tip).then_some(())).is_some(),
         "they are connected"
     );
-    let mut node = both(&cores);
+    let mut node = both(&cores.each_ref());
     mined_on(&mut node, "node.sock").await;
     let (_, hash) = mine_one(&mut node, tip.parse().unwrap(), &[&cores[0], &cores[1]]).await;
     let next = template_where(&mut node, |template| template.prev_hash == hash).await;
@@ -115,7 +115,7 @@ async fn a_hanging_first_node_is_left_in_time() {
         until(LIMIT, || (cores[1].tip() == tip).then_some(())).is_some(),
         "they are connected"
     );
-    let mut node = both(&cores);
+    let mut node = both(&cores.each_ref());
     mined_on(&mut node, "node.sock").await;
     mine_one(&mut node, tip.parse().unwrap(), &[&cores[0], &cores[1]]).await;
     cores[0].pause();
@@ -125,4 +125,21 @@ async fn a_hanging_first_node_is_left_in_time() {
     mine_one(&mut node, tip, &[&cores[1]]).await;
     cores[0].resume();
     mined_on(&mut node, "node.sock").await;
+}
+
+/// REQ-TDP-040: nodes that do not know each other each get the block, also the one that was away.
+#[tokio::test]
+async fn a_node_that_was_away_gets_the_blocks_it_missed() {
+    let (Some(first), Some(mut second)) = (BitcoinNode::start(), BitcoinNode::start_with_rpc()) else {
+        return;
+    };
+    let mut node = both(&[&first, &second]);
+    mined_on(&mut node, "node.sock").await;
+    let (_, hash) = mine_one(&mut node, first.tip().parse().unwrap(), &[&first, &second]).await;
+    second.kill();
+    let (_, hash) = mine_one(&mut node, hash, &[&first]).await;
+    let (_, hash) = mine_one(&mut node, hash, &[&first]).await;
+    second.launch();
+    let there = until(LIMIT, || (second.tip() == hash.to_string()).then_some(()));
+    assert!(there.is_some(), "both blocks, in their order");
 }

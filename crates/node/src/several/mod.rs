@@ -83,7 +83,12 @@ impl TemplateSource for Several {
             let due = chooser.deadline().map(|due| start + due);
             let mut out = Vec::new();
             tokio::select! {
-                Some((member, event)) = news.next() => chooser.handle(start.elapsed(), member, event, &mut out),
+                Some((member, event)) = news.next() => {
+                    if let Event::Up { .. } = event {
+                        routes.returned(member);
+                    }
+                    chooser.handle(start.elapsed(), member, event, &mut out);
+                }
                 () = until(due) => chooser.expire(start.elapsed(), &mut out),
                 request = requests.recv() => match request {
                     Some(request) => {

@@ -16,11 +16,19 @@ use crate::{BlockStatus, Handle, Request, Solution, SubmitError, Template, Templ
 /// Ids of templates that are remembered.
 const ISSUED_MAX: usize = 256;
 
+/// Blocks that are handed to a member that returns.
+const RECENT_MAX: usize = 16;
+/// Bytes of them together.
+const RECENT_BYTES_MAX: usize = 32 << 20;
+
 /// The ways to the members, and who knows which template by what id.
 pub(super) struct Routes {
     handles: Vec<Handle>,
     issued: RefCell<VecDeque<Issued>>,
     store: RefCell<Store<()>>,
+    /// The last blocks: a member may have been away when they were found, and the member that took them
+    /// may be gone when it returns.
+    recent: RefCell<VecDeque<Arc<Vec<u8>>>>,
 }
 
 #[derive(Clone, Copy)]
@@ -36,6 +44,34 @@ impl Routes {
             handles,
             issued: RefCell::default(),
             store: RefCell::new(Store::default()),
+            recent: RefCell::default(),
+        }
+    }
+
+    /// A member is up (again): it gets the last blocks, in their order. That it has them is no error.
+    pub(super) fn returned(&self, member: usize) {
+        let Some(handle) = self.handles.get(member).cloned() else {
+            return;
+        };
+        let blocks: Vec<_> = self.recent.borrow().iter().cloned().collect();
+        tokio::task::spawn_local(async move {
+            for block in blocks {
+                let verdict = handle.submit_block(block.to_vec()).await;
+                tracing::debug!(member, ?verdict, "handed a block to a node that was away");
+            }
+        });
+    }
+
+    fn remember(&self, block: &[u8]) {
+        let mut recent = self.recent.borrow_mut();
+        if recent.iter().any(|known| known.as_slice() == block) {
+            return;
+        }
+        recent.push_back(Arc::new(block.to_vec()));
+        let mut bytes: usize = recent.iter().map(|block| block.len()).sum();
+        while recent.len() > RECENT_MAX || bytes > RECENT_BYTES_MAX {
+            let Some(oldest) = recent.pop_front() else { return };
+            bytes = bytes.saturating_sub(oldest.len());
         }
     }
 
@@ -97,6 +133,7 @@ async fn submit(routes: &Routes, mut solution: Solution) -> Result<Verdict, Subm
         .find(solution.template)
         .ok_or(SubmitError::UnknownTemplate)?;
     let block = routes.block(&solution);
+    block.iter().for_each(|block| routes.remember(block));
     solution.template = issued.at_member;
     let mut attempts = Attempts::default();
     for (place, handle) in routes.handles.iter().enumerate() {
@@ -112,6 +149,7 @@ async fn submit(routes: &Routes, mut solution: Solution) -> Result<Verdict, Subm
 }
 
 async fn submit_block(routes: &Routes, block: Vec<u8>) -> Result<Verdict, SubmitError> {
+    routes.remember(&block);
     let mut attempts = Attempts::default();
     for handle in &routes.handles {
         let (handle, block) = (handle.clone(), block.clone());
