@@ -119,6 +119,9 @@ async fn a_pool_runs_while_its_authority_is_elsewhere() {
         url.key.unwrap().to_string(),
         shown["current"]["key"].as_str().unwrap()
     );
+    // Old habits: a reload must not end it.
+    pool.signal("HUP");
+    pool.line_with("SIGHUP");
     let device = format!("device --upstream {url} --until-shares 3 --threads 1 --json");
     let report = tokio::task::spawn_blocking({
         let home = machines.home.path().to_owned();
@@ -332,6 +335,28 @@ fn inspect_says_what_a_certificate_is_worth_and_shows_no_secret() {
     assert_eq!(request["current"], good["current"]["server_key"]);
     let secret = inspect("vault/authority.secret");
     assert_eq!(secret, serde_json::json!({ "is": "secret_file" }));
+    // Not even one that others can read already, or that is damaged.
+    let secret = fs::read_to_string(machines.path("vault/authority.secret")).unwrap();
+    for (copy, status) in [
+        (secret.clone(), 0),
+        (secret[..30].to_owned(), 1),
+        (format!("x{secret}"), 1),
+    ] {
+        fs::write(machines.path("copy"), copy).unwrap();
+        let output = machines.run("keys inspect copy --data data");
+        assert_eq!(output.status.code(), Some(status));
+        let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        assert!(
+            !said.contains(&secret[..8]) && !said.contains(&secret[20..28]),
+            "{said}"
+        );
+    }
+    fs::write(
+        machines.path("address"),
+        format!("stratum2+tcp://pool.example/{CURRENT}\n"),
+    )
+    .unwrap();
+    assert_eq!(inspect("address")["key"], CURRENT);
     let certificate = fs::read_to_string(machines.path("old")).unwrap();
     let hex = certificate
         .lines()

@@ -75,6 +75,11 @@ pub(super) fn encode(secret: &[u8; 32]) -> Zeroizing<String> {
     Zeroizing::new(bs58::encode(secret).with_check().into_string())
 }
 
+/// Whether a text has the form of a secret.
+pub(super) fn is_secret(text: &str) -> bool {
+    decode(text).is_some()
+}
+
 fn decode(text: &str) -> Option<Zeroizing<[u8; 32]>> {
     // Payload and checksum; a longer one is no secret of ours.
     let mut bytes = Zeroizing::new([0; 36]);

@@ -8,6 +8,7 @@ use adit_net::url::SCHEME;
 use adit_noise::{AuthorityKey, Certificate, CertificateError, Utc};
 use bitcoin::hex::{DisplayHex, FromHex};
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use super::authority::PublicKeys;
 use super::bundle::{Bundle, Request};
@@ -122,10 +123,8 @@ fn look(what: &str, judge: &Judge) -> Result<Found, Exit> {
     if what.len() > TEXT_BYTES_MAX {
         return Err(neither(what, "it is too long"));
     }
-    if let Ok(bytes) = <[u8; Certificate::BYTES]>::from_hex(what) {
-        let certificate = Certificate::from_bytes(&bytes);
-        let window = (certificate.valid_from(), certificate.not_valid_after());
-        return Ok(Found::Certificate(judge.life(certificate.version(), window)));
+    if let Some(found) = bare(what, judge) {
+        return Ok(found);
     }
     match what.parse::<AuthorityKey>() {
         Ok(key) => Ok(authority_key(key)),
@@ -181,19 +180,24 @@ fn url(text: &str) -> Result<Found, Exit> {
 }
 
 fn file(path: &Path, judge: &Judge) -> Result<Found, Exit> {
-    // A secret is told by its form and mode, and nothing of it is shown.
-    if matches!(files::secret(path), Ok(Some(_))) {
-        return Ok(Found::SecretFile);
-    }
-    let text = files::text(path)?;
+    let text = Zeroizing::new(files::text(path)?);
     let text = text.trim();
-    if !text.contains('\n') && !text.is_empty() {
-        return look_at_text(text, judge);
+    // A public Ed25519 key looks the same; but what may be a secret is not shown.
+    if files::is_secret(text) {
+        return Ok(Found::SecretFile);
     }
     let named = |exit: Exit| Exit {
         message: format!("{}: {}", path.display(), exit.message),
         ..exit
     };
+    if !text.contains('\n') {
+        // Nor is a line that cannot be read: it may be most of a secret.
+        return line(text, judge).ok_or_else(|| {
+            named(Exit::failed("neither keys nor certificates")).help(
+                "a file holds what `adit keys` wrote, or one authority key, URL or certificate in a line",
+            )
+        });
+    }
     match Bundle::parse(text) {
         Ok(bundle) => Ok(judge.bundle(&bundle)),
         Err(first) => match Request::parse(text) {
@@ -206,12 +210,21 @@ fn file(path: &Path, judge: &Judge) -> Result<Found, Exit> {
     }
 }
 
-/// The one line of a file; it is not the name of another file.
-fn look_at_text(text: &str, judge: &Judge) -> Result<Found, Exit> {
-    if Path::new(text).exists() {
-        return Err(neither(text, "it names a file"));
+/// The one line of a file.
+fn line(text: &str, judge: &Judge) -> Option<Found> {
+    if text.starts_with(SCHEME) {
+        return url(text).ok();
     }
-    look(text, judge)
+    let key = || text.parse().ok().map(authority_key);
+    bare(text, judge).or_else(key)
+}
+
+/// A certificate in hex.
+fn bare(text: &str, judge: &Judge) -> Option<Found> {
+    let bytes = <[u8; Certificate::BYTES]>::from_hex(text).ok()?;
+    let certificate = Certificate::from_bytes(&bytes);
+    let window = (certificate.valid_from(), certificate.not_valid_after());
+    Some(Found::Certificate(judge.life(certificate.version(), window)))
 }
 
 impl Judge {
