@@ -129,6 +129,24 @@ const FOUND: &[(Lie, &[&str])] = &[
     ),
     (Lie::NeverATarget, &["heard.targets"]),
     (Lie::CutMessages, &["heard.well-formed"]),
+    (
+        Lie::ExtendedJobNotFuture,
+        &["heard.prev-hash", "job.first-extended"],
+    ),
+    (
+        Lie::EndsAtRequestExtensions,
+        &[
+            "ext.none-supported",
+            "ext.request",
+            "ext.supported",
+            "ext.worker-name-too-long",
+            "ext.worker-named",
+        ],
+    ),
+    (Lie::SupportsStrangers, &["ext.none-supported", "ext.supported"]),
+    (Lie::EndsAtLongTexts, &["frm.text-lengths"]),
+    (Lie::FixesVersion, &["job.fixed-version", "min.fixed-version"]),
+    (Lie::DiesOfExtensions, &["com.still-there"]),
 ];
 
 /// Lies told at the same time by servers of their own.

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use adit_net::{Clock, Url, random};
 use adit_noise::{
@@ -131,13 +132,17 @@ async fn dial(url: &Url) -> Side {
 pub(crate) async fn lie(real: &Url, lie: Lie) -> Url {
     let (listener, url, identity) = listen(if lie == Lie::Expired { -100_000 } else { 0 }).await;
     let real = real.clone();
+    let dead = Arc::new(AtomicBool::new(false));
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let (identity, real) = (Arc::clone(&identity), real.clone());
+            if dead.load(Relaxed) {
+                return;
+            }
+            let (identity, real, dead) = (Arc::clone(&identity), real.clone(), Arc::clone(&dead));
             tokio::spawn(async move {
                 if let Ok(Some(front)) = timeout(SOON, welcome(stream, &identity)).await {
                     let back = dial(&real).await;
-                    let _ = timeout(SOON, pass_on(front, back, Teller::new(lie))).await;
+                    let _ = timeout(SOON, pass_on(front, back, Teller::new(lie), &dead)).await;
                 }
             });
         }
@@ -145,11 +150,12 @@ pub(crate) async fn lie(real: &Url, lie: Lie) -> Url {
     url
 }
 
-async fn pass_on(mut front: Side, mut back: Side, mut teller: Teller) {
+async fn pass_on(mut front: Side, mut back: Side, mut teller: Teller, dead: &AtomicBool) {
     loop {
         tokio::select! {
             frame = front.frame() => match frame {
                 Some(frame) => {
+                    dead.fetch_or(teller.dies_of(&frame), Relaxed);
                     let answers = teller.heard(frame);
                     front.send(answers.down).await;
                     back.send(answers.up).await;

@@ -71,6 +71,12 @@ pub(crate) enum Lie {
     SupportsEverything,
     NeverATarget,
     CutMessages,
+    ExtendedJobNotFuture,
+    EndsAtRequestExtensions,
+    SupportsStrangers,
+    EndsAtLongTexts,
+    FixesVersion,
+    DiesOfExtensions,
 }
 
 /// What a lie makes of a frame of the client.
@@ -160,6 +166,14 @@ impl Teller {
         }
     }
 
+    /// Whether this is what the server does not survive.
+    pub(crate) fn dies_of(&self, said: &Frame) -> bool {
+        let extension = said
+            .first_chunk()
+            .map_or(0, |head| Header::parse(*head).extension());
+        self.lie == Lie::DiesOfExtensions && extension > 2
+    }
+
     pub(crate) fn is_impatient(&self) -> bool {
         self.lie == Lie::SpeaksFirst && self.frames == 0 && !self.interrupted
     }
@@ -220,6 +234,17 @@ impl Teller {
             {
                 return Answers::up([&said[..], &[0xff; 3]].concat());
             }
+            Lie::EndsAtRequestExtensions if is::<RequestExtensions>(&said).is_some() => {
+                return Answers::end();
+            }
+            Lie::SupportsStrangers => {
+                if let Some(it) = is::<RequestExtensions>(&said) {
+                    return Answers::down(frame(&RequestExtensionsSuccess {
+                        request_id: it.request_id,
+                        supported_extensions: Seq0_64K::new(vec![7]).unwrap(),
+                    }));
+                }
+            }
             Lie::SupportsEverything => {
                 if let Some(it) = is::<RequestExtensions>(&said) {
                     return Answers::down(frame(&RequestExtensionsSuccess {
@@ -260,6 +285,7 @@ impl Teller {
             Lie::TakesAnyVersion => (setup.min_version, setup.max_version) = (2, 2),
             Lie::OverlooksStrangeProtocols if setup.protocol == 9 => return Answers::default(),
             Lie::OverlooksStrangeVersions if setup.min_version == 3 => return Answers::default(),
+            Lie::EndsAtLongTexts if setup.vendor.len() == 255 => return Answers::end(),
             Lie::EndsAtTrailingBytes if frame(&setup).len() < said.len() => return Answers::end(),
             _ => return Answers::up(said),
         }
@@ -278,8 +304,10 @@ impl Teller {
             return vec![frame(&it)];
         }
         if let Some(mut it) = is::<SetupConnectionSuccess>(&said) {
-            if self.lie == Lie::StrangeVersion {
-                it.used_version = 9;
+            match self.lie {
+                Lie::StrangeVersion => it.used_version = 9,
+                Lie::FixesVersion => it.flags |= common::flags::REQUIRES_FIXED_VERSION,
+                _ => {}
             }
             return vec![frame(&it)];
         }
@@ -301,7 +329,6 @@ impl Teller {
         }
         if let Some(mut it) = is::<OpenStandardMiningChannelSuccess>(said) {
             match self.lie {
-                Lie::GroupIsChannel => it.group_channel_id = it.channel_id,
                 Lie::OverlappingPrefixes => it.extranonce_prefix = B0_32::new(&[1; 15]).unwrap(),
                 Lie::UnequalGroup => {
                     it.extranonce_prefix = B0_32::new(&it.extranonce_prefix[..14]).unwrap();
@@ -331,7 +358,8 @@ impl Teller {
         }
         let mut it = is::<OpenExtendedMiningChannelSuccess>(said)?;
         match self.lie {
-            Lie::GroupIsChannel => it.group_channel_id = it.channel_id,
+            // Not of all channels, so that messages to the group still have members.
+            Lie::GroupIsChannel if self.channels.len() == 3 => it.group_channel_id = it.channel_id,
             Lie::TargetAboveMax if it.target.0[27..] == [0; 5] => it.target = U256::MAX,
             Lie::ShortExtranonce if it.extranonce_size == 16 => it.extranonce_size = 15,
             Lie::NewlineInReason => {
@@ -394,6 +422,7 @@ impl Teller {
         }
         let mut job = is::<NewExtendedMiningJob>(said)?;
         match self.lie {
+            Lie::ExtendedJobNotFuture => job.min_ntime = Some(1),
             Lie::ForbidsRolling => job.version_rolling_allowed = false,
             Lie::WitnessInCoinbase => {
                 let (version, rest) = job.coinbase_tx_prefix.split_at(4);
