@@ -243,6 +243,9 @@ pub struct DeviceArgs {
     /// The name to mine under [default: adit.device]
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
+    /// Its own name behind an extended channel, as the ledger has it then: USER.WORKER [default: none]
+    #[arg(long, value_name = "NAME")]
+    pub worker: Option<String>,
     /// Threads that mine [default: all cores but one]
     #[arg(long, value_name = "N")]
     pub threads: Option<u32>,
@@ -265,6 +268,9 @@ impl DeviceArgs {
         threads(self.threads, sources);
         if let Some(user) = &self.user {
             sources.flag("device.user", user, "--user");
+        }
+        if let Some(worker) = &self.worker {
+            sources.flag("device.worker", worker, "--worker");
         }
         Ok(())
     }
@@ -370,6 +376,9 @@ pub enum LedgerAction {
         /// How many names
         #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         count: u32,
+        /// How many workers of each name, as far as a proxy tells them apart; they are parts of their name's sums
+        #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+        workers: u32,
     },
     /// Every record, oldest first: CSV, or one JSON object a line.
     Export,

@@ -3,8 +3,8 @@
 use std::io::{self, BufWriter, Write};
 
 use adit_ledger::export::{Format, export};
-use adit_ledger::verify::{Report, TopLine, top, verify};
-use adit_ledger::{AccountId, JournalError};
+use adit_ledger::verify::{Report, TopLine, WorkerLine, top, verify};
+use adit_ledger::{AccountBook, AccountId, JournalError};
 use serde_json::{Value, json};
 
 use crate::cli::LedgerAction;
@@ -28,8 +28,8 @@ pub fn run(settings: &Settings, action: LedgerAction, as_json: bool) -> Result<(
                 out.write_all(report_text(&report).as_bytes())
             }
         }
-        LedgerAction::Top { count } => {
-            let lines = top(data, usize::try_from(count).unwrap_or(usize::MAX)).map_err(broken)?;
+        LedgerAction::Top { count, workers } => {
+            let lines = top(data, count as usize, workers as usize).map_err(broken)?;
             if as_json {
                 writeln!(out, "{}", top_json(&lines))
             } else {
@@ -145,9 +145,22 @@ fn top_json(lines: &[TopLine]) -> Value {
             "blocks": line.sums.blocks,
             "first_us": (line.sums.shares > 0).then_some(line.sums.first_us),
             "last_us": (line.sums.shares > 0).then_some(line.sums.last_us),
+            "workers": line.workers.iter().map(worker_json).collect::<Vec<_>>(),
         })
     };
     Value::Array(lines.iter().map(line).collect())
+}
+
+fn worker_json(line: &WorkerLine) -> Value {
+    json!({
+        "worker": hex(&line.worker),
+        "name": line.name,
+        "shares": line.sums.shares,
+        "work": line.sums.work.to_string(),
+        "best_work": line.sums.best_work.to_string(),
+        "blocks": line.sums.blocks,
+        "last_us": (line.sums.shares > 0).then_some(line.sums.last_us),
+    })
 }
 
 fn top_text(lines: &[TopLine]) -> String {
@@ -157,15 +170,24 @@ fn top_text(lines: &[TopLine]) -> String {
     );
     for line in lines {
         let name = line.name.as_deref().map_or_else(|| hex(&line.account), clean);
-        text.push_str(&format!(
-            "{name:<40} {:>14} {:>12} {:>12} {:>7}\n",
-            grouped(line.sums.shares),
-            scaled(line.sums.work as f64, "H"),
-            scaled(line.sums.best_work as f64, "H"),
-            grouped(line.sums.blocks),
-        ));
+        text.push_str(&top_line(&name, &line.sums));
+        // Parts of the line above: not to be added to it.
+        for worker in &line.workers {
+            let worker_name = worker.name.as_deref().map_or_else(|| hex(&worker.worker), clean);
+            text.push_str(&top_line(&format!("  {name}.{worker_name}"), &worker.sums));
+        }
     }
     text
+}
+
+fn top_line(name: &str, sums: &AccountBook) -> String {
+    format!(
+        "{name:<40} {:>14} {:>12} {:>12} {:>7}\n",
+        grouped(sums.shares),
+        scaled(sums.work as f64, "H"),
+        scaled(sums.best_work as f64, "H"),
+        grouped(sums.blocks),
+    )
 }
 
 fn hex(account: &AccountId) -> String {

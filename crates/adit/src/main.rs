@@ -137,6 +137,7 @@ async fn mine(settings: &Settings, args: DeviceArgs, shutdown: Shutdown) -> Resu
         until_shares: args.until_shares,
         dialling: settings.dialling(),
         hash_rate: None,
+        extensions: device::Extensions::of(settings),
     };
     let report = device::run(device, Arc::default(), shutdown).await?;
     if args.json {

@@ -117,6 +117,7 @@ fn device_settings(settings: &Settings, pool: &Pool) -> device::Settings {
         until_shares: None,
         dialling: settings.dialling(),
         hash_rate: None,
+        extensions: device::Extensions::of(settings),
     }
 }
 

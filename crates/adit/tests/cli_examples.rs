@@ -154,7 +154,13 @@ fn keys_and_ledger_have_their_actions() {
     );
     for (line, action) in [
         ("adit ledger verify --data /d --json", LedgerAction::Verify),
-        ("adit ledger top --data /d", LedgerAction::Top { count: 20 }),
+        (
+            "adit ledger top --data /d",
+            LedgerAction::Top {
+                count: 20,
+                workers: 10,
+            },
+        ),
         ("adit ledger export --data /d --json", LedgerAction::Export),
     ] {
         assert!(

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use adit_ledger::record::{BlockFound, account_parts};
+use adit_ledger::record::{BlockFound, WorkerNamed, account_parts};
 use adit_ledger::{Entry, Share};
 use serde_json::Value;
 
@@ -32,9 +32,16 @@ fn pool_has_run() -> tempfile::TempDir {
     for part in account_parts(alice, "alice.rig").chain(account_parts(mallory, "mal\u{1b}[2J\nlory")) {
         journal.append(2_000, &Entry::Account(part));
     }
+    for account in [alice, mallory] {
+        journal.append(
+            2_000,
+            &Entry::Worker(WorkerNamed::new(account, [7; 16], "r\u{7}1")),
+        );
+    }
     for n in 0..12u8 {
         let share = Share {
             account: if n < 4 { alice } else { mallory },
+            worker: (n % 2 == 1).then_some([7; 16]),
             hash: [n + 1; 32],
             work: if n < 4 { 1_000 } else { 10 },
             channel: 7,
@@ -53,6 +60,7 @@ fn pool_has_run() -> tempfile::TempDir {
         value: 5_000_000_000,
         account: alice,
         channel: 7,
+        worker: Some([7; 16]),
     };
     journal.append(4_000, &Entry::Block(block));
     journal.commit().unwrap();
@@ -98,8 +106,17 @@ fn top_lists_the_most_work_first_and_prints_no_control_character() {
             .len(),
         1
     );
+    let worker = &top[0]["workers"][0];
+    assert_eq!(
+        (&worker["name"], &worker["work"], &worker["blocks"]),
+        (&Value::from("r\u{7}1"), &Value::from("2000"), &Value::from(1)),
+        "a worker's sums are parts of the account's"
+    );
     let table = String::from_utf8(adit(data.path(), "ledger top").stdout).unwrap();
-    assert_eq!(table.lines().count(), 3, "{table}");
+    assert_eq!(table.lines().count(), 5, "{table}");
+    assert!(table.contains("\n  alice.rig.r1 "), "{table}");
+    let accounts = String::from_utf8(adit(data.path(), "ledger top --workers 0").stdout).unwrap();
+    assert_eq!(accounts.lines().count(), 3, "{accounts}");
     assert!(table.chars().all(|c| c == '\n' || !c.is_control()), "{table:?}");
 }
 
@@ -115,6 +132,9 @@ fn export_writes_every_record() {
         records.iter().filter(|record| record["kind"] == "share").count(),
         12
     );
+    let named = |name: &str| records.iter().filter(|record| record["worker"] == name).count();
+    // Two shares, the name, and the block.
+    assert_eq!(named("alice.rig.r\u{7}1"), 4);
     let csv = String::from_utf8(adit(data.path(), "ledger export").stdout).unwrap();
     assert_eq!(csv.lines().count(), records.len() + 1);
     assert!(csv.starts_with("front_end,sequence,"));

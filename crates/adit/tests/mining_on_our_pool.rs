@@ -56,6 +56,7 @@ fn device(upstream: &Url, channel: Channel) -> device::Settings {
         until_shares,
         dialling: adit_net::Dialling::default(),
         hash_rate: Some(1e3),
+        extensions: device::Extensions::default(),
     }
 }
 

@@ -29,6 +29,7 @@ fn share(n: u64) -> Share {
     let (account, time_us) = ([(n % 200) as u8; 16], n);
     Share {
         account,
+        worker: None,
         hash,
         work: n,
         channel: n % 1000,

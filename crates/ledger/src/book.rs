@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::record::{
     AccountId, AccountPart, BlockFound, Entry, Hash, NAME_PARTS_MAX, OutcomeNote, PART_BYTES, Record, Share,
+    WorkerId, WorkerNamed,
 };
 
 /// Blocks that the book lists; older ones stay counted in [`Book::blocks`] and in the journal.
@@ -24,10 +25,12 @@ pub struct Book {
     /// Starts of a process.
     pub starts: u64,
     accounts: HashMap<AccountId, AccountBook>,
+    /// Parts of their accounts' sums, never added to them.
+    workers: HashMap<(AccountId, WorkerId), AccountBook>,
     listed: VecDeque<BlockLine>,
 }
 
-/// The sum of one account's records.
+/// The sum of one account's records, or of those of one of its workers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountBook {
     /// Accepted shares.
@@ -92,6 +95,7 @@ impl Book {
         match entry {
             Entry::Share(share) => self.share(share),
             Entry::Account(part) => self.accounts.entry(part.account).or_default().name.learn(part),
+            Entry::Worker(named) => self.worker(named),
             Entry::Block(block) => self.block(*block, time_us),
             Entry::Outcome(note) => self.outcome(*note),
             Entry::Start(_) => self.starts += 1,
@@ -117,6 +121,16 @@ impl Book {
         all
     }
 
+    /// One worker's sums: a part of its account's.
+    pub fn worker_of(&self, account: &AccountId, worker: &WorkerId) -> Option<&AccountBook> {
+        self.workers.get(&(*account, *worker))
+    }
+
+    /// The workers of all accounts, in no order.
+    pub fn workers(&self) -> impl ExactSizeIterator<Item = (&(AccountId, WorkerId), &AccountBook)> {
+        self.workers.iter()
+    }
+
     /// The last found blocks, oldest first, at most [`BLOCKS_LISTED_MAX`].
     pub fn listed(&self) -> impl ExactSizeIterator<Item = &BlockLine> {
         self.listed.iter()
@@ -131,6 +145,9 @@ impl Book {
         for (account, book) in &other.accounts {
             self.accounts.entry(*account).or_default().merge(book);
         }
+        for (worker, book) in &other.workers {
+            self.workers.entry(*worker).or_default().merge(book);
+        }
         for line in &other.listed {
             self.list(line.clone());
         }
@@ -138,6 +155,10 @@ impl Book {
 
     pub(crate) fn insert(&mut self, account: AccountId, book: AccountBook) {
         self.accounts.insert(account, book);
+    }
+
+    pub(crate) fn insert_worker(&mut self, worker: (AccountId, WorkerId), book: AccountBook) {
+        self.workers.insert(worker, book);
     }
 
     pub(crate) fn list(&mut self, line: BlockLine) {
@@ -151,11 +172,32 @@ impl Book {
         self.shares += 1;
         self.work += u128::from(share.work);
         self.accounts.entry(share.account).or_default().share(share);
+        if let Some(worker) = share.worker {
+            self.workers
+                .entry((share.account, worker))
+                .or_default()
+                .share(share);
+        }
+    }
+
+    fn worker(&mut self, named: &WorkerNamed) {
+        let name = &mut self
+            .workers
+            .entry((named.account, named.worker))
+            .or_default()
+            .name;
+        *name = Name::default();
+        (name.expected, name.seen) = (1, 1);
+        let [first, ..] = &mut name.parts;
+        first.extend_from_slice(named.name());
     }
 
     fn block(&mut self, found: BlockFound, time_us: u64) {
         self.blocks += 1;
         self.accounts.entry(found.account).or_default().blocks += 1;
+        if let Some(worker) = found.worker {
+            self.workers.entry((found.account, worker)).or_default().blocks += 1;
+        }
         self.list(BlockLine {
             found,
             time_us,
@@ -261,6 +303,52 @@ mod tests {
         assert_eq!(book.account(&[1; 16]).and_then(AccountBook::name), Some(name));
     }
 
+    /// A worker's sums are a part of its account's, and the same name under another account is another worker.
+    #[test]
+    fn workers_are_counted_beside_their_accounts() {
+        let share = |account, worker| Share {
+            account: [account; 16],
+            worker,
+            hash: [9; 32],
+            work: 5,
+            channel: 1,
+            time_us: 7,
+            ntime: 0,
+            nonce: 0,
+            version: 0,
+            height: 0,
+            is_block: false,
+        };
+        let mut book = Book::default();
+        book.apply(&record(Entry::Worker(WorkerNamed::new([1; 16], [7; 16], "rig"))));
+        for (account, worker) in [
+            (1, Some([7; 16])),
+            (1, None),
+            (2, Some([7; 16])),
+            (1, Some([7; 16])),
+        ] {
+            book.apply(&record(Entry::Share(share(account, worker))));
+        }
+        let mut twice = book.clone();
+        twice.merge(&book);
+        for (book, times) in [(&book, 1), (&twice, 2)] {
+            let account = book.account(&[1; 16]).unwrap();
+            let worker = book.worker_of(&[1; 16], &[7; 16]).unwrap();
+            assert_eq!(
+                (account.shares, account.work),
+                (3 * times, 15 * u128::from(times))
+            );
+            assert_eq!((worker.shares, worker.work), (2 * times, 10 * u128::from(times)));
+            assert_eq!(worker.name().as_deref(), Some("rig"));
+            let other = book.worker_of(&[2; 16], &[7; 16]).unwrap();
+            assert_eq!((other.shares, other.name()), (times, None));
+            assert_eq!(
+                (book.shares, book.workers().len(), book.accounts().len()),
+                (4 * times, 2, 2)
+            );
+        }
+    }
+
     #[test]
     fn the_smaller_hash_is_decided_by_its_last_bytes() {
         let (mut a, mut b) = ([0; 32], [0xff; 32]);
@@ -276,6 +364,7 @@ mod tests {
             value: 2,
             account: [1; 16],
             channel: 3,
+            worker: None,
         };
         let mut book = Book::default();
         for _ in 0..BLOCKS_LISTED_MAX + 5 {

@@ -15,7 +15,9 @@ use crate::record::{Entry, NAME_PARTS_MAX, RECORD_BYTES, Record};
 pub const FILE: &str = "book.checkpoint";
 /// Longest checkpoint that is read, in bytes.
 const BYTES_MAX: u64 = 1 << 31;
-const MAGIC: [u8; 8] = *b"ADITCHK1";
+const MAGIC: [u8; 8] = *b"ADITCHK2";
+/// Before there were workers: the same without them.
+const MAGIC_1: [u8; 8] = *b"ADITCHK1";
 
 /// A book and where in the journal it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +61,12 @@ impl Checkpoint {
             out.extend_from_slice(id);
             encode_account(account, &mut out);
         }
+        out.extend_from_slice(&(self.book.workers().len() as u64).to_le_bytes());
+        for ((account, worker), sums) in self.book.workers() {
+            out.extend_from_slice(account);
+            out.extend_from_slice(worker);
+            encode_account(sums, &mut out);
+        }
         out.extend_from_slice(&(self.book.listed().len() as u64).to_le_bytes());
         self.book.listed().for_each(|line| encode_line(line, &mut out));
         out.extend_from_slice(&crc32c::crc32c(&out).to_le_bytes());
@@ -71,13 +79,19 @@ impl Checkpoint {
             return None;
         }
         let mut from = Reader(body);
-        (from.take()? == MAGIC).then_some(())?;
+        let magic: [u8; 8] = from.take()?;
+        [MAGIC, MAGIC_1].contains(&magic).then_some(())?;
         let (next_sequence, chain, epoch) = (from.u64()?, Chain(from.u32()?), from.u32()?);
         let (shares, blocks, starts) = (from.u64()?, from.u64()?, from.u64()?);
         let mut book = Book::default();
         (book.shares, book.blocks, book.starts, book.work) = (shares, blocks, starts, from.u128()?);
         for _ in 0..from.u64()? {
             book.insert(from.take()?, decode_account(&mut from)?);
+        }
+        let workers = if magic == MAGIC { from.u64()? } else { 0 };
+        for _ in 0..workers {
+            let worker = (from.take()?, from.take()?);
+            book.insert_worker(worker, decode_account(&mut from)?);
         }
         for _ in 0..from.u64()? {
             book.list(decode_line(&mut from)?);

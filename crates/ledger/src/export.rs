@@ -9,7 +9,7 @@ use crate::blocks::{hex, hex_reversed};
 use crate::book::Book;
 use crate::disk::Disk;
 use crate::journal::JournalError;
-use crate::record::{AccountId, Entry, Record};
+use crate::record::{AccountId, Entry, Record, WorkerId};
 use crate::verify::{ledger, walk};
 
 /// How to write records.
@@ -21,7 +21,7 @@ pub enum Format {
     JsonLines,
 }
 
-const COLUMNS: [&str; 17] = [
+const COLUMNS: [&str; 18] = [
     "front_end",
     "sequence",
     "time_us",
@@ -29,6 +29,7 @@ const COLUMNS: [&str; 17] = [
     "kind",
     "account",
     "name",
+    "worker",
     "hash",
     "work",
     "channel",
@@ -80,6 +81,9 @@ struct Names {
 impl Names {
     fn learn(&mut self, record: &Record) {
         let Entry::Account(part) = &record.entry else {
+            if matches!(record.entry, Entry::Worker(_)) {
+                self.unfinished.apply(record);
+            }
             return;
         };
         self.unfinished.apply(record);
@@ -94,6 +98,21 @@ impl Names {
 
     fn of(&self, account: &AccountId) -> String {
         self.whole.get(account).cloned().unwrap_or_default()
+    }
+
+    /// `account.worker`; ids in hex stand in for names that are not known.
+    fn of_worker(&self, account: &AccountId, worker: Option<&WorkerId>) -> Option<Cell> {
+        let worker = worker?;
+        let account_name = self.whole.get(account).cloned();
+        let name = self
+            .unfinished
+            .worker_of(account, worker)
+            .and_then(|sums| sums.name());
+        text(format!(
+            "{}.{}",
+            account_name.unwrap_or_else(|| hex(account)),
+            name.unwrap_or_else(|| hex(worker))
+        ))
     }
 }
 
@@ -127,6 +146,7 @@ fn row(record: &Record, names: &Names, format: Format, line: &mut String) {
         Entry::Share(share) => {
             set("account", text(hex(&share.account)));
             set("name", text(names.of(&share.account)));
+            set("worker", names.of_worker(&share.account, share.worker.as_ref()));
             set("hash", text(hex_reversed(&share.hash)));
             set("work", text(share.work.to_string()));
             set("channel", text(format!("{:014x}", share.channel)));
@@ -143,9 +163,16 @@ fn row(record: &Record, names: &Names, format: Format, line: &mut String) {
             set("note", text(format!("part {} of {}", part.part + 1, part.parts)));
             "account"
         }
+        Entry::Worker(named) => {
+            set("account", text(hex(&named.account)));
+            set("name", text(names.of(&named.account)));
+            set("worker", names.of_worker(&named.account, Some(&named.worker)));
+            "worker"
+        }
         Entry::Block(block) => {
             set("account", text(hex(&block.account)));
             set("name", text(names.of(&block.account)));
+            set("worker", names.of_worker(&block.account, block.worker.as_ref()));
             set("hash", text(hex_reversed(&block.hash)));
             set("channel", text(format!("{:014x}", block.channel)));
             set("height", number(block.height));

@@ -31,5 +31,5 @@ pub use disk::{Disk, File, FileDisk, MemDisk};
 pub use journal::{Journal, JournalError};
 pub use lock::DataLock;
 pub use opened::{OpenError, Opened, open};
-pub use record::{AccountId, Entry, Record, Share};
+pub use record::{AccountId, Entry, Record, Share, WorkerId};
 pub use writer::{Lane, State, Writer};

@@ -11,7 +11,7 @@ mod text;
 use bytes::{Cursor, Filler};
 pub use entry::{
     AccountPart, BlockFound, Entry, NAME_BYTES_MAX, NAME_PARTS_MAX, Outcome, OutcomeNote, PART_BYTES,
-    REASON_BYTES_MAX, SOFTWARE_BYTES_MAX, Share, Start, account_parts,
+    REASON_BYTES_MAX, SOFTWARE_BYTES_MAX, Share, Start, WORKER_BYTES_MAX, WorkerNamed, account_parts,
 };
 
 /// Bytes of one record.
@@ -19,6 +19,9 @@ pub const RECORD_BYTES: usize = 128;
 
 /// Who is credited: the first 16 bytes of a hash of the account's name, chosen by the caller.
 pub type AccountId = [u8; 16];
+
+/// Which worker of an account: the first 16 bytes of a hash of its name, chosen by the caller. Zeros are nobody.
+pub type WorkerId = [u8; 16];
 
 /// A 32-byte hash in the byte order of the wire and of headers (little-endian as a number).
 pub type Hash = [u8; 32];
@@ -146,6 +149,7 @@ mod tests {
     fn samples() -> Vec<Entry> {
         let share = Share {
             account: [1; 16],
+            worker: Some([6; 16]),
             hash: [2; 32],
             work: u64::MAX,
             channel: 0x0001_0203_0405_0607,
@@ -161,6 +165,11 @@ mod tests {
             .collect();
         all.extend([
             Entry::Share(share),
+            Entry::Share(Share {
+                worker: None,
+                ..share
+            }),
+            Entry::Worker(WorkerNamed::new([1; 16], [6; 16], "rig1")),
             Entry::Start(Start::new("adit 0.1.0")),
             Entry::Block(BlockFound {
                 hash: [3; 32],
@@ -168,6 +177,7 @@ mod tests {
                 value: 5_000_000_000,
                 account: [1; 16],
                 channel: 2,
+                worker: Some([6; 16]),
             }),
             Entry::Outcome(OutcomeNote::new(
                 [3; 32],

@@ -1,5 +1,6 @@
 //! Reading a ledger without writing to it; a running pool may append meanwhile.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use crate::book::{AccountBook, Book};
@@ -7,7 +8,7 @@ use crate::checkpoint::Checkpoint;
 use crate::disk::{Disk, FileDisk};
 use crate::journal::scan::{Scan, headers};
 use crate::journal::{Chain, Header, JournalError, Tail};
-use crate::record::{AccountId, Entry, Record};
+use crate::record::{AccountId, Entry, Record, WorkerId};
 
 /// Folder of the journal inside the data folder.
 pub const JOURNAL_FOLDER: &str = "ledger";
@@ -48,6 +49,19 @@ pub struct TopLine {
     pub name: Option<String>,
     /// The sums.
     pub sums: AccountBook,
+    /// Its workers with the most work, most first, as far as shares named any; parts of the sums.
+    pub workers: Vec<WorkerLine>,
+}
+
+/// One worker in a [`TopLine`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerLine {
+    /// Which.
+    pub worker: WorkerId,
+    /// The worker's own name, when the journal has it.
+    pub name: Option<String>,
+    /// The sums.
+    pub sums: AccountBook,
 }
 
 /// Reads and checks the whole ledger of a data folder.
@@ -58,11 +72,11 @@ pub fn verify(data: &Path) -> Result<Report, JournalError> {
     verify_on(&ledger(data)?)
 }
 
-/// The `n` accounts with the most work in a data folder, most first.
+/// The `n` accounts with the most work in a data folder, most first, each with at most `workers` of its workers.
 ///
 /// # Errors
 /// As [`verify`].
-pub fn top(data: &Path, n: usize) -> Result<Vec<TopLine>, JournalError> {
+pub fn top(data: &Path, n: usize, workers: usize) -> Result<Vec<TopLine>, JournalError> {
     let mut book = Book::default();
     walk(&ledger(data)?, |record| {
         book.apply(record);
@@ -72,8 +86,29 @@ pub fn top(data: &Path, n: usize) -> Result<Vec<TopLine>, JournalError> {
         account: *account,
         name: sums.name(),
         sums: sums.clone(),
+        workers: Vec::new(),
     };
-    Ok(book.top(n).into_iter().map(line).collect())
+    let mut lines: Vec<TopLine> = book.top(n).into_iter().map(line).collect();
+    add_workers(&book, workers, &mut lines);
+    Ok(lines)
+}
+
+fn add_workers(book: &Book, most: usize, lines: &mut [TopLine]) {
+    let place: HashMap<AccountId, usize> = lines.iter().map(|line| line.account).zip(0..).collect();
+    for ((account, worker), sums) in book.workers() {
+        if let Some(line) = place.get(account).and_then(|place| lines.get_mut(*place)) {
+            line.workers.push(WorkerLine {
+                worker: *worker,
+                name: sums.name(),
+                sums: sums.clone(),
+            });
+        }
+    }
+    for line in lines {
+        line.workers
+            .sort_by(|a, b| b.sums.work.cmp(&a.sums.work).then(a.worker.cmp(&b.worker)));
+        line.workers.truncate(most);
+    }
 }
 
 /// [`verify`] on any disk.

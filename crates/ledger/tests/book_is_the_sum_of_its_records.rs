@@ -81,7 +81,7 @@ proptest! {
     fn a_checkpoint_keeps_the_book(shares in shares(), name in "\\PC{0,80}", chain: u32) {
         let mut book = sum(&shares);
         account_parts([1; 16], &name).for_each(|part| book.apply(&record(Entry::Account(part))));
-        let found = BlockFound { hash: [3; 32], height: 8, value: 5, account: [1; 16], channel: 2 };
+        let found = BlockFound { hash: [3; 32], height: 8, value: 5, account: [1; 16], channel: 2, worker: None };
         book.apply(&record(Entry::Block(found)));
         book.apply(&record(Entry::Outcome(OutcomeNote::new([3; 32], 8, Outcome::Stale, 0, &name))));
         let checkpoint = Checkpoint { next_sequence: 5, chain: Chain(chain), epoch: 2, book };

@@ -237,6 +237,7 @@ fn a_name_is_written_once_and_before_the_shares() {
             value: 4,
             account: [0; 16],
             channel: 5,
+            worker: None,
         })
         .unwrap();
         bell.wait(|| a.committed() == 1 && b.committed() == 1);

@@ -10,6 +10,7 @@
 //! * [`link`]: one connection with its deadlines, frames in, frames out, a bounded queue.
 //! * [`drive`](mod@drive): the loop.
 //! * [`dial`](mod@dial): the way up to a server, with jittered back-off.
+//! * [`itinerary`]: where a client goes next, by its own wish or by a server's Reconnect.
 //! * [`clock`]: the only place that asks for the time.
 //! * [`random`]: the only place that asks for randomness.
 //! * [`url`](mod@url): `stratum2+tcp://host:port/KEY`.
@@ -19,6 +20,7 @@ pub mod clock;
 pub mod dial;
 pub mod door;
 pub mod drive;
+pub mod itinerary;
 pub mod link;
 pub mod listen;
 mod local;
@@ -31,6 +33,7 @@ pub use clock::Clock;
 pub use dial::{Backoff, DialError, Dialling, dial, dial_with};
 pub use door::{Identities, Plaintext, Rules};
 pub use drive::{End, Protocol, drive};
+pub use itinerary::{Itinerary, Stay};
 pub use link::{Link, LinkError};
 pub use listen::{Limits, Listener, Permit};
 pub use security::{Keyless, Security};

@@ -7,10 +7,12 @@
 //!
 //! * [`mining`]: jobs to miners, shares from miners (spec 5).
 //! * [`setup`]: the first exchange of a connection (spec 3.6).
+//! * [`extension`]: which extensions a connection uses, and messages of others (spec 3.4).
 //! * The leaves: [`target`], [`merkle`], [`coinbase`], [`extranonce`], [`job`], [`share`],
 //!   [`vardiff`].
 
 pub mod coinbase;
+pub mod extension;
 pub mod extranonce;
 mod fault;
 pub mod job;

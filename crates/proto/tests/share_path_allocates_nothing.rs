@@ -2,12 +2,13 @@
 
 mod pool;
 
-use adit_proto::mining::server::{Input, Output};
+use adit_proto::mining::server::{Input, Output, WorkerName};
+use adit_wire::mining::ToServer;
 use pool::*;
 
 #[test]
 fn judging_crediting_and_acknowledging_a_share_allocates_nothing() {
-    for extended in [false, true] {
+    for (extended, workers) in [(false, false), (true, false), (true, true)] {
         let mut pool = Pool::new(0);
         pool.work(&job(1, 1));
         let id = if extended {
@@ -16,10 +17,15 @@ fn judging_crediting_and_acknowledging_a_share_allocates_nothing() {
             pool.standard()
         };
         let active = pool.device.active(id);
+        let worker = WorkerName::new("rig1").unwrap();
+        let given = |message: ToServer| match message {
+            ToServer::SubmitSharesExtended(share) if workers => Input::WorkerShare { share, worker },
+            message => Input::Message(message),
+        };
         // Enough to have grown every buffer; the set of hashes has room for 3,584 at 2,000.
         let mut solved: Vec<_> = (0..3_000)
             .map(|_| pool.device.solve(id, active, 0))
-            .map(Input::Message)
+            .map(given)
             .collect();
         let counted = solved.split_off(2_000);
         let mut out: Vec<Output> = Vec::with_capacity(64);
@@ -55,7 +61,10 @@ fn judging_crediting_and_acknowledging_a_share_allocates_nothing() {
             }
         });
         assert_eq!(good, 1_000);
-        assert_eq!(info.count_total, 0, "extended: {extended}");
+        assert_eq!(
+            info.count_total, 0,
+            "extended: {extended}, with workers: {workers}"
+        );
     }
 }
 

@@ -4,7 +4,8 @@
 //! * [`frame`] the six-byte header of spec 3.2,
 //! * [`common`], [`mining`], [`declare`], [`template`], [`negotiation`]: one table of messages a protocol,
 //!   each with the two direction enums `ToServer` and `ToClient`,
-//! * [`tlv`] the fields that extensions append (spec 3.4.3), [`refusal`] the error codes we send.
+//! * [`extension`] the one table of extensions, [`tlv`] the fields they append (spec 3.4.3),
+//! * [`refusal`] the error codes we send.
 //!
 //! This room is `no_std` + `alloc`. It knows nothing of time, sockets or Bitcoin consensus.
 //!
@@ -32,6 +33,7 @@ pub mod frame;
 mod table;
 pub mod common;
 pub mod declare;
+pub mod extension;
 pub mod message;
 pub mod mining;
 pub mod negotiation;

@@ -2,9 +2,6 @@
 
 use crate::types::Seq0_64K;
 
-/// Id of this extension.
-pub const EXTENSION: u16 = 0x0001;
-
 messages! {
     extension 0x0001;
     to_server {

@@ -8,15 +8,10 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::codec::{Field, Reader};
+use crate::extension::{self, USER_IDENTITY, USER_IDENTITY_MAX, WORKER_HASH_RATE};
 use crate::message::{Message, TLV_ROOM, append_frame};
 use crate::types::TooLong;
 
-/// Extension 0x0002: worker-specific hash rate tracking.
-pub const WORKER_HASH_RATE: u16 = 0x0002;
-/// Field of [`WORKER_HASH_RATE`] that names the worker.
-pub const USER_IDENTITY: u8 = 0x01;
-/// Most bytes of a `user_identity`.
-pub const USER_IDENTITY_MAX: usize = 32;
 /// Bytes of a TLV before its value.
 pub const HEAD_LEN: usize = 5;
 
@@ -53,6 +48,49 @@ impl<'a> Tlv<'a> {
         self.field_type.encode(out);
         (self.value.len() as u16).encode(out);
         out.extend_from_slice(self.value);
+    }
+}
+
+/// The name of a worker as `user_identity` carries it: at most 32 bytes of UTF-8, without padding (REQ-EXT-035). Held in
+/// place, so that reading one allocates nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WorkerName {
+    length: u8,
+    bytes: [u8; USER_IDENTITY_MAX],
+}
+
+impl WorkerName {
+    /// A name. Error: longer than [`USER_IDENTITY_MAX`] bytes.
+    pub fn new(name: &str) -> Result<Self, TooLong> {
+        TooLong::check(name.len(), USER_IDENTITY_MAX)?;
+        let mut bytes = [0; USER_IDENTITY_MAX];
+        bytes
+            .iter_mut()
+            .zip(name.bytes())
+            .for_each(|(to, from)| *to = from);
+        Ok(Self {
+            length: name.len() as u8,
+            bytes,
+        })
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        let used = self.bytes.get(..self.length.into()).unwrap_or_default();
+        core::str::from_utf8(used).unwrap_or_default()
+    }
+
+    /// Whether it names nobody: a legal value of length 0 (REQ-EXT-020).
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+}
+
+impl fmt::Debug for WorkerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
     }
 }
 
@@ -188,19 +226,24 @@ pub fn user_identity<'a>(rest: &'a [u8], negotiated: &'a [u16]) -> Result<Option
     }
     let mut worker = None;
     for tlv in Tlvs::new(rest, negotiated) {
+        let tlv = tlv?;
         let Tlv {
             extension,
             field_type,
             value,
-        } = tlv?;
-        if (extension, field_type) != (WORKER_HASH_RATE, USER_IDENTITY) {
+        } = tlv;
+        if !negotiated.contains(&extension) {
             continue;
         }
-        if value.len() > USER_IDENTITY_MAX {
+        let most = extension::field_of(&tlv).map(|field| field.value_max);
+        if let Some(max) = most.filter(|max| value.len() > *max) {
             return Err(TlvError::TooLong {
                 len: value.len(),
-                max: USER_IDENTITY_MAX,
+                max,
             });
+        }
+        if (extension, field_type) != (WORKER_HASH_RATE, USER_IDENTITY) {
+            continue;
         }
         let text = core::str::from_utf8(value).map_err(|_| TlvError::NotUtf8)?;
         if worker.replace(text).is_some() {

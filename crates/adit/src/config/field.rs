@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use bitcoin::Network;
 
 use super::source::Raw;
-use super::values::{Hosts, HttpListen, Level, Listen, LogFormat, NetworkChoice, NodeSpec, Tag, WorkFloor};
+use super::values::{
+    ExtensionIds, Hosts, HttpListen, Level, Listen, LogFormat, NetworkChoice, NodeSpec, Tag, WorkFloor,
+};
 
 /// Smallest and largest number, or length in bytes.
 pub type Range = Option<(u64, u64)>;
@@ -230,6 +232,39 @@ impl Field for Hosts {
             return Err(Self::expected(range));
         }
         Ok(Self(names.into_iter().map(str::to_ascii_lowercase).collect()))
+    }
+}
+
+fn extension_id(text: &str) -> Option<u16> {
+    let id = match text.strip_prefix("0x") {
+        Some(hex) => u16::from_str_radix(hex, 16),
+        None => text.parse(),
+    };
+    id.ok().filter(|id| (1..=0x7fff).contains(id))
+}
+
+impl Field for ExtensionIds {
+    fn expected(_: Range) -> String {
+        format!(
+            "at most {} ids of extensions from 0x0001 to 0x7fff, such as 0x0002",
+            Self::COUNT_MAX
+        )
+    }
+
+    fn read(raw: &Raw, range: Range, _: bool) -> Result<Self, String> {
+        let texts: Vec<&str> = match raw {
+            Raw::Bare(text) | Raw::Text(text) if text.is_empty() => Vec::new(),
+            Raw::Bare(text) | Raw::Text(text) => text.split(',').map(str::trim).collect(),
+            Raw::List(texts) => texts.iter().map(String::as_str).collect(),
+            _ => return Err(Self::expected(range)),
+        };
+        let ids: Option<Vec<u16>> = texts.into_iter().map(extension_id).collect();
+        let mut ids = ids
+            .filter(|ids| ids.len() <= Self::COUNT_MAX)
+            .ok_or_else(|| Self::expected(range))?;
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(Self(ids))
     }
 }
 

@@ -21,4 +21,6 @@ pub use payout::Payout;
 pub use settings::{Settings, WORK_FLOOR};
 pub use source::{Config, Raw, Sources};
 pub use table::{Key, keys};
-pub use values::{Hosts, HttpListen, Level, Listen, LogFormat, NetworkChoice, NodeSpec, Tag, WorkFloor};
+pub use values::{
+    ExtensionIds, Hosts, HttpListen, Level, Listen, LogFormat, NetworkChoice, NodeSpec, Tag, WorkFloor,
+};

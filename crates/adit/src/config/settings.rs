@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use adit_wire::extension::{self, Range};
 use bitcoin::Network;
 
 use super::origin::{Origin, Problem};
 use super::payout::{Payout, name};
 use super::source::{Config, Sources};
 use super::table::{
-    Coinbase, Device, Embedded, Http, Ipc, KeyKeys, LedgerKeys, Limits, Log, PayoutKeys, PoolKeys,
+    Coinbase, Device, Embedded, Extensions, Http, Ipc, KeyKeys, LedgerKeys, Limits, Log, PayoutKeys, PoolKeys,
     SecurityKeys, ShareKeys, Top, UpstreamKeys,
 };
 use super::values::{Listen, NetworkChoice, NodeSpec, WorkFloor};
@@ -54,6 +55,8 @@ pub struct Settings {
     pub embedded: Embedded,
     /// The CPU device.
     pub device: Device,
+    /// Extensions of the protocol.
+    pub extensions: Extensions,
     /// Logging.
     pub log: Log,
 }
@@ -132,6 +135,7 @@ impl Settings {
         let ipc = Ipc::read(config, problems);
         let embedded = Embedded::read(config, problems);
         let device = Device::read(config, problems);
+        let extensions = Extensions::read(config, problems);
         let log = Log::read(config, problems);
         let (top, embedded) = (top?, embedded?);
         let network = told(network(config, &top, &payout.as_ref()?.address), problems);
@@ -140,6 +144,7 @@ impl Settings {
             problems,
         );
         let data = told(data(config, top.data), problems);
+        problems.extend(speakable(config, extensions.as_ref()?, network));
         Some(Self {
             data: data?,
             listen: top.listen,
@@ -158,6 +163,7 @@ impl Settings {
             ipc: ipc?,
             embedded,
             device: device?,
+            extensions: extensions?,
             log: log?,
         })
     }
@@ -266,6 +272,41 @@ fn payee(
             right,
         )
     })
+}
+
+/// Only what adit implements can be offered or asked for, and trials stay off networks of worth (REQ-EXT-001).
+fn speakable(config: &Config, keys: &Extensions, network: Option<Network>) -> Vec<Problem> {
+    let trials = keys.experimental && network == Some(Network::Regtest);
+    let mut wrong = Vec::new();
+    if keys.experimental && network.is_some_and(|network| network != Network::Regtest) {
+        let (what, right) = (
+            "extensions.experimental is true outside regtest",
+            "ids from 0x4000 to 0x7fff are not for production (spec 3.4); leave it false, or use regtest",
+        );
+        wrong.extend(problem(config, "extensions.experimental", what, right));
+    }
+    let lists = [
+        ("extensions.supported", &keys.supported),
+        ("extensions.required", &keys.required),
+        ("extensions.wanted", &keys.wanted),
+    ];
+    for (key, ids) in lists {
+        for id in ids.ids() {
+            let right = match (Range::of(*id), extension::find(*id)) {
+                (Range::Experimental, _) if trials => continue,
+                (Range::Experimental, _) => {
+                    "it is experimental and not for production; on regtest, set extensions.experimental = true"
+                }
+                (_, Some(row)) if row.id == extension::NEGOTIATION => {
+                    "leave it out: extension 0x0001 is spoken in any case"
+                }
+                (_, Some(row)) if row.implemented => continue,
+                _ => "adit does not implement it; it implements 0x0002",
+            };
+            wrong.extend(problem(config, key, format!("{key} lists 0x{id:04x}"), right));
+        }
+    }
+    wrong
 }
 
 /// Who is on this machine needs no fence that nobody asked for.

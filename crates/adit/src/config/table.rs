@@ -11,7 +11,9 @@ use adit_noise::draft2022::{Aeads, SignatureForm};
 use super::field::{Field, Range};
 use super::origin::Problem;
 use super::source::Config;
-use super::values::{Hosts, HttpListen, Level, Listen, LogFormat, NetworkChoice, NodeSpec, Tag, WorkFloor};
+use super::values::{
+    ExtensionIds, Hosts, HttpListen, Level, Listen, LogFormat, NetworkChoice, NodeSpec, Tag, WorkFloor,
+};
 
 /// One row.
 #[derive(Clone, Copy, Debug)]
@@ -259,6 +261,22 @@ table! {
         threads: u32 = "0", 0..=1024;
         /// The name by which it opens its channel.
         user: String = "adit.device", 0..=255;
+        /// Its own name behind an extended channel, appended to every share where the server agrees to
+        /// extension 0x0002; the server's ledger then has it as `user.worker`. Empty: none is sent.
+        worker: String = "", 0..=32;
+    }
+    /// Extensions of the protocol (spec 3.4). Negotiation, 0x0001, is always spoken and never listed.
+    ["extensions."] Extensions {
+        /// As a server: what clients are granted when they ask for it. adit implements 0x0002, the names
+        /// of workers behind a channel.
+        supported: ExtensionIds = "0x0002";
+        /// As a server: what every client must ask for, or it is disconnected. As a client: what a server
+        /// must grant, or it is left.
+        required: ExtensionIds = "";
+        /// As a client: what to ask for. 0x0002 is asked for in any case where `device.worker` is set.
+        wanted: ExtensionIds = "";
+        /// Whether ids from 0x4000 to 0x7fff may be listed. They are for trials: only on regtest.
+        experimental: bool = "false";
     }
     /// What is logged. Logs go to stderr.
     ["log."] Log {

@@ -61,6 +61,21 @@ pub enum NetworkChoice {
     Is(Network),
 }
 
+/// Ids of extensions of the protocol (spec 3.4), sorted, each once. That adit implements them, or that they are
+/// experimental and trials are allowed, is checked by [`Settings::check`](super::Settings::check).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExtensionIds(pub(super) Vec<u16>);
+
+impl ExtensionIds {
+    /// Most ids in a list.
+    pub const COUNT_MAX: usize = 64;
+
+    /// The ids.
+    pub fn ids(&self) -> &[u16] {
+        &self.0
+    }
+}
+
 /// The text that a pool writes into its coinbase: at most [`Tag::BYTES_MAX`] printable ASCII bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tag(pub(super) String);

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use adit_proto::Time;
 
 /// What a device has done so far. Every number only grows.
 #[derive(Debug, Default)]
@@ -11,6 +14,9 @@ pub struct Live {
     accepted: AtomicU64,
     rejected: AtomicU64,
     connected: AtomicBool,
+    /// When work was lost, in microseconds; 0 while there is work, and before the first.
+    away_since_us: AtomicU64,
+    away_longest_us: AtomicU64,
 }
 
 impl Live {
@@ -38,6 +44,12 @@ impl Live {
         self.rejected.load(Ordering::Relaxed)
     }
 
+    /// Longest time without work, from losing it to having it again.
+    #[must_use]
+    pub fn away_longest(&self) -> Duration {
+        Duration::from_micros(self.away_longest_us.load(Ordering::Relaxed))
+    }
+
     /// Whether there is work from a pool.
     #[must_use]
     pub fn connected(&self) -> bool {
@@ -61,11 +73,20 @@ impl Live {
         self.rejected.fetch_add(count, Ordering::Relaxed);
     }
 
-    pub(super) fn connect(&self) {
+    /// There is work.
+    pub(super) fn connect(&self, now: Time) {
         self.connected.store(true, Ordering::Relaxed);
+        let since = self.away_since_us.swap(0, Ordering::Relaxed);
+        if since != 0 {
+            let away = now.0.saturating_sub(since);
+            self.away_longest_us.fetch_max(away, Ordering::Relaxed);
+        }
     }
 
-    pub(super) fn disconnect(&self) {
-        self.connected.store(false, Ordering::Relaxed);
+    /// There is none any more; said twice, the first time counts.
+    pub(super) fn disconnect(&self, now: Time) {
+        if self.connected.swap(false, Ordering::Relaxed) {
+            self.away_since_us.store(now.0, Ordering::Relaxed);
+        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Threads hash; one task speaks with the pool. Work goes to the threads over a board that they look at
 //! some thousand times a second; shares come back in batches through a bounded channel. A lost
-//! connection is made again for ever, with jittered back-off.
+//! connection is made again for ever, with jittered back-off; a Reconnect is followed within the same authority.
 
 mod board;
 pub mod hash;
@@ -14,12 +14,19 @@ pub mod space;
 pub mod upstream;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use adit_net::drive::Bounds;
-use adit_net::{Backoff, Clock, DialError, Dialling, End, Url, dial_with, drive};
+use adit_net::{Clock, DialError, Dialling, End, Itinerary, Url, dial_with, drive};
+use adit_proto::Time;
+use adit_proto::extension::{Patience, Wishes};
+use adit_wire::Str0_255;
+use adit_wire::extension::{NEGOTIATION, TABLE, WORKER_HASH_RATE};
+use adit_wire::tlv::WorkerName;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
+use crate::config;
 use crate::exit::Exit;
 use crate::shutdown::Shutdown;
 use miner::{BATCHES_MAX, Batch, Miners};
@@ -58,6 +65,55 @@ pub struct Settings {
     pub dialling: Dialling,
     /// Hashes a second to tell the pool; measured if not given.
     pub hash_rate: Option<f64>,
+    /// What is asked for beyond the protocol itself.
+    pub extensions: Extensions,
+}
+
+/// Extensions as a client wants them (spec 3.4).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extensions {
+    /// Ids to ask for; 0x0002 is one of them wherever there is a `worker`.
+    pub wanted: Vec<u16>,
+    /// Ids without which a server is left.
+    pub required: Vec<u16>,
+    /// Our own name behind an extended channel (extension 0x0002).
+    pub worker: Option<WorkerName>,
+}
+
+impl Extensions {
+    /// As configured.
+    #[must_use]
+    pub fn of(settings: &config::Settings) -> Self {
+        let worker = &settings.device.worker;
+        Self {
+            wanted: settings.extensions.wanted.ids().to_vec(),
+            required: settings.extensions.required.ids().to_vec(),
+            // The configuration has checked its length.
+            worker: (!worker.is_empty())
+                .then(|| WorkerName::new(worker).ok())
+                .flatten(),
+        }
+    }
+
+    /// What to ask for on a connection that took `connect` to make.
+    pub(crate) fn wishes(&self, connect: Duration, patience: &Patience) -> Wishes {
+        let Some(answer_timeout) = patience.answer_timeout(connect, !self.required.is_empty()) else {
+            return Wishes::default();
+        };
+        let mut wanted = self.wanted.clone();
+        wanted.extend(self.worker.map(|_| WORKER_HASH_RATE));
+        let implemented = TABLE.iter().filter(|row| row.implemented).map(|row| row.id);
+        let listed = self.wanted.iter().chain(&self.required).copied();
+        Wishes {
+            wanted,
+            required: self.required.clone(),
+            able: implemented
+                .filter(|id| *id != NEGOTIATION)
+                .chain(listed)
+                .collect(),
+            answer_timeout,
+        }
+    }
 }
 
 /// What a device did.
@@ -71,6 +127,8 @@ pub struct Report {
     pub hash_rate: f64,
     /// The pool.
     pub upstream: String,
+    /// Longest time without work between two connections, in milliseconds.
+    pub away_longest_ms: u64,
     /// Milliseconds from start to end.
     pub elapsed_ms: u64,
 }
@@ -102,12 +160,14 @@ pub async fn run(settings: Settings, live: Arc<Live>, mut shutdown: Shutdown) ->
         miners: &miners,
         clock: &clock,
         hash_rate: hash_rate as f32,
+        way: Itinerary::new(settings.upstream.clone()),
+        patience: Patience::default(),
     };
     let result = tokio::select! {
         result = device.mine(&mut batches) => result,
         () = shutdown.requested() => Ok(()),
     };
-    live.disconnect();
+    live.disconnect(clock.now());
     // Threads may be waiting for room in the channel: it must be gone before they are waited for.
     drop(batches);
     drop(miners);
@@ -118,6 +178,7 @@ pub async fn run(settings: Settings, live: Arc<Live>, mut shutdown: Shutdown) ->
         shares_rejected: live.rejected(),
         hash_rate: live.hashes() as f64 / elapsed.as_secs_f64().max(1e-3),
         upstream: settings.upstream.to_string(),
+        away_longest_ms: u64::try_from(live.away_longest().as_millis()).unwrap_or(u64::MAX),
         elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
     })
 }
@@ -135,41 +196,53 @@ struct Connecting<'a> {
     miners: &'a Miners,
     clock: &'a Clock,
     hash_rate: f32,
+    way: Itinerary,
+    patience: Patience,
 }
 
 impl Connecting<'_> {
     /// Connects for ever; returns when there is nothing left to do.
     async fn mine(&mut self, batches: &mut mpsc::Receiver<Batch>) -> Result<(), Exit> {
-        let mut backoff = Backoff::default();
-        let mut url = self.settings.upstream.clone();
         for epoch in 0.. {
-            let (next, fruitful) = self.connection(&url, epoch, batches).await?;
-            self.live.disconnect();
+            let (next, fruitful) = self.connection(epoch, batches).await?;
+            let now = self.clock.now();
+            self.live.disconnect(now);
             self.miners.board.put(None);
-            if fruitful {
-                backoff.reset();
-            }
-            url = match next {
+            let wait = match next {
                 Next::Done => return Ok(()),
-                Next::Move { host, port } => moved(&url, host, port),
-                // A place that we were sent to and that does not answer is left for the configured one.
-                Next::Again => self.settings.upstream.clone(),
+                Next::Move { host, port } => self.follow(now, host.as_ref(), port),
+                Next::Again => self.way.lost(now, fruitful),
             };
-            tokio::time::sleep(backoff.next_wait()).await;
+            tokio::time::sleep(wait).await;
         }
         Ok(())
     }
 
+    /// Follows a Reconnect, within the same authority (REQ-COM-036).
+    fn follow(&mut self, now: Time, host: Option<&Str0_255>, port: Option<u16>) -> Duration {
+        let from = self.way.url().clone();
+        let (wait, stay) = self.way.moved(now, host.map(|host| host.as_bytes()), port);
+        match stay {
+            None => tracing::info!(%from, to = %self.way.url(), "moved by the server"),
+            Some(why) => tracing::warn!(%from, %why, "a Reconnect is not followed"),
+        }
+        if *self.way.url() != from {
+            self.patience.reset();
+        }
+        wait
+    }
+
     /// One connection from dialling to its end; also says whether it earned anything.
     async fn connection(
-        &self,
-        url: &Url,
+        &mut self,
         epoch: u64,
         batches: &mut mpsc::Receiver<Batch>,
     ) -> Result<(Next, bool), Exit> {
-        let mut link = match dial_with(url, self.clock, &self.settings.dialling).await {
+        let url = self.way.url().clone();
+        let start = self.clock.now();
+        let mut link = match dial_with(&url, self.clock, &self.settings.dialling).await {
             Ok(link) => link,
-            Err(error @ DialError::NoKey { .. }) if *url == self.settings.upstream => {
+            Err(error @ DialError::NoKey { .. }) if self.way.is_home() => {
                 return Err(Exit::usage(error.to_string()));
             }
             Err(error) => {
@@ -178,47 +251,27 @@ impl Connecting<'_> {
             }
         };
         tracing::info!(%url, suite = %link.suite(), "connected");
+        let connect = self.clock.now() - start;
+        let wishes = self.settings.extensions.wishes(connect, &self.patience);
         let board = &*self.miners.board;
         let mut session = Session::new(
-            url,
+            &url,
             self.settings,
             self.live,
             board,
             batches,
             epoch,
             self.hash_rate,
+            wishes,
         );
         let end = drive(&mut link, &mut session, self.clock, Bounds::default()).await;
         match &end {
             End::Finished => {}
             end => tracing::warn!(%url, %end, "connection lost"),
         }
+        if session.silent() {
+            self.patience.silent();
+        }
         Ok((session.next.unwrap_or(Next::Again), session.accepted > 0))
-    }
-}
-
-/// The URL after a Reconnect: what it does not name stays, the key always does (REQ-COM-033, REQ-COM-036).
-fn moved(url: &Url, host: Option<String>, port: Option<u16>) -> Url {
-    let host = host.unwrap_or_else(|| url.host.clone());
-    Url {
-        host,
-        port: port.unwrap_or(url.port),
-        key: url.key,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// REQ-COM-033, REQ-COM-036.
-    #[test]
-    fn a_move_keeps_what_it_does_not_name() {
-        let url: Url = "stratum2+tcp://127.0.0.1:3333".parse().unwrap();
-        let to = |host: Option<&str>, port| moved(&url, host.map(str::to_owned), port).to_string();
-        assert_eq!(to(None, None), url.to_string());
-        assert_eq!(to(Some("b"), None), "stratum2+tcp://b:3333");
-        assert_eq!(to(None, Some(5)), "stratum2+tcp://127.0.0.1:5");
-        assert_eq!(to(Some("b"), Some(5)), "stratum2+tcp://b:5");
     }
 }

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use adit_net::{Protocol, random};
+use adit_proto::extension::Wishes;
 use adit_proto::mining::client::{self as mining, Event, Kind, Open};
 use adit_proto::{Fault, Time};
 use adit_wire::{Header, Str0_255, U256};
@@ -25,7 +27,10 @@ pub(super) enum Next {
     /// As after any broken connection.
     Again,
     /// To another place, with the same key (spec 3.6.5).
-    Move { host: Option<String>, port: Option<u16> },
+    Move {
+        host: Option<Str0_255>,
+        port: Option<u16>,
+    },
     /// Not at all: all shares wanted are accepted.
     Done,
 }
@@ -45,15 +50,26 @@ pub(super) struct Session<'a> {
     heard: Vec<Heard>,
     /// Shares of this connection that were accepted.
     pub(super) accepted: u64,
+    /// Shares of this connection without an answer.
+    unanswered: u64,
+    /// The server wants us elsewhere: we stay for the answers that are under way, at most until then.
+    leaving: Option<(Next, Time)>,
     pub(super) next: Option<Next>,
     /// Refusal codes that were told in the log, once each.
     told: Vec<Str0_255>,
 }
 
+/// How long a session stays for the answers to its last shares when the server has sent it elsewhere.
+const LINGER_MAX: Duration = Duration::from_secs(1);
+
 /// Kinds of refusals told in the log of one connection.
 const TOLD_MAX: usize = 16;
 
 impl<'a> Session<'a> {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "called once, right where all of these are at hand"
+    )]
     pub(super) fn new(
         url: &Url,
         settings: &'a Settings,
@@ -62,8 +78,10 @@ impl<'a> Session<'a> {
         found: &'a mut mpsc::Receiver<Batch>,
         epoch: u64,
         hash_rate: f32,
+        wishes: Wishes,
     ) -> Self {
-        let upstream = Upstream::new(url, setup_flags(settings.channel), mining::Settings::default());
+        let upstream = Upstream::new(url, setup_flags(settings.channel), mining::Settings::default())
+            .with_extensions(wishes, settings.extensions.worker);
         Self {
             upstream,
             settings,
@@ -75,6 +93,8 @@ impl<'a> Session<'a> {
             hash_rate,
             heard: Vec::new(),
             accepted: 0,
+            unanswered: 0,
+            leaving: None,
             next: None,
             told: Vec::new(),
         }
@@ -115,11 +135,11 @@ impl<'a> Session<'a> {
                     tracing::warn!(%code, flags, "the pool refused the connection");
                 }
                 Heard::Reconnect { host, port } => {
-                    let host = host.map(|host| host.to_string());
-                    self.next.get_or_insert(Next::Move { host, port });
+                    self.leave(now, Next::Move { host, port });
                 }
+                Heard::Work(_) if self.leaving.is_some() => {}
                 Heard::Work(work) => {
-                    self.live.connect();
+                    self.live.connect(now);
                     let origin = u64::from_le_bytes(random::bytes());
                     self.board
                         .put(Some(Arc::new(Assignment::new(work, self.epoch, origin))));
@@ -132,7 +152,27 @@ impl<'a> Session<'a> {
             Heard::Event(event) => self.event(event),
             other => tracing::debug!(?other, "unexpected"),
         });
+        if let Some((next, _)) = self
+            .leaving
+            .take_if(|(_, until)| self.unanswered == 0 || *until <= now)
+        {
+            self.next.get_or_insert(next);
+        }
         Ok(())
+    }
+
+    /// No more work from here, but what was submitted shall be acknowledged.
+    fn leave(&mut self, now: Time, next: Next) {
+        if self.leaving.is_none() {
+            self.board.put(None);
+            self.live.disconnect(now);
+            self.leaving = Some((next, now + LINGER_MAX));
+        }
+    }
+
+    /// Whether the server never answered when it was asked for extensions.
+    pub(super) const fn silent(&self) -> bool {
+        self.upstream.silent()
     }
 
     fn event(&mut self, event: Event) {
@@ -156,12 +196,14 @@ impl<'a> Session<'a> {
             }
             Event::Accepted { count, .. } => {
                 self.accepted += u64::from(count);
+                self.unanswered = self.unanswered.saturating_sub(count.into());
                 let accepted = self.live.accept(count.into());
                 if self.settings.until_shares.is_some_and(|until| accepted >= until) {
                     self.next = Some(Next::Done);
                 }
             }
             Event::Rejected { sequence, code, .. } => {
+                self.unanswered = self.unanswered.saturating_sub(1);
                 self.tell_rejection(sequence, &code);
                 self.live.reject(1);
             }
@@ -174,12 +216,15 @@ impl<'a> Session<'a> {
     }
 
     fn send(&mut self, now: Time, batch: Batch, out: &mut Vec<u8>) {
-        if batch.epoch != self.epoch {
+        if batch.epoch != self.epoch || self.leaving.is_some() {
             return;
         }
         for share in batch.shares {
             match self.upstream.share(now, share, out) {
-                Ok(_) => self.live.submit(1),
+                Ok(_) => {
+                    self.unanswered += 1;
+                    self.live.submit(1);
+                }
                 // Found while the tip was changing: nobody pays for it any more.
                 Err(why) => tracing::debug!(?why, "share dropped"),
             }
@@ -226,7 +271,8 @@ impl Protocol for Session<'_> {
     }
 
     fn deadline(&self) -> Option<Time> {
-        self.upstream.deadline()
+        let leave = self.leaving.as_ref().map(|(_, until)| *until);
+        [self.upstream.deadline(), leave].into_iter().flatten().min()
     }
 
     fn expire(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {

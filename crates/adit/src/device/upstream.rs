@@ -1,18 +1,23 @@
-//! Both machines of a mining client on one connection, with their frames: what a device, a load generator and
+//! The machines of a mining client on one connection, with their frames: what a device, a load generator and
 //! `examples/miner.rs` share.
 
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use adit_net::Url;
+use adit_proto::extension::{
+    self, ClientEvent as ExtensionEvent, ClientInput as ExtensionInput, Route, Wishes,
+};
 use adit_proto::mining::client::{
     self as mining, Client, Event, Open, Output, Settings, Share, Withheld, Work,
 };
 use adit_proto::setup::{self, ClientEvent, ClientInput, ClientOutput, Device, Request};
 use adit_proto::{Fault, Time};
 use adit_wire::common::{self, flags, protocol};
-use adit_wire::mining::{ToClient, ToServer};
-use adit_wire::{DecodeError, Header, Str0_255};
+use adit_wire::extension::WORKER_HASH_RATE;
+use adit_wire::mining::{SubmitSharesExtended, ToClient, ToServer};
+use adit_wire::tlv::{self, Tlv, WorkerName};
+use adit_wire::{DecodeError, Header, Message, Str0_255, negotiation};
 
 /// Longest payload taken of a message that is not known and will be ignored.
 const UNKNOWN_LENGTH_MAX: u32 = 64 * 1024;
@@ -23,7 +28,7 @@ const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// What the connection has to say to its role.
 #[derive(Debug)]
 pub enum Heard {
-    /// The setup is done; channels may be opened.
+    /// The setup is done and the extensions are settled; channels may be opened.
     Established,
     /// The server refused the setup, for the log. A fault follows.
     Refused {
@@ -49,6 +54,11 @@ pub enum Heard {
 #[derive(Debug)]
 pub struct Upstream {
     setup: setup::Client,
+    extensions: extension::Client,
+    /// Whose name is appended to the shares of extended channels, where extension 0x0002 is in use.
+    worker: Option<WorkerName>,
+    /// The server did not answer RequestExtensions.
+    silent: bool,
     mining: Option<Client>,
     settings: Settings,
     started: bool,
@@ -71,11 +81,35 @@ impl Upstream {
         let setup = setup::Client::new(request);
         Self {
             setup,
+            extensions: extension::Client::new(Wishes::default()),
+            worker: None,
+            silent: false,
             mining: None,
             settings,
             started: false,
             outputs: Vec::new(),
         }
+    }
+
+    /// The same client, asking for extensions before anything else. `worker` is the name that extension 0x0002 carries.
+    #[must_use]
+    pub fn with_extensions(mut self, wishes: Wishes, worker: Option<WorkerName>) -> Self {
+        self.extensions = extension::Client::new(wishes);
+        self.worker = worker;
+        self
+    }
+
+    /// Whether the server never answered the request for extensions, which then was the fault: see
+    /// [`Patience`](extension::Patience).
+    #[must_use]
+    pub const fn silent(&self) -> bool {
+        self.silent
+    }
+
+    /// The extensions in use.
+    #[must_use]
+    pub fn agreed(&self) -> &[u16] {
+        self.extensions.agreed()
     }
 
     /// Whether the first message was sent.
@@ -97,6 +131,7 @@ impl Upstream {
     #[must_use]
     pub fn length_max(header: &Header) -> u32 {
         let known = common::ToClient::length_max(header).or_else(|| ToClient::length_max(header));
+        let known = known.or_else(|| negotiation::ToClient::length_max(header));
         known.unwrap_or(UNKNOWN_LENGTH_MAX)
     }
 
@@ -123,7 +158,34 @@ impl Upstream {
         match common::ToClient::decode(header, payload) {
             Ok(message) => self.setup(now, ClientInput::Message(message), out, heard),
             Err(DecodeError::Malformed { message, .. }) => Err(Fault::Malformed(message)),
-            Err(DecodeError::Unknown { .. }) => self.setup(now, ClientInput::Other, out, heard),
+            Err(DecodeError::Unknown { .. }) => {
+                self.setup(now, ClientInput::Other, out, heard)?;
+                self.other(now, header, payload, out, heard)
+            }
+        }
+    }
+
+    /// What is neither a common nor a mining message, once the connection is set up.
+    fn other(
+        &mut self,
+        now: Time,
+        header: &Header,
+        payload: &[u8],
+        out: &mut Vec<u8>,
+        heard: &mut Vec<Heard>,
+    ) -> Result<(), Fault> {
+        match negotiation::ToClient::decode(header, payload) {
+            Ok(message) => self.extension(now, ExtensionInput::Message(message), out, heard),
+            Err(DecodeError::Malformed { message, .. }) => Err(Fault::Malformed(message)),
+            Err(DecodeError::Unknown { .. }) => {
+                // A miner is the endpoint of all its channels (REQ-EXT-003, REQ-EXT-004).
+                if header.extension() != 0
+                    && let Route::Discard(why) = extension::route(header, payload, |_| true, |_| None)
+                {
+                    tracing::trace!(%header, ?why, "discarded");
+                }
+                Ok(())
+            }
         }
     }
 
@@ -150,24 +212,39 @@ impl Upstream {
         // A share is no fault of the peer's.
         let _ = client.handle(now, mining::Input::Share(share), &mut self.outputs);
         match self.outputs.pop() {
-            Some(Output::Send(message)) => {
-                message.encode_frame(out);
-                match message {
-                    ToServer::SubmitSharesStandard(it) => Ok(it.sequence_number),
-                    ToServer::SubmitSharesExtended(it) => Ok(it.sequence_number),
-                    _ => Err(Withheld::UnknownChannel),
-                }
+            Some(Output::Send(ToServer::SubmitSharesExtended(it))) => {
+                self.encode_extended(&it, out);
+                Ok(it.sequence_number)
+            }
+            Some(Output::Send(ToServer::SubmitSharesStandard(it))) => {
+                it.encode_frame(out);
+                Ok(it.sequence_number)
             }
             Some(Output::Event(Event::Withheld(why))) => Err(why),
             _ => Err(Withheld::UnknownChannel),
         }
     }
 
+    /// Every share of an extended channel names its worker while the server agrees to extension 0x0002, and none does
+    /// otherwise (REQ-EXT-034, REQ-EXT-036).
+    fn encode_extended(&self, share: &SubmitSharesExtended, out: &mut Vec<u8>) {
+        if !self.extensions.agreed().contains(&WORKER_HASH_RATE) {
+            return share.encode_frame(out);
+        }
+        let worker = self.worker.as_ref().map_or("", WorkerName::as_str);
+        let written =
+            Tlv::user_identity(worker).and_then(|worker| tlv::encode_frame_with(share, &[worker], out));
+        debug_assert!(written.is_ok(), "a name of a worker fits");
+    }
+
     /// When [`expire`](Self::expire) is wanted.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         let mining = self.mining.as_ref().and_then(Client::deadline);
-        [self.setup.deadline(), mining].into_iter().flatten().min()
+        [self.setup.deadline(), self.extensions.deadline(), mining]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The deadline has passed.
@@ -176,6 +253,9 @@ impl Upstream {
     /// The fault that ends the connection, see [`setup::Client::handle`] and [`Client::handle`].
     pub fn expire(&mut self, now: Time, out: &mut Vec<u8>, heard: &mut Vec<Heard>) -> Result<(), Fault> {
         self.setup(now, ClientInput::Deadline, out, heard)?;
+        let answered = self.extension(now, ExtensionInput::Deadline, out, heard);
+        self.silent |= answered.is_err();
+        answered?;
         if self.mining.is_some() {
             self.mining(now, mining::Input::Deadline, out, heard)
         } else {
@@ -191,7 +271,7 @@ impl Upstream {
         heard: &mut Vec<Heard>,
     ) -> Result<(), Fault> {
         let mut outputs = Vec::new();
-        let result = self.setup.handle(now, input, &mut outputs);
+        let mut result = self.setup.handle(now, input, &mut outputs);
         for output in outputs {
             match output {
                 ClientOutput::Send(message) => message.encode_frame(out),
@@ -200,7 +280,8 @@ impl Upstream {
                         success_flags,
                         ..self.settings.clone()
                     }));
-                    heard.push(Heard::Established);
+                    // Extensions come before everything else (REQ-EXT-022).
+                    result = result.and(self.extension(now, ExtensionInput::Start, out, heard));
                 }
                 ClientOutput::Event(ClientEvent::Refused { flags, code }) => {
                     heard.push(Heard::Refused { flags, code });
@@ -208,8 +289,31 @@ impl Upstream {
                 ClientOutput::Event(ClientEvent::Reconnect { host, port }) => {
                     heard.push(Heard::Reconnect { host, port });
                 }
-                // No extensions are spoken here, so there is no state of theirs to forget.
-                ClientOutput::Event(ClientEvent::EndpointChanged { .. }) => {}
+                ClientOutput::Event(ClientEvent::EndpointChanged { .. }) => {
+                    let input = ExtensionInput::EndpointChanged;
+                    result = result.and(self.extension(now, input, out, heard));
+                }
+            }
+        }
+        result
+    }
+
+    fn extension(
+        &mut self,
+        now: Time,
+        input: ExtensionInput,
+        out: &mut Vec<u8>,
+        heard: &mut Vec<Heard>,
+    ) -> Result<(), Fault> {
+        let mut outputs = Vec::new();
+        let result = self.extensions.handle(now, input, &mut outputs);
+        for output in outputs {
+            match output {
+                extension::ClientOutput::Send(message) => message.encode_frame(out),
+                extension::ClientOutput::Event(ExtensionEvent::Settled) => heard.push(Heard::Established),
+                extension::ClientOutput::Event(ExtensionEvent::Unsupported(ids)) => {
+                    tracing::info!(?ids, "the server does not support these extensions");
+                }
             }
         }
         result

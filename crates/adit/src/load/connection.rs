@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use adit_net::{Protocol, Url};
+use adit_proto::extension::Patience;
 use adit_proto::mining::client::{self as mining, Event, Kind, Open, Withheld, Work};
 use adit_proto::{Fault, Time};
 use adit_wire::{Header, U256};
@@ -76,7 +77,9 @@ impl Connection {
         ready: oneshot::Sender<()>,
         orders: mpsc::Receiver<Order>,
     ) -> Self {
-        let upstream = Upstream::new(url, setup_flags(settings.channel), mining::Settings::default());
+        let wishes = settings.extensions.wishes(Duration::ZERO, &Patience::default());
+        let upstream = Upstream::new(url, setup_flags(settings.channel), mining::Settings::default())
+            .with_extensions(wishes, settings.extensions.worker);
         Self {
             upstream,
             settings,

@@ -22,10 +22,11 @@ use std::time::Duration;
 
 use adit_net::{Clock, Dialling, Security, Url};
 use adit_proto::Time;
+use adit_wire::tlv::WorkerName;
 use clap::Args;
 use tokio::sync::watch;
 
-use crate::device::Channel;
+use crate::device::{Channel, Extensions};
 use crate::exit::Exit;
 use crate::shutdown::Shutdown;
 use stats::Stats;
@@ -73,6 +74,9 @@ pub struct Options {
     /// The name to mine under
     #[arg(long, value_name = "NAME", default_value = "adit.load")]
     pub user: String,
+    /// Name to append to every share of an extended channel, where the pool agrees to extension 0x0002
+    #[arg(long, value_name = "NAME", value_parser = worker_name)]
+    pub worker: Option<WorkerName>,
     /// Hash rate to claim, in hashes a second: the lower, the easier the shares
     #[arg(long, value_name = "H", default_value_t = CLAIM_DEFAULT)]
     pub claim: f32,
@@ -88,6 +92,7 @@ impl Default for Options {
             warm_up_ms: None,
             shares_per_extranonce: 1,
             user: "adit.load".to_owned(),
+            worker: None,
             claim: CLAIM_DEFAULT,
         }
     }
@@ -122,8 +127,14 @@ pub struct Settings {
     pub shares_per_extranonce: u32,
     /// Whom the pool shall pay.
     pub user: String,
+    /// What is asked for beyond the protocol itself.
+    pub extensions: Extensions,
     /// Hash rate to claim, in hashes a second.
     pub hash_rate: f32,
+}
+
+fn worker_name(name: &str) -> Result<WorkerName, String> {
+    WorkerName::new(name).map_err(|error| error.to_string())
 }
 
 impl Settings {
@@ -173,6 +184,10 @@ impl Settings {
             churn: options.churn,
             shares_per_extranonce: options.shares_per_extranonce,
             user: options.user.clone(),
+            extensions: Extensions {
+                worker: options.worker,
+                ..Extensions::default()
+            },
             hash_rate: options.claim,
         })
     }

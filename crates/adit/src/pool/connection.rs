@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use adit_net::{End, Protocol};
+use adit_proto::extension::{self, Route};
 use adit_proto::mining::server::{AccountId, Event, Input, Kind, Ledger, Output, Server, Share};
 use adit_proto::{Fault, Time, setup};
-use adit_wire::DecodeError;
-use adit_wire::common;
+use adit_wire::common::{self, ChannelEndpointChanged};
 use adit_wire::frame::Header;
-use adit_wire::mining::ToServer;
+use adit_wire::mining::{SubmitSharesExtended, ToServer};
+use adit_wire::tlv::{self, WorkerName};
+use adit_wire::{DecodeError, Message, negotiation};
 
 use super::mailbox::{CLOSING, COMMITTED, LEDGER, Mailbox, WORK};
 use super::report::ToHub;
@@ -54,6 +56,8 @@ pub(super) struct Connection {
     /// The newest block found here: its share follows.
     block: Option<[u8; 32]>,
     messages: Budget,
+    /// Which extensions are in use, once the connection is set up.
+    extensions: extension::Server,
     closing: bool,
 }
 
@@ -62,6 +66,7 @@ impl Connection {
         let now = worker.plan.clock.now();
         let machine = setup::Server::new(now, Arc::clone(&worker.plan.setup));
         let messages = Budget::new(worker.plan.messages_per_second, now);
+        let extensions = extension::Server::new(Arc::clone(&worker.plan.extensions));
         Self {
             worker,
             mailbox,
@@ -73,6 +78,7 @@ impl Connection {
             channels: Vec::new(),
             block: None,
             messages,
+            extensions,
             closing: false,
         }
     }
@@ -186,6 +192,14 @@ impl Connection {
                     report.closed(account, kind);
                 }
             }
+            Event::Worker {
+                account,
+                worker,
+                name,
+            } => {
+                self.worker.name_worker((account, worker), name);
+                report.worker((account, worker), name);
+            }
             Event::Refused { channel_id, refusal } => {
                 let owner = self.channels.iter().find(|(id, ..)| *id == channel_id);
                 report.refused(refusal.code(), owner.map(|(_, account, _)| *account));
@@ -210,25 +224,90 @@ impl Connection {
         payload: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), Fault> {
-        match ToServer::decode(header, payload) {
-            Ok(message) => {
-                let is_share = matches!(
-                    message,
-                    ToServer::SubmitSharesStandard(_) | ToServer::SubmitSharesExtended(_)
-                );
-                if !is_share {
-                    self.messages.spend(now)?;
+        match ToServer::decode_with_rest(header, payload) {
+            Ok((message, rest)) => {
+                if !self.extensions.admitted() {
+                    self.extension(extension::ServerInput::Other, out)?;
                 }
-                self.mining(now, Input::Message(message), out)
+                let input = match message {
+                    ToServer::SubmitSharesExtended(share) if !rest.is_empty() => self.tagged(share, rest),
+                    share @ (ToServer::SubmitSharesStandard(_) | ToServer::SubmitSharesExtended(_)) => {
+                        Input::Message(share)
+                    }
+                    other => {
+                        self.messages.spend(now)?;
+                        Input::Message(other)
+                    }
+                };
+                self.mining(now, input, out)
             }
-            // A second SetupConnection changes nothing; unknown messages and extensions are discarded
-            // (REQ-COM-006, REQ-FRM-023, REQ-EXT-003, REQ-EXT-004).
-            Err(DecodeError::Unknown { .. }) => self.messages.spend(now),
+            Err(DecodeError::Unknown { .. }) => {
+                self.messages.spend(now)?;
+                self.decode_other(now, header, payload, out)
+            }
+            Err(error) => Err(self.malformed(&error)),
+        }
+    }
+
+    fn malformed(&self, error: &DecodeError) -> Fault {
+        tracing::debug!(peer = %self.peer, %error, "malformed message");
+        Fault::Malformed("a message cannot be read")
+    }
+
+    /// A share with fields behind it; they count only where their extension is in use (REQ-EXT-021, REQ-EXT-037).
+    fn tagged(&self, share: SubmitSharesExtended, rest: &[u8]) -> Input {
+        match tlv::user_identity(rest, self.extensions.agreed()) {
+            Ok(None) => Input::Message(share.into()),
+            Ok(Some(name)) => match WorkerName::new(name) {
+                Ok(worker) => Input::WorkerShare { share, worker },
+                Err(_) => Input::MalformedShare(share),
+            },
             Err(error) => {
-                tracing::debug!(peer = %self.peer, %error, "malformed message");
-                Err(Fault::Malformed("a message cannot be read"))
+                tracing::debug!(peer = %self.peer, %error, "malformed fields behind a share");
+                Input::MalformedShare(share)
             }
         }
+    }
+
+    /// What is no mining message: extension 0x0001, ChannelEndpointChanged, and what nobody here knows.
+    fn decode_other(
+        &mut self,
+        now: Time,
+        header: &Header,
+        payload: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        match negotiation::ToServer::decode(header, payload) {
+            Ok(message) => return self.extension(extension::ServerInput::Message(message), out),
+            Err(DecodeError::Unknown { .. }) => {}
+            Err(error) => return Err(self.malformed(&error)),
+        }
+        if (header.extension(), header.msg_type)
+            == (ChannelEndpointChanged::EXTENSION, ChannelEndpointChanged::TYPE)
+        {
+            let changed = ChannelEndpointChanged::decode(payload).map_err(|error| self.malformed(&error))?;
+            // Sent by a proxy below us it is unusual, and its meaning is the same (C-39).
+            self.extension(extension::ServerInput::EndpointChanged, out)?;
+            let channel_id = changed.channel_id;
+            return self.mining(now, Input::EndpointChanged { channel_id }, out);
+        }
+        // A second SetupConnection and unknown messages of the core change nothing (REQ-COM-006, REQ-FRM-023). All
+        // channels end here, so messages of unknown extensions do too (REQ-EXT-003, REQ-EXT-004).
+        if header.extension() != 0
+            && let Route::Discard(why) = extension::route(header, payload, |_| true, |_| None)
+        {
+            tracing::trace!(peer = %self.peer, %header, ?why, "discarded");
+        }
+        Ok(())
+    }
+
+    fn extension(&mut self, input: extension::ServerInput, out: &mut Vec<u8>) -> Result<(), Fault> {
+        let mut outputs = Vec::new();
+        let result = self.extensions.handle(input, &mut outputs);
+        for extension::ServerOutput::Send(message) in outputs {
+            message.encode_frame(out);
+        }
+        result
     }
 
     fn take_work(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
@@ -267,7 +346,9 @@ impl Protocol for Connection {
     fn length_max(&self, header: &Header) -> u32 {
         match self.stage {
             Stage::ExpectSetup(_) => common::ToServer::length_max(header).unwrap_or(UNKNOWN_BYTES_MAX),
-            Stage::Mining(_) => ToServer::length_max(header).unwrap_or(UNKNOWN_BYTES_MAX),
+            Stage::Mining(_) => ToServer::length_max(header)
+                .or_else(|| negotiation::ToServer::length_max(header))
+                .unwrap_or(UNKNOWN_BYTES_MAX),
             Stage::Over => 0,
         }
     }

@@ -10,7 +10,7 @@ use adit_net::{Clock, Identities};
 use adit_node::{Event, Solution, Template, TemplateId};
 use adit_proto::coinbase::Coinbase;
 use adit_proto::job::{Fields, Job, JobError};
-use adit_proto::mining::server::{AccountId, Found};
+use adit_proto::mining::server::{AccountId, Found, WorkerId};
 use bitcoin::hashes::Hash;
 use bitcoin::{Amount, BlockHash, ScriptBuf, TxOut};
 use tokio::sync::{mpsc, watch};
@@ -70,7 +70,7 @@ pub(super) struct Mining {
     transactions: VecDeque<(TemplateId, Arc<Vec<Vec<u8>>>)>,
     ledger_commits: adit_ledger::writer::Stats,
     /// Who found the last block: the name may come with a report after it.
-    finder: Option<AccountId>,
+    finder: Option<(AccountId, Option<WorkerId>)>,
 }
 
 impl Hub {
@@ -218,7 +218,7 @@ impl Hub {
             now,
             known.map(|(_, transactions)| transactions.as_slice()),
         );
-        let record = records::block(&block);
+        let record = records::block(&block, found.worker);
         let solution = Solution {
             template,
             version: found.version,
@@ -234,9 +234,9 @@ impl Hub {
             );
         }
         let hash = BlockHash::from_byte_array(found.hash);
-        let worker = self.totals.name_of(found.account);
+        let worker = self.totals.name_of_finder(found.account, found.worker);
         tracing::info!(height, %hash, %worker, "block found");
-        self.state.finder = Some(found.account);
+        self.state.finder = Some((found.account, found.worker));
         let blocks = &mut self.picture.blocks;
         blocks.found += 1;
         blocks.pending += 1;
@@ -316,7 +316,7 @@ impl Hub {
         if let (Some(last), Some(finder)) = (&mut picture.blocks.last, self.state.finder)
             && last.worker.is_empty()
         {
-            last.worker = self.totals.name_of(finder);
+            last.worker = self.totals.name_of_finder(finder.0, finder.1);
         }
         if let Some((template, at)) = &self.state.template {
             picture.node.height = u64::from(template.height).saturating_sub(1);

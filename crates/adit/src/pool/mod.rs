@@ -30,7 +30,7 @@ use adit_ledger::{DataLock, Writer};
 use adit_net::drive::Bounds;
 use adit_net::{Clock, Listener, Url};
 use adit_proto::extranonce::{SLOTS_END, Space};
-use adit_proto::{mining, setup};
+use adit_proto::{extension, mining, setup};
 use adit_wire::common::{flags, protocol};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -106,6 +106,10 @@ impl Pool {
             setup: Arc::new(setup_settings(settings)),
             identities: identities_rx,
             rules: settings.security.rules(),
+            extensions: Arc::new(extension::ServerSettings {
+                supported: settings.extensions.supported.ids().to_vec(),
+                required: settings.extensions.required.ids().to_vec(),
+            }),
             work: work_rx,
             ledger: ledger_rx,
             hub: reports,

@@ -3,13 +3,14 @@
 use adit_ledger::blocks::FoundBlock;
 use adit_ledger::{Share as Record, record::BlockFound};
 use adit_proto::Time;
-use adit_proto::mining::server::{Found, Share};
+use adit_proto::mining::server::{Found, Share, WorkerId};
 use bitcoin::consensus::Encodable;
 
 /// The record of an accepted share.
 pub(super) fn share(share: &Share, height: u32, is_block: bool) -> Record {
     Record {
         account: share.account.0,
+        worker: share.worker.map(|worker| worker.0),
         hash: share.hash,
         work: share.work,
         channel: channel(share.prefix),
@@ -23,13 +24,14 @@ pub(super) fn share(share: &Share, height: u32, is_block: bool) -> Record {
 }
 
 /// The record of a found block.
-pub(super) fn block(found: &FoundBlock) -> BlockFound {
+pub(super) fn block(found: &FoundBlock, worker: Option<WorkerId>) -> BlockFound {
     BlockFound {
         hash: found.hash,
         height: found.height,
         value: found.value,
         account: found.account,
         channel: found.channel,
+        worker: worker.map(|worker| worker.0),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use adit_net::End;
 use adit_noise::Suite;
 use adit_proto::Time;
-use adit_proto::mining::server::{AccountId, Found, Kind, Share};
+use adit_proto::mining::server::{AccountId, Found, Kind, Share, WorkerId, WorkerName};
 
 use crate::observe::Latency;
 
@@ -23,7 +23,7 @@ pub(super) enum ToHub {
     Report(Box<Report>),
 }
 
-/// An account id is a hash already.
+/// An account id is a hash already, and so is a worker's.
 #[derive(Debug, Default)]
 pub(super) struct Identity(u64);
 
@@ -34,7 +34,7 @@ impl Hasher for Identity {
 
     fn write(&mut self, bytes: &[u8]) {
         if let Some(first) = bytes.first_chunk() {
-            self.0 = u64::from_le_bytes(*first);
+            self.0 = self.0.rotate_left(32) ^ u64::from_le_bytes(*first);
         }
     }
 
@@ -42,6 +42,9 @@ impl Hasher for Identity {
 }
 
 pub(super) type ByAccount<T> = HashMap<AccountId, T, BuildHasherDefault<Identity>>;
+/// One worker of one account.
+pub(super) type WorkerKey = (AccountId, WorkerId);
+pub(super) type ByWorker<T> = HashMap<WorkerKey, T, BuildHasherDefault<Identity>>;
 
 /// What happened at one worker since its last report. Counts are differences.
 #[derive(Debug, Default)]
@@ -57,6 +60,9 @@ pub(super) struct Report {
     pub(super) extended: i64,
     pub(super) accounts: ByAccount<Tally>,
     pub(super) names: Vec<(AccountId, String)>,
+    /// Parts of the accounts' tallies.
+    pub(super) workers: ByWorker<Tally>,
+    pub(super) worker_names: Vec<(WorkerKey, WorkerName)>,
     pub(super) refused: Vec<(&'static str, u64)>,
     pub(super) ack: Latency,
     pub(super) fan_out: Latency,
@@ -88,6 +94,13 @@ impl Default for Tally {
 }
 
 impl Tally {
+    fn accepted(&mut self, now: Time, share: &Share) {
+        self.accepted += 1;
+        self.work = self.work.saturating_add(u128::from(share.work));
+        self.better(&share.hash);
+        self.last_share = Some(now);
+    }
+
     /// Keeps the smaller hash.
     pub(super) fn better(&mut self, hash: &[u8; 32]) {
         // Hashes are numbers with the highest byte last.
@@ -108,11 +121,21 @@ impl Report {
 
     /// A share was accepted.
     pub(super) fn accepted(&mut self, now: Time, share: &Share) {
-        let tally = self.accounts.entry(share.account).or_default();
-        tally.accepted += 1;
-        tally.work = tally.work.saturating_add(u128::from(share.work));
-        tally.better(&share.hash);
-        tally.last_share = Some(now);
+        self.accounts
+            .entry(share.account)
+            .or_default()
+            .accepted(now, share);
+        if let Some(worker) = share.worker {
+            let tally = self.workers.entry((share.account, worker)).or_default();
+            tally.accepted(now, share);
+        }
+    }
+
+    /// A worker showed behind a channel of its account.
+    pub(super) fn worker(&mut self, worker: WorkerKey, name: WorkerName) {
+        if self.worker_names.len() < ACCOUNTS_MAX {
+            self.worker_names.push((worker, name));
+        }
     }
 
     /// The acknowledgement of a batch goes out this long after the batch was read.

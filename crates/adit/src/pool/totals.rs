@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use adit_noise::Suite;
 use adit_proto::Time;
-use adit_proto::mining::server::AccountId;
+use adit_proto::mining::server::{AccountId, WorkerId, WorkerName};
 use adit_proto::target::Target;
 
-use super::report::{ByAccount, Report, Tally};
+use super::report::{ByAccount, ByWorker, Report, Tally, WorkerKey};
 use crate::observe::{self as status, HashRate, Latency, text};
 
-/// Accounts that are followed one by one. Shares of any others are counted in the sums and in the ledger.
+/// Accounts, and workers of accounts, that are followed one by one. Shares of any others are counted in the sums and in the ledger.
 const ACCOUNTS_MAX: usize = 20_000;
 /// An account without a channel and without a share for this long is forgotten here (not in the ledger).
 const FORGET_AFTER_S: u64 = 3 * 3600;
@@ -29,6 +29,8 @@ pub(super) struct Totals {
     ack: Latency,
     fan_out: Latency,
     accounts: HashMap<AccountId, Account>,
+    /// Parts of the accounts; named `account.worker`.
+    workers: HashMap<WorkerKey, Account>,
 }
 
 #[derive(Debug, Default)]
@@ -68,7 +70,11 @@ impl Totals {
         for (account, name) in report.names {
             self.name(account, &name);
         }
+        for (worker, name) in report.worker_names {
+            self.name_worker(worker, &name);
+        }
         self.tallies(now, &report.accounts);
+        self.worker_tallies(now, &report.workers);
     }
 
     fn name(&mut self, account: AccountId, name: &str) {
@@ -76,6 +82,22 @@ impl Totals {
             let entry = self.accounts.entry(account).or_default();
             if entry.name.is_empty() {
                 entry.name = text::clean(name);
+            }
+        }
+    }
+
+    fn name_worker(&mut self, key: WorkerKey, name: &WorkerName) {
+        let owner = self.name_of(key.0);
+        if self.workers.len() < ACCOUNTS_MAX || self.workers.contains_key(&key) {
+            let entry = self.workers.entry(key).or_default();
+            entry.name = format!("{owner}.{}", text::clean(name.as_str()));
+        }
+    }
+
+    fn worker_tallies(&mut self, now: Time, workers: &ByWorker<Tally>) {
+        for (key, tally) in workers {
+            if let Some(worker) = self.workers.get_mut(key) {
+                worker.add(now.unix_s(), tally);
             }
         }
     }
@@ -100,12 +122,14 @@ impl Totals {
 
     /// Forgets who has left long ago.
     pub(super) fn sweep(&mut self, now: Time) {
-        self.accounts.retain(|_, account| {
+        let stays = |account: &mut Account| {
             let idle_s = now
                 .unix_s()
                 .saturating_sub(account.sums.last_share.map_or(0, Time::unix_s));
             account.sums.channels > 0 || idle_s < FORGET_AFTER_S
-        });
+        };
+        self.accounts.retain(|_, account| stays(account));
+        self.workers.retain(|_, worker| stays(worker));
     }
 
     /// Everybody's name, for a message.
@@ -114,6 +138,12 @@ impl Totals {
             .get(&account)
             .map(|account| account.name.clone())
             .unwrap_or_default()
+    }
+
+    /// The name of who found something: `account.worker`, or the account's where no worker is known.
+    pub(super) fn name_of_finder(&self, account: AccountId, worker: Option<WorkerId>) -> String {
+        let worker = worker.and_then(|worker| self.workers.get(&(account, worker)));
+        worker.map_or_else(|| self.name_of(account), |worker| worker.name.clone())
     }
 
     /// Writes the sums into a picture.
@@ -141,6 +171,7 @@ impl Totals {
         picture.set_workers(
             self.accounts
                 .values()
+                .chain(self.workers.values())
                 .map(|account| account.picture(now_s))
                 .collect(),
         );

@@ -16,21 +16,21 @@ use adit_ledger::{Lane, Share};
 use adit_net::drive::Bounds;
 use adit_net::{Clock, Identities, Link, LinkError, Permit, Rules, drive};
 use adit_proto::extranonce::{Slot, Space};
-use adit_proto::mining::server::AccountId;
-use adit_proto::{mining, setup};
+use adit_proto::mining::server::{AccountId, WorkerName};
+use adit_proto::{extension, mining, setup};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 use super::connection::Connection;
 use super::hub::Published;
 use super::mailbox::{CLOSING, COMMITTED, LEDGER, Mailbox, WORK};
 use super::records;
-use super::report::{ByAccount, Report, ToHub};
+use super::report::{ByAccount, ByWorker, Report, ToHub, WorkerKey};
 use crate::exit::Exit;
 use crate::shutdown::Shutdown;
 
 /// Accepted connections that may wait for a worker's attention.
 const INCOMING_MAX: usize = 1024;
-/// Accounts whose names a worker remembers; any more are known in the ledger by their id only.
+/// Accounts, and workers of theirs, whose names a worker remembers; any more are known in the ledger by their id only.
 const NAMES_MAX: usize = 1_000_000;
 /// Tips whose heights are remembered.
 const HEIGHTS_MAX: usize = 8;
@@ -55,6 +55,7 @@ pub(super) struct Plan {
     pub(super) setup: Arc<setup::Settings>,
     pub(super) identities: watch::Receiver<Arc<Identities>>,
     pub(super) rules: Rules,
+    pub(super) extensions: Arc<extension::ServerSettings>,
     pub(super) work: watch::Receiver<Option<Published>>,
     /// Marked as changed when the ledger went down or came up.
     pub(super) ledger: watch::Receiver<()>,
@@ -137,6 +138,8 @@ pub(super) struct Worker {
     heights: RefCell<VecDeque<(u64, u32)>>,
     /// Accounts whose channels were opened here, with their name until the ledger has it.
     names: RefCell<ByAccount<Option<Box<str>>>>,
+    /// The same for the workers behind channels (extension 0x0002).
+    worker_names: RefCell<ByWorker<Option<WorkerName>>>,
     pub(super) ledger_up: Cell<bool>,
     committed: Cell<u64>,
     /// One buffer for the outputs of whichever machine is running.
@@ -202,6 +205,7 @@ impl Worker {
             work: RefCell::new(None),
             heights: RefCell::default(),
             names: RefCell::default(),
+            worker_names: RefCell::default(),
             ledger_up: Cell::new(ledger_up),
             committed: Cell::new(0),
             outputs: RefCell::default(),
@@ -305,6 +309,9 @@ impl Worker {
     /// An accepted share goes on its way to the disk.
     pub(super) fn push(&self, share: &mining::server::Share, is_block: bool) {
         self.introduce(share.account);
+        if let Some(worker) = share.worker {
+            self.introduce_worker((share.account, worker));
+        }
         let mut batch = self.batch.borrow_mut();
         if batch.is_empty() {
             self.flush.notify_one();
@@ -332,6 +339,25 @@ impl Worker {
                 .is_some_and(|name| self.lane.borrow_mut().account(account.0, name).is_ok())
         {
             *name = None;
+        }
+    }
+
+    /// Remembers what a worker behind a channel is called until its first share.
+    pub(super) fn name_worker(&self, worker: WorkerKey, name: WorkerName) {
+        let mut names = self.worker_names.borrow_mut();
+        if names.len() < NAMES_MAX || names.contains_key(&worker) {
+            names.entry(worker).or_insert(Some(name));
+        }
+    }
+
+    /// The ledger learns a worker's name before its first share.
+    fn introduce_worker(&self, worker: WorkerKey) {
+        if let Some(known) = self.worker_names.borrow_mut().get_mut(&worker)
+            && let Some(name) = known
+            && let (account, id) = (worker.0.0, worker.1.0)
+            && self.lane.borrow_mut().worker(account, id, name.as_str()).is_ok()
+        {
+            *known = None;
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::bytes::{Cursor, Filler};
 use super::text::Text;
-use super::{AccountId, Hash, RecordError};
+use super::{AccountId, Hash, RecordError, WorkerId};
 
 /// Bytes of an account's name that one record carries.
 pub const PART_BYTES: usize = 72;
@@ -10,6 +10,8 @@ pub const PART_BYTES: usize = 72;
 pub const NAME_BYTES_MAX: usize = 255;
 /// Records that the longest name takes.
 pub const NAME_PARTS_MAX: u8 = NAME_BYTES_MAX.div_ceil(PART_BYTES) as u8;
+/// Longest name of a worker, in bytes: the `user_identity` of extension 0x0002. One record carries it.
+pub const WORKER_BYTES_MAX: usize = 32;
 /// Longest reason in an [`OutcomeNote`], in bytes.
 pub const REASON_BYTES_MAX: usize = 48;
 /// Longest software version in a [`Start`], in bytes.
@@ -21,8 +23,12 @@ const KIND_ACCOUNT: u8 = 3;
 const KIND_BLOCK: u8 = 4;
 const KIND_OUTCOME: u8 = 5;
 const KIND_STOP: u8 = 6;
+const KIND_WORKER: u8 = 7;
 
 const FLAG_BLOCK: u8 = 1;
+
+/// The worker of a record that names none: what records held there before there were workers.
+const NOBODY: WorkerId = [0; 16];
 
 /// What a record says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +39,8 @@ pub enum Entry {
     Share(Share),
     /// A part of an account's name; all parts stand before the account's first share.
     Account(AccountPart),
+    /// The name of one of an account's workers; it stands before the worker's first share.
+    Worker(WorkerNamed),
     /// A block was found.
     Block(BlockFound),
     /// What became of a block.
@@ -46,6 +54,8 @@ pub enum Entry {
 pub struct Share {
     /// Who is credited.
     pub account: AccountId,
+    /// Which of the account's workers found it, if it said so.
+    pub worker: Option<WorkerId>,
     /// Hash of the block header it proves.
     pub hash: Hash,
     /// Expected hashes of the target it was judged by.
@@ -86,6 +96,16 @@ pub struct AccountPart {
     chunk: Text<PART_BYTES>,
 }
 
+/// The name of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkerNamed {
+    /// Whose worker.
+    pub account: AccountId,
+    /// The worker.
+    pub worker: WorkerId,
+    name: Text<WORKER_BYTES_MAX>,
+}
+
 /// A share that solved a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockFound {
@@ -99,6 +119,8 @@ pub struct BlockFound {
     pub account: AccountId,
     /// On which channel.
     pub channel: u64,
+    /// Which of the account's workers, if it said so.
+    pub worker: Option<WorkerId>,
 }
 
 /// What became of a found block; the last note on a hash holds.
@@ -138,8 +160,8 @@ impl Outcome {
 }
 
 impl Start {
-    /// The record format this crate writes.
-    pub const FORMAT: u16 = 1;
+    /// The record format this crate writes. 1 knew no workers; otherwise it is the same.
+    pub const FORMAT: u16 = 2;
 
     /// A start by `software` (name and version, cut at [`SOFTWARE_BYTES_MAX`]).
     pub fn new(software: &str) -> Self {
@@ -159,6 +181,22 @@ impl AccountPart {
     /// The bytes of the name in this part; a character may span two parts.
     pub fn chunk(&self) -> &[u8] {
         self.chunk.as_bytes()
+    }
+}
+
+impl WorkerNamed {
+    /// A worker's name, cut at [`WORKER_BYTES_MAX`].
+    pub fn new(account: AccountId, worker: WorkerId, name: &str) -> Self {
+        Self {
+            account,
+            worker,
+            name: Text::cut(name),
+        }
+    }
+
+    /// The name's bytes.
+    pub fn name(&self) -> &[u8] {
+        self.name.as_bytes()
     }
 }
 
@@ -205,6 +243,7 @@ impl Entry {
             Self::Block(_) => KIND_BLOCK,
             Self::Outcome(_) => KIND_OUTCOME,
             Self::Stop => KIND_STOP,
+            Self::Worker(_) => KIND_WORKER,
         }
     }
 
@@ -233,6 +272,13 @@ impl Entry {
                 to.u32(share.nonce);
                 to.u32(share.version);
                 to.u32(share.height);
+                to.put(&share.worker.unwrap_or(NOBODY));
+            }
+            Self::Worker(worker) => {
+                to.put(&worker.account);
+                to.put(&worker.worker);
+                to.u8(worker.name.length);
+                to.put(&worker.name.bytes);
             }
             Self::Account(name) => {
                 to.put(&name.account);
@@ -249,6 +295,7 @@ impl Entry {
                 to.u64(block.value);
                 to.put(&block.account);
                 to.u64(block.channel);
+                to.put(&block.worker.unwrap_or(NOBODY));
             }
             Self::Outcome(note) => {
                 to.put(&note.hash);
@@ -275,6 +322,7 @@ impl Entry {
             KIND_BLOCK => Self::Block(block(from)),
             KIND_OUTCOME => Self::Outcome(outcome(from)?),
             KIND_STOP => Self::Stop,
+            KIND_WORKER => Self::Worker(worker(from)?),
             other => return Err(RecordError::Kind(other)),
         })
     }
@@ -300,8 +348,22 @@ fn share(flags: u8, time_us: u64, from: &mut Cursor<'_>) -> Share {
         nonce: from.u32(),
         version: from.u32(),
         height: from.u32(),
+        worker: somebody(from.take()),
         is_block: flags & FLAG_BLOCK != 0,
     }
+}
+
+fn somebody(worker: WorkerId) -> Option<WorkerId> {
+    (worker != NOBODY).then_some(worker)
+}
+
+fn worker(from: &mut Cursor<'_>) -> Result<WorkerNamed, RecordError> {
+    let (account, worker, length) = (from.take(), from.take(), from.u8());
+    Ok(WorkerNamed {
+        account,
+        worker,
+        name: Text::read(length, from.take(), "name")?,
+    })
 }
 
 fn account(from: &mut Cursor<'_>) -> Result<AccountPart, RecordError> {
@@ -327,6 +389,7 @@ fn block(from: &mut Cursor<'_>) -> BlockFound {
         value: from.u64(),
         account: from.take(),
         channel: from.u64(),
+        worker: somebody(from.take()),
     }
 }
 

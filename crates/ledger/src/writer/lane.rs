@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::queue::{Batch, Shared, What};
 use super::state::State;
-use crate::record::{AccountId, BlockFound, OutcomeNote, Share};
+use crate::record::{AccountId, BlockFound, OutcomeNote, Share, WorkerId, WorkerNamed};
 
 /// Called when something changed; looks up what by itself.
 pub type Notify = Arc<dyn Fn() + Send + Sync>;
@@ -95,6 +95,15 @@ impl Lane {
     /// [`Full`], like [`Lane::send`].
     pub fn account(&mut self, account: AccountId, name: &str) -> Result<(), Full> {
         self.push(What::Account(account, name.into()))
+    }
+
+    /// Names a worker of an account, as [`Lane::account`] names accounts; cut at
+    /// [`WORKER_BYTES_MAX`](crate::record::WORKER_BYTES_MAX) bytes.
+    ///
+    /// # Errors
+    /// [`Full`], like [`Lane::send`].
+    pub fn worker(&mut self, account: AccountId, worker: WorkerId, name: &str) -> Result<(), Full> {
+        self.push(What::Worker(WorkerNamed::new(account, worker, name)))
     }
 
     /// Notes a found block.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Settings;
 use super::lane::{Full, LaneShared};
 use super::state::Status;
-use crate::record::{AccountId, BlockFound, NAME_PARTS_MAX, OutcomeNote, Share};
+use crate::record::{AccountId, BlockFound, NAME_PARTS_MAX, OutcomeNote, Share, WorkerNamed};
 
 /// Empty buffers kept for lanes.
 const SPARE_MAX: usize = 1024;
@@ -40,6 +40,7 @@ pub(super) struct Batch {
 pub(super) enum What {
     Shares(Vec<Share>),
     Account(AccountId, Box<str>),
+    Worker(WorkerNamed),
     Block(BlockFound),
     Outcome(OutcomeNote),
 }
@@ -49,7 +50,7 @@ impl What {
         match self {
             Self::Shares(shares) => shares.len(),
             Self::Account(..) => usize::from(NAME_PARTS_MAX),
-            Self::Block(_) | Self::Outcome(_) => 1,
+            Self::Worker(_) | Self::Block(_) | Self::Outcome(_) => 1,
         }
     }
 }

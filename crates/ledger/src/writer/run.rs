@@ -9,13 +9,14 @@ use super::queue::{Batch, Shared, What};
 use super::state::State;
 use crate::disk::Disk;
 use crate::journal::Journal;
-use crate::record::{AccountId, Entry, Share, account_parts};
+use crate::record::{AccountId, Entry, Share, WorkerId, account_parts};
 
 pub(super) struct Run<D: Disk> {
     journal: Journal<D>,
     shared: Arc<Shared>,
     clock: Clock,
     named: HashSet<AccountId>,
+    named_workers: HashSet<(AccountId, WorkerId)>,
     /// Lanes with shares in the group.
     lanes: Vec<Arc<LaneShared>>,
     emptied: Vec<Vec<Share>>,
@@ -30,12 +31,18 @@ impl<D: Disk> Run<D> {
             .filter(|(_, sums)| sums.name.whole().is_some())
             .map(|(id, _)| *id)
             .collect();
+        let named_workers = book
+            .workers()
+            .filter(|(_, sums)| sums.name.whole().is_some())
+            .map(|(id, _)| *id)
+            .collect();
         drop(book);
         Self {
             journal,
             shared,
             clock,
             named,
+            named_workers,
             lanes: Vec::new(),
             emptied: Vec::new(),
         }
@@ -68,6 +75,11 @@ impl<D: Disk> Run<D> {
                     account_parts(account, &name).for_each(|part| {
                         self.journal.append(now, &Entry::Account(part));
                     });
+                }
+            }
+            What::Worker(named) => {
+                if self.named_workers.insert((named.account, named.worker)) {
+                    self.journal.append(now, &Entry::Worker(named));
                 }
             }
             What::Block(block) => {

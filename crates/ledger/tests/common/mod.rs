@@ -21,6 +21,7 @@ pub(crate) fn share(n: u64) -> Share {
     hash[8..16].copy_from_slice(&n.to_le_bytes());
     Share {
         account: [(n % 3) as u8; 16],
+        worker: n.is_multiple_of(7).then_some([9; 16]),
         hash,
         work: n + 1,
         channel: n % 5,

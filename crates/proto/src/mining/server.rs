@@ -13,6 +13,7 @@ mod door;
 mod jobs;
 mod open;
 mod shares;
+mod workers;
 
 use crate::extranonce::{Leases, Slot};
 use crate::setup::Established;
@@ -25,8 +26,10 @@ use channel::Channels;
 use core::time::Duration;
 use jobs::Book;
 use std::sync::Arc;
+use workers::Workers;
 
-pub use door::{AccountId, Event, Found, Input, JobFrame, Kind, Ledger, Output, Settings, Share};
+pub use adit_wire::tlv::WorkerName;
+pub use door::{AccountId, Event, Found, Input, JobFrame, Kind, Ledger, Output, Settings, Share, WorkerId};
 pub use jobs::JOBS_PER_TIP;
 
 /// One mining connection, pool side.
@@ -44,6 +47,8 @@ pub struct Server {
     book: Book,
     seen: Seen,
     acks: Acks,
+    /// None until a share names a worker.
+    workers: Option<Box<Workers>>,
     ledger: Ledger,
     draining: bool,
     /// Since when there is no channel.
@@ -65,6 +70,7 @@ impl Server {
             book: Book::default(),
             seen: Seen::new(settings.seen_max),
             acks: Acks::default(),
+            workers: None,
             ledger: Ledger::Up,
             draining: false,
             empty_since: Some(now),
@@ -78,6 +84,12 @@ impl Server {
     pub fn handle(&mut self, now: Time, input: Input, out: &mut Vec<Output>) -> Result<(), Fault> {
         match input {
             Input::Message(message) => self.message(now, message, out),
+            Input::WorkerShare { share, worker } => self.submit_extended(now, &share, Some(&worker), out),
+            Input::MalformedShare(share) => self.submit_malformed(&share, out),
+            Input::EndpointChanged { channel_id } => {
+                self.forget_workers(channel_id);
+                Ok(())
+            }
             Input::Work(job) => self.work(now, job, out),
             Input::Committed { through } => {
                 self.committed(now, through, out);
@@ -141,7 +153,7 @@ impl Server {
     fn message(&mut self, now: Time, message: ToServer, out: &mut Vec<Output>) -> Result<(), Fault> {
         match message {
             ToServer::SubmitSharesStandard(share) => self.submit_standard(now, &share, out),
-            ToServer::SubmitSharesExtended(share) => self.submit_extended(now, &share, out),
+            ToServer::SubmitSharesExtended(share) => self.submit_extended(now, &share, None, out),
             ToServer::OpenStandardMiningChannel(open) => self.open_standard(now, open, out),
             ToServer::OpenExtendedMiningChannel(open) => self.open_extended(now, open, out),
             ToServer::UpdateChannel(update) => self.update(now, &update, out),

@@ -1,5 +1,6 @@
 //! What a connection knows of its channels and groups.
 
+use super::workers::Crowd;
 use super::{AccountId, Kind};
 use crate::Time;
 use crate::extranonce::{Extranonce, FullSize, PREFIX_BYTES, Slot};
@@ -37,6 +38,8 @@ pub(super) struct Channel {
     pub(super) unacked: Unacked,
     /// Work below one unit of difficulty, carried into the next acknowledgement.
     pub(super) work_carried: u64,
+    /// The workers behind it, as far as shares tell.
+    pub(super) crowd: Crowd,
 }
 
 /// What shares are judged by: for job `from` and all later ones, until the next term.
@@ -108,6 +111,7 @@ impl Channel {
             rate_used_until: Time(0),
             unacked: Unacked::default(),
             work_carried: 0,
+            crowd: Crowd::default(),
         }
     }
 

@@ -5,8 +5,9 @@ use crate::extranonce::{FullSize, PREFIX_BYTES};
 use crate::job::Job;
 use crate::target::Target;
 use crate::vardiff::{Aim, SHARES_PER_MINUTE};
-use adit_wire::mining::{ToClient, ToServer};
+use adit_wire::mining::{SubmitSharesExtended, ToClient, ToServer};
 use adit_wire::refusal;
+use adit_wire::tlv::WorkerName;
 use adit_wire::types::Str0_255;
 use core::time::Duration;
 use std::sync::Arc;
@@ -60,10 +61,11 @@ impl Default for Settings {
 }
 
 impl Settings {
-    pub(super) const fn aim(&self) -> Aim {
+    /// What is wanted of a channel that finds shares `factor` times as fast as others.
+    pub(super) const fn aim(&self, factor: u32) -> Aim {
         Aim {
             adjust: self.vardiff,
-            shares_per_minute: self.shares_per_minute,
+            shares_per_minute: self.shares_per_minute.saturating_mul(factor),
         }
     }
 
@@ -79,12 +81,28 @@ pub struct AccountId(pub [u8; 16]);
 impl AccountId {
     /// The account of an identity, byte for byte.
     pub fn of(user_identity: &[u8]) -> Self {
-        use sha2::Digest;
-        let digest = sha2::Sha256::digest(user_identity);
-        let mut id = [0; 16];
-        id.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
-        Self(id)
+        Self(id_of(user_identity))
     }
+}
+
+/// Which worker of an account it is (extension 0x0002): the first 16 bytes of SHA-256 of its name. Accounts are paid,
+/// workers are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WorkerId(pub [u8; 16]);
+
+impl WorkerId {
+    /// The id of a worker's name, byte for byte.
+    pub fn of(name: &WorkerName) -> Self {
+        Self(id_of(name.as_str().as_bytes()))
+    }
+}
+
+fn id_of(name: &[u8]) -> [u8; 16] {
+    use sha2::Digest;
+    let digest = sha2::Sha256::digest(name);
+    let mut id = [0; 16];
+    id.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+    id
 }
 
 /// What changes a [`Server`](super::Server).
@@ -92,6 +110,20 @@ impl AccountId {
 pub enum Input {
     /// The peer said this.
     Message(ToServer),
+    /// SubmitSharesExtended that names its worker: extension 0x0002 is in use.
+    WorkerShare {
+        /// The share.
+        share: SubmitSharesExtended,
+        /// The worker; one without a name is none.
+        worker: WorkerName,
+    },
+    /// SubmitSharesExtended with appended fields that an extension in use does not allow (REQ-EXT-019).
+    MalformedShare(SubmitSharesExtended),
+    /// ChannelEndpointChanged from below (C-39): others stand behind the channel now.
+    EndpointChanged {
+        /// The channel; an unknown id changes nothing.
+        channel_id: u32,
+    },
     /// There is newer work. Work on an older tip than before is ignored.
     Work(Arc<Job>),
     /// All shares up to and with this [`Share::index`] are on disk.
@@ -180,6 +212,8 @@ pub struct Share {
     pub channel_id: u32,
     /// Whom to credit.
     pub account: AccountId,
+    /// Which of the account's workers found it, if the share says so.
+    pub worker: Option<WorkerId>,
     /// The channel's extranonce prefix for that job.
     pub prefix: [u8; PREFIX_BYTES],
     /// Expected hashes: what it is worth.
@@ -225,6 +259,8 @@ pub struct Found {
     pub prefix: [u8; PREFIX_BYTES],
     /// Whose channel that is.
     pub account: AccountId,
+    /// Which of the account's workers found it, if the share says so.
+    pub worker: Option<WorkerId>,
 }
 
 /// Kind of a channel (spec 5.2).
@@ -253,6 +289,15 @@ pub enum Event {
         target: Target,
         /// Hashes a second, as claimed.
         nominal_hash_rate: f32,
+    },
+    /// A good share of a worker that was not seen before, or not for long, follows: this is its name.
+    Worker {
+        /// The account.
+        account: AccountId,
+        /// The worker.
+        worker: WorkerId,
+        /// Its name in the peer's words, never empty.
+        name: WorkerName,
     },
     /// A channel was refused.
     OpenRefused(refusal::OpenMiningChannel),

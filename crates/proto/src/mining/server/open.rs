@@ -149,7 +149,7 @@ impl Server {
             &target_max,
             self.book.newest().map(|job| &**job),
         );
-        let vardiff = Vardiff::new(now, request.nominal_hash_rate, self.settings.aim(), bounds);
+        let vardiff = Vardiff::new(now, request.nominal_hash_rate, self.settings.aim(1), bounds);
         let account = AccountId::of(&request.user_identity);
         Ok(Channel::new(
             now,
@@ -236,9 +236,10 @@ impl Server {
         let is_news = known == 0.0 || claim > known * CLAIM_FACTOR || claim < known / CLAIM_FACTOR;
         if is_news && channel.claimed_at + CLAIM_EVERY <= now {
             channel.claimed_at = now;
+            let aim = self.settings.aim(channel.crowd.factor());
             channel
                 .vardiff
-                .claimed(now, update.nominal_hash_rate, self.settings.aim(), bounds);
+                .claimed(now, update.nominal_hash_rate, aim, bounds);
             let look = channel.vardiff.deadline();
             self.look_by(look);
         } else {
@@ -251,6 +252,7 @@ impl Server {
     pub(super) fn closed_from_there(&mut self, now: Time, id: u32, out: &mut Vec<Output>) {
         let tip = self.book.tip();
         for channel in self.channels.remove(id) {
+            self.forget_workers(channel.id);
             if let Some(term) = channel.term() {
                 self.numbers.release(term.number.into(), tip);
             }

@@ -2,7 +2,8 @@
 
 use super::channel::Channel;
 use super::jobs::{Book, Entry, Found as Place};
-use super::{Event, Found, Kind, Ledger, Output, Server, Settings, Share};
+use super::workers::{Workers, named};
+use super::{Event, Found, Kind, Ledger, Output, Server, Settings, Share, WorkerId, WorkerName};
 use crate::extranonce::{Extranonce, PREFIX_BYTES};
 use crate::share::{self, Claim, Judged, NTIME_AHEAD_MAX, Terms};
 use crate::{Fault, Time};
@@ -40,17 +41,19 @@ impl Server {
             share.sequence_number,
             share.job_id,
             &claim,
+            None,
             verdict,
             out,
         )
     }
 
-    /// SubmitSharesExtended (spec 5.3.12). Its TLVs are not read yet.
+    /// SubmitSharesExtended (spec 5.3.12), with the worker that it names (extension 0x0002).
     #[inline]
     pub(super) fn submit_extended(
         &mut self,
         now: Time,
         share: &SubmitSharesExtended,
+        worker: Option<&WorkerName>,
         out: &mut Vec<Output>,
     ) -> Result<(), Fault> {
         let claim = Claim {
@@ -66,7 +69,23 @@ impl Server {
             share.sequence_number,
             share.job_id,
             &claim,
+            worker,
             verdict,
+            out,
+        )
+    }
+
+    /// The fields behind the share are not what their extension allows: the message is refused (REQ-EXT-019).
+    #[cold]
+    pub(super) fn submit_malformed(
+        &mut self,
+        share: &SubmitSharesExtended,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Fault> {
+        self.refuse(
+            share.channel_id,
+            share.sequence_number,
+            Refusal::InvalidUserIdentity,
             out,
         )
     }
@@ -118,6 +137,7 @@ impl Server {
         sequence_number: u32,
         job_id: u32,
         claim: &Claim,
+        worker: Option<&WorkerName>,
         verdict: Result<Good, Refusal>,
         out: &mut Vec<Output>,
     ) -> Result<(), Fault> {
@@ -126,7 +146,7 @@ impl Server {
             Err(refusal) => return self.refuse(channel_id, sequence_number, refusal, out),
         };
         if good.judged.block {
-            out.push(Output::Block(self.found(channel_id, claim, &good)));
+            out.push(Output::Block(self.found(channel_id, claim, worker, &good)));
         }
         if self.acks.pending_count() >= self.settings.pending_max {
             // It was not credited, so it may come again.
@@ -137,7 +157,16 @@ impl Server {
             };
             return self.refuse(channel_id, sequence_number, refusal, out);
         }
-        self.credit(now, channel_id, sequence_number, job_id, claim, &good, out)
+        self.credit(
+            now,
+            channel_id,
+            sequence_number,
+            job_id,
+            claim,
+            worker,
+            &good,
+            out,
+        )
     }
 
     #[allow(clippy::too_many_arguments, reason = "as `answer`")]
@@ -148,10 +177,12 @@ impl Server {
         sequence_number: u32,
         job_id: u32,
         claim: &Claim,
+        worker: Option<&WorkerName>,
         good: &Good,
         out: &mut Vec<Output>,
     ) -> Result<(), Fault> {
         self.refused_in_a_row = 0;
+        let worker = worker.and_then(|worker| self.seen_behind(now, channel_id, worker, out));
         let Some(channel) = self.channels.find_mut(channel_id) else {
             return Ok(());
         };
@@ -161,6 +192,7 @@ impl Server {
             index,
             channel_id,
             account: channel.account,
+            worker,
             prefix: self.slot.channel_prefix(good.number),
             work: good.judged.work,
             hash: good.judged.hash,
@@ -178,8 +210,39 @@ impl Server {
         Ok(())
     }
 
+    /// Notes that a worker is behind the channel; its name goes out before its share.
+    fn seen_behind(
+        &mut self,
+        now: Time,
+        channel_id: u32,
+        worker: &WorkerName,
+        out: &mut Vec<Output>,
+    ) -> Option<WorkerId> {
+        let (id, name) = named(Some(worker))?;
+        let workers = self.workers.get_or_insert_with(|| Box::new(Workers::new(now)));
+        workers.turn(now, self.channels.iter_mut());
+        let channel = self.channels.find_mut(channel_id)?;
+        if workers.note(channel, id) {
+            out.push(Output::Event(Event::Worker {
+                account: channel.account,
+                worker: id,
+                name,
+            }));
+        }
+        Some(id)
+    }
+
+    pub(super) fn forget_workers(&mut self, channel_id: u32) {
+        if let Some(workers) = &mut self.workers {
+            workers.forget(channel_id);
+        }
+        if let Some(channel) = self.channels.find_mut(channel_id) {
+            channel.crowd = super::workers::Crowd::default();
+        }
+    }
+
     #[cold]
-    fn found(&self, channel_id: u32, claim: &Claim, good: &Good) -> Found {
+    fn found(&self, channel_id: u32, claim: &Claim, worker: Option<&WorkerName>, good: &Good) -> Found {
         let job = Arc::clone(&good.job.job);
         let merkle_root = job.merkle_root(&good.extranonce);
         let account = self.channels.find(channel_id).map(|channel| channel.account);
@@ -194,6 +257,7 @@ impl Server {
             prefix: self.slot.channel_prefix(good.number),
             // The channel was just found, when the share was judged.
             account: account.unwrap_or(super::AccountId([0; 16])),
+            worker: named(worker).map(|(id, _)| id),
             job,
         }
     }
@@ -244,11 +308,15 @@ impl Server {
     }
 
     fn look_at(&mut self, now: Time, channel_id: u32, out: &mut Vec<Output>) -> Result<(), Fault> {
-        let (work_min, aim) = (self.settings.work_min, self.settings.aim());
+        if let Some(workers) = &mut self.workers {
+            workers.turn(now, self.channels.iter_mut());
+        }
+        let work_min = self.settings.work_min;
         let newest = self.book.newest().map(|job| &**job);
         let Some(channel) = self.channels.find_mut(channel_id) else {
             return Ok(());
         };
+        let aim = self.settings.aim(channel.crowd.factor());
         let bounds = channel.bounds(work_min, newest);
         let changed = channel.vardiff.look(now, aim, bounds);
         let deadline = channel.vardiff.deadline();
