@@ -9,6 +9,7 @@ use adit::load;
 use adit::pool::Pool;
 use adit::shutdown::Shutdown;
 use adit_net::Url;
+use adit_wire::tlv::WorkerName;
 
 #[path = "../examples/miner.rs"]
 #[expect(
@@ -140,6 +141,39 @@ async fn the_device_does_what_the_pool_requires() {
     let report = standard.await.expect("no panic").expect("a report");
     assert_eq!((report.shares_accepted, report.shares_rejected), (0, 0));
     pool.stop().await.expect("stops");
+}
+
+/// REQ-EXT-022, REQ-EXT-028, REQ-EXT-034: devices that share an account are told apart in the ledger by the names behind
+/// their shares; one without a name of its own speaks the extension too where the pool tells it to.
+#[tokio::test]
+async fn devices_are_booked_by_their_worker_names() {
+    for required in ["", "0x0002"] {
+        let data = tempfile::tempdir().expect("a folder");
+        let pool = pool_with(&data, &[("extensions.required", required)]).await;
+        for worker in [Some("rig1"), Some("rig2"), None] {
+            let mut settings = device(pool.url(), Channel::Extended);
+            settings.extensions.worker = worker.map(|name| WorkerName::new(name).expect("short"));
+            // It asks for what the pool does not know, hears what is required, and asks for that.
+            settings.extensions.wanted.extend(worker.is_none().then_some(3));
+            let (_stop, shutdown) = Shutdown::new();
+            let report = device::run(settings, Arc::default(), shutdown)
+                .await
+                .expect("a report");
+            assert_eq!(report.shares_rejected, 0, "{report:?}");
+        }
+        pool.stop().await.expect("stops");
+        let top = adit_ledger::verify::top(data.path(), 10, 10).expect("a ledger");
+        let [account] = top.as_slice() else {
+            panic!("{top:?}")
+        };
+        assert_eq!(account.name.as_deref(), Some("test.device"));
+        let mut names: Vec<_> = account.workers.iter().map(|line| line.name.clone()).collect();
+        names.sort();
+        assert_eq!(names, [Some("rig1".to_owned()), Some("rig2".to_owned())]);
+        assert!(account.workers.iter().all(|line| line.sums.shares >= 20));
+        let workers: u64 = account.workers.iter().map(|line| line.sums.shares).sum();
+        assert!(account.sums.shares >= workers + 20);
+    }
 }
 
 /// Every share that the load generator sends is accepted, acknowledged once, and counted right.

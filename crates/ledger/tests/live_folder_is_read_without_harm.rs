@@ -49,7 +49,7 @@ fn a_reader_sees_a_growing_ledger_and_never_damage() {
     }
     writer.join().unwrap();
     assert_eq!(before, 1502, "start, shares, stop");
-    let lines = top(folder.path(), 2).unwrap();
+    let lines = top(folder.path(), 2, 0).unwrap();
     assert_eq!(lines.len(), 2);
     assert!(lines[0].sums.work >= lines[1].sums.work);
     let mut jsonl = Vec::new();

@@ -7,7 +7,7 @@ use adit_wire::mining::{
     NewExtendedMiningJob, NewMiningJob, OpenExtendedMiningChannel, OpenStandardMiningChannel, SetNewPrevHash,
     SubmitSharesExtended, SubmitSharesStandard, ToClient,
 };
-use adit_wire::{B0_32, U256, common::flags};
+use adit_wire::{B0_32, Header, U256, common::flags};
 
 use super::peer::{Heard, Peer};
 
@@ -48,6 +48,8 @@ pub(crate) struct Miner {
     pub(crate) sum: u64,
     /// Refused shares: nonce and code.
     pub(crate) refused: Vec<(u32, String)>,
+    /// What stands behind each share of an extended channel: TLVs.
+    pub(crate) trailer: Vec<u8>,
 }
 
 impl Miner {
@@ -135,6 +137,7 @@ impl Miner {
             acknowledged: BTreeSet::new(),
             sum: 0,
             refused: Vec::new(),
+            trailer: Vec::new(),
         }
     }
 
@@ -164,7 +167,11 @@ impl Miner {
                     version,
                     extranonce,
                 };
+                let start = frames.len();
                 share.encode_frame(&mut frames);
+                frames.extend_from_slice(&self.trailer);
+                let length = u32::try_from(frames.len() - start - Header::LEN).unwrap();
+                frames[start + 3..start + 6].copy_from_slice(&length.to_le_bytes()[..3]);
             } else {
                 let share = SubmitSharesStandard {
                     channel_id,
@@ -185,7 +192,7 @@ impl Miner {
         match self.peer.hear().await {
             Heard::Mining(message) => self.attend(message),
             Heard::End => return false,
-            Heard::Common(other) => panic!("unexpected {other:?}"),
+            other @ (Heard::Common(_) | Heard::Extension(_)) => panic!("unexpected {other:?}"),
         }
         true
     }

@@ -9,6 +9,7 @@ use adit_wire::Header;
 use adit_wire::common::{self, PROTOCOL_VERSION, SetupConnection, protocol};
 use adit_wire::message::Message;
 use adit_wire::mining::ToClient;
+use adit_wire::negotiation;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -27,6 +28,7 @@ pub(crate) struct Peer {
 pub(crate) enum Heard {
     Common(common::ToClient),
     Mining(ToClient),
+    Extension(negotiation::ToClient),
     /// It hung up.
     End,
 }
@@ -247,6 +249,10 @@ impl Peer {
         };
         let heard = match common::ToClient::decode(&header, payload) {
             Ok(message) => Heard::Common(message),
+            Err(_) if header.extension() == 1 => {
+                let answer = negotiation::ToClient::decode(&header, payload);
+                Heard::Extension(answer.expect("a message of extension 0x0001"))
+            }
             Err(_) => Heard::Mining(ToClient::decode(&header, payload).expect("a message of the spec")),
         };
         self.received.drain(..used);

@@ -1,0 +1,207 @@
+//! The way to a running pool for who owns its data folder: a socket in it, mode 0600, one line a command.
+//!
+//! ```text
+//!   drain [HOST[:PORT]]   ->  draining TO            then `left N of M` as peers leave, then `drained`;
+//!                                                    the socket closes when the process has let go of its folder
+//!   anything else         ->  error WHAT
+//! ```
+//!
+//! The socket needs no port and no password: who may open it could read the keys beside it as well.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::drain::Progress;
+use crate::config::Place;
+use crate::exit::Exit;
+
+/// The socket's name in the data folder.
+pub const SOCKET: &str = "control.sock";
+/// Longest path of a socket that every system takes, in bytes.
+const PATH_BYTES_MAX: usize = 100;
+/// Longest command, in bytes.
+const LINE_BYTES_MAX: u64 = 512;
+/// Callers at once.
+const CALLERS_MAX: usize = 8;
+/// How long a caller may take to say what it wants, and to take what it is told.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The socket of a running pool; removed when dropped.
+#[derive(Debug)]
+pub(super) struct Control {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+/// What a caller may ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// To the place given, or to the one that is configured.
+    Drain(Option<Place>),
+}
+
+impl Control {
+    /// Makes the socket. The caller holds the lock of the folder, so one that is there is left over. `None`: the path is
+    /// too long for a socket, and signals have to do.
+    pub(super) fn bind(data: &Path) -> io::Result<Option<Self>> {
+        let path = data.join(SOCKET);
+        if path.as_os_str().len() > PATH_BYTES_MAX {
+            return Ok(None);
+        }
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(&path)?;
+        // The folder is its owner's alone already.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+        Ok(Some(Self { listener, path }))
+    }
+
+    /// Serves until dropped.
+    pub(super) async fn serve(self, wishes: mpsc::Sender<Wish>, progress: watch::Receiver<Progress>) {
+        let room = Arc::new(Semaphore::new(CALLERS_MAX));
+        let mut callers = JoinSet::new();
+        loop {
+            let Ok(place) = Arc::clone(&room).acquire_owned().await else {
+                return;
+            };
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    let (wishes, progress) = (wishes.clone(), progress.clone());
+                    callers.spawn(async move {
+                        // A caller that has gone away is told nothing.
+                        let _ = attend(stream, &wishes, progress).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the control socket takes no callers");
+                    tokio::time::sleep(PATIENCE).await;
+                }
+            }
+            while callers.try_join_next().is_some() {}
+        }
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+async fn attend(
+    mut stream: UnixStream,
+    wishes: &mpsc::Sender<Wish>,
+    mut progress: watch::Receiver<Progress>,
+) -> io::Result<()> {
+    let mut line = String::new();
+    let (read, mut write) = stream.split();
+    let mut read = tokio::io::BufReader::new(read).take(LINE_BYTES_MAX);
+    tokio::time::timeout(PATIENCE, read.read_line(&mut line)).await??;
+    let wish = match parse(line.trim()) {
+        Ok(wish) => wish,
+        Err(what) => return say(&mut write, &format!("error {what}")).await,
+    };
+    if progress.borrow().to.is_none() && wishes.try_send(wish).is_err() {
+        return say(&mut write, "error the pool is stopping already").await;
+    }
+    follow(&mut write, &mut progress).await
+}
+
+/// Tells a caller how far it is until the process ends.
+async fn follow(
+    write: &mut (impl AsyncWriteExt + Unpin),
+    progress: &mut watch::Receiver<Progress>,
+) -> io::Result<()> {
+    let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+    let begun = progress.wait_for(|now| now.to.is_some()).await.map_err(gone)?.clone();
+    let to = begun.to.unwrap_or_default();
+    say(write, &format!("draining {to}")).await?;
+    loop {
+        let now = progress.borrow_and_update().clone();
+        say(write, &format!("left {} of {}", now.left, now.total)).await?;
+        if now.done {
+            say(write, "drained").await?;
+            // The caller hears the end when the process is about to exit.
+            std::future::pending::<()>().await;
+        }
+        progress.changed().await.map_err(gone)?;
+    }
+}
+
+async fn say(write: &mut (impl AsyncWriteExt + Unpin), line: &str) -> io::Result<()> {
+    let line = format!("{line}\n");
+    tokio::time::timeout(PATIENCE, write.write_all(line.as_bytes())).await?
+}
+
+fn parse(line: &str) -> Result<Wish, String> {
+    let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
+    match (command, rest.trim()) {
+        ("drain", "") => Ok(Wish::Drain(None)),
+        ("drain", place) => place
+            .parse()
+            .map(|place| Wish::Drain(Some(place)))
+            .map_err(|()| Place::EXPECTED.to_owned()),
+        _ => Err("there is one command: drain [HOST[:PORT]]".into()),
+    }
+}
+
+/// `adit pool --drain`: asks the pool that runs on `data`, tells `say` how far it is, and returns when that pool has let go
+/// of its folder.
+///
+/// # Errors
+/// When no pool runs there, it refuses, or it ends before everybody was seen off.
+pub fn drain(data: &Path, place: Option<&Place>, mut told: impl FnMut(&str)) -> Result<(), Exit> {
+    let path = data.join(SOCKET);
+    let nobody = |error: io::Error| {
+        Exit::failed(format!("no pool answers at {}: {error}", path.display()))
+            .help("name the data folder of the running pool with --data DIR")
+    };
+    let mut stream = std::os::unix::net::UnixStream::connect(&path).map_err(nobody)?;
+    let place = place.map(|place| format!(" {place}")).unwrap_or_default();
+    stream
+        .write_all(format!("drain{place}\n").as_bytes())
+        .map_err(nobody)?;
+    let mut drained = false;
+    for line in BufReader::new(stream).lines() {
+        let Ok(line) = line else { break };
+        if let Some(what) = line.strip_prefix("error ") {
+            return Err(Exit::failed(format!("the pool refused: {what}")));
+        }
+        drained |= line == "drained";
+        told(&line);
+    }
+    if drained {
+        return Ok(());
+    }
+    Err(Exit::failed("the pool ended before everybody had left")
+        .help("acknowledged shares are safe; its log says why it ended"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_read_and_others_are_refused() {
+        let place = |host: &str, port| {
+            let host = host.to_owned();
+            Ok(Wish::Drain(Some(Place { host, port })))
+        };
+        assert_eq!(parse("drain"), Ok(Wish::Drain(None)));
+        assert_eq!(parse("drain b.example:3333"), place("b.example", 3333));
+        assert_eq!(parse("drain :3334"), place("", 3334));
+        assert_eq!(parse("drain [::1]:5"), place("::1", 5));
+        assert!(parse("drain a b").is_err() && parse("stop").is_err() && parse("").is_err());
+    }
+}
