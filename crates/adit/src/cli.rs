@@ -6,7 +6,7 @@ use adit_net::Url;
 use adit_noise::AuthorityKey;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{Settings, Sources};
+use crate::config::{Place, Settings, Sources};
 use crate::exit::Exit;
 use crate::keys::{IssueArgs, Suite};
 
@@ -210,6 +210,11 @@ pub struct PoolArgs {
     /// Threads that serve connections [default: one for each core]
     #[arg(long, value_name = "N")]
     pub workers: Option<u32>,
+    /// Start no pool: have the one that runs on the data folder send its miners to HOST:PORT (HOST, :PORT, same)
+    /// and end when all have left [default place: pool.drain_to, or same]
+    #[arg(long, value_name = "HOST:PORT", num_args = 0..=1, value_parser = place)]
+    #[expect(clippy::option_option, reason = "the flag, and its value, may be left out")]
+    pub drain: Option<Option<Place>>,
     #[command(flatten)]
     serving: Serving,
 }
@@ -222,6 +227,10 @@ impl PoolArgs {
         }
         Ok(())
     }
+}
+
+fn place(text: &str) -> Result<Place, String> {
+    text.parse().map_err(|()| format!("give {}", Place::EXPECTED))
 }
 
 /// How a device or load generator mines.

@@ -58,7 +58,10 @@ fn run(command: Command) -> Result<ExitCode, Exit> {
             farewell(&report, &screen);
             Ok(())
         }),
-        Command::Pool(_) => on_runtime(async |shutdown| serve(&settings, &screen, shutdown).await),
+        Command::Pool(args) => match args.drain {
+            Some(place) => pool::ask_to_drain(&settings.data, place.as_ref(), |line| screen.say(line)),
+            None => on_plain_runtime(async || serve(&settings, &screen).await),
+        },
         Command::Device(args) => on_runtime(async |shutdown| mine(&settings, args, shutdown).await),
         Command::Load(args) => on_runtime(async |shutdown| generate(&settings, args, shutdown).await),
     }
@@ -93,16 +96,29 @@ fn ask(settings: &Settings, args: ProbeArgs) -> Result<ExitCode, Exit> {
 
 /// Runs a role until it is done or SIGINT or SIGTERM comes.
 fn on_runtime(role: impl AsyncFnOnce(Shutdown) -> Result<(), Exit>) -> Result<(), Exit> {
-    let failed = |error| Exit::failed(format!("cannot start the runtime: {error}"));
+    on_plain_runtime(async || role(Shutdown::on_signals().map_err(no_runtime)?).await)
+}
+
+fn on_plain_runtime(role: impl AsyncFnOnce() -> Result<(), Exit>) -> Result<(), Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(failed)?;
-    runtime.block_on(async { role(Shutdown::on_signals().map_err(failed)?).await })
+        .map_err(no_runtime)?;
+    runtime.block_on(role())
 }
 
-async fn serve(settings: &Settings, screen: &Screen, shutdown: Shutdown) -> Result<(), Exit> {
-    let last = pool::run(settings, shutdown, |pool| {
+fn no_runtime(error: std::io::Error) -> Exit {
+    Exit::failed(format!("cannot start the runtime: {error}"))
+}
+
+/// SIGTERM drains where a place to drain to is configured, and stops otherwise.
+async fn serve(settings: &Settings, screen: &Screen) -> Result<(), Exit> {
+    let (_never, undrained) = Shutdown::new();
+    let (drain, shutdown) = match settings.pool.drain_to.0 {
+        Some(_) => Shutdown::on_drain_signals().map_err(no_runtime)?,
+        None => (undrained, Shutdown::on_signals().map_err(no_runtime)?),
+    };
+    let last = pool::run(settings, drain, shutdown, |pool| {
         screen.say(&format!("pool  {}", pool.url()));
         if let Some(addr) = pool.http() {
             screen.say(&format!("page  http://{addr}/"));

@@ -40,6 +40,34 @@ impl Shutdown {
         Ok(wish)
     }
 
+    /// Two wishes for a pool that can be drained: the first SIGTERM is the first wish, to drain; SIGINT, or any signal after
+    /// that, is the second, to stop in order; the signal after that ends the process on the spot with status 130.
+    ///
+    /// # Errors
+    /// When the signal handlers cannot be installed.
+    pub fn on_drain_signals() -> std::io::Result<(Self, Self)> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let (drain, drain_wish) = Self::new();
+        let (stop, stop_wish) = Self::new();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {
+                    tracing::info!("draining; once more to stop without waiting for peers");
+                    drain.stop();
+                    tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+                }
+            }
+            tracing::info!("stopping; once more to stop at once");
+            stop.stop();
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+            std::process::exit(130);
+        });
+        Ok((drain_wish, stop_wish))
+    }
+
     /// Waits for the wish; returns at once when it came before.
     pub async fn requested(&mut self) {
         // An error means that nobody can wish any more, which is the wish itself.

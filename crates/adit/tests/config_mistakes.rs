@@ -197,3 +197,64 @@ fn a_secret_in_the_wrong_place_is_not_repeated() {
         assert!(told.contains("is a secret"), "{told}");
     }
 }
+
+/// REQ-EXT-001: experimental extensions stay off every network but regtest, and only what is implemented can be listed.
+#[test]
+fn extensions_that_cannot_be_spoken_are_refused() {
+    let main = "network = \"main\"\nnode = \"ipc:/n/node.sock\"\npayout.address = \
+                \"bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4\"\n";
+    let told = file(&format!(
+        "{main}[extensions]\nsupported = [\"0x0002\", \"0x4001\"]\n"
+    ));
+    assert!(
+        told.contains("adit.toml:5:") && told.contains("lists 0x4001") && told.contains("not for production"),
+        "{told}"
+    );
+    let told = file(&format!(
+        "{main}[extensions]\nexperimental = true\nwanted = \"0x7fff\"\n"
+    ));
+    assert!(
+        told.contains("experimental is true outside regtest") && told.contains("lists 0x7fff"),
+        "{told}"
+    );
+    assert!(flag("extensions.required", "0x4001").contains("extensions.experimental = true"));
+    assert!(flag("extensions.supported", "0x0001").contains("spoken in any case"));
+    assert!(flag("extensions.supported", "3").contains("it implements 0x0002"));
+    for wrong in ["0x8002", "0", "two", "0x0002;3"] {
+        assert!(
+            flag("extensions.wanted", wrong).contains("ids of extensions"),
+            "{wrong}"
+        );
+    }
+    let regtest = [
+        ("extensions.experimental", "true"),
+        ("extensions.supported", "0x4001, 2,2"),
+    ];
+    let settings = Settings::with(&regtest).unwrap();
+    assert_eq!(settings.extensions.supported.ids(), [2, 0x4001]);
+}
+
+#[test]
+fn places_to_drain_to_are_read() {
+    let place = |text: &str| {
+        let settings = Settings::with(&[("pool.drain_to", text)]).unwrap();
+        settings
+            .pool
+            .drain_to
+            .0
+            .map(|place| (place.to_string(), place.host, place.port))
+    };
+    let some = |shown: &str, host: &str, port| Some((shown.to_owned(), host.to_owned(), port));
+    assert_eq!(place(""), None);
+    assert_eq!(place("same"), some("same", "", 0));
+    assert_eq!(place("b.example"), some("b.example", "b.example", 0));
+    assert_eq!(place("b.example:5"), some("b.example:5", "b.example", 5));
+    assert_eq!(place(":5"), some(":5", "", 5));
+    assert_eq!(place("::1"), some("::1", "::1", 0));
+    assert_eq!(place("[::1]:5"), some("[::1]:5", "::1", 5));
+    for wrong in [
+        "b:0", "b:", ":", "a b", "b:5:6", "[b]:5", "[::1", "[::1]5", "b/5", "b:65536",
+    ] {
+        assert!(flag("pool.drain_to", wrong).contains("HOST:PORT"), "{wrong}");
+    }
+}

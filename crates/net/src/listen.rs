@@ -79,6 +79,13 @@ impl Listener {
         lock(&self.book).refused
     }
 
+    /// The same count for whoever must not hold the socket open.
+    #[must_use]
+    pub fn refusals(&self) -> impl Fn() -> u64 + Send + use<> {
+        let book = Arc::clone(&self.book);
+        move || lock(&book).refused
+    }
+
     /// The next connection that may come in. Others are closed at once. Cancel safe.
     pub async fn accept(&self) -> (TcpStream, SocketAddr, Permit) {
         loop {

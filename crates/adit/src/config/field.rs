@@ -6,7 +6,8 @@ use bitcoin::Network;
 
 use super::source::Raw;
 use super::values::{
-    ExtensionIds, Hosts, HttpListen, Level, Listen, LogFormat, NetworkChoice, NodeSpec, Tag, WorkFloor,
+    DrainTo, ExtensionIds, Hosts, HttpListen, Level, Listen, LogFormat, NetworkChoice, NodeSpec, Place, Tag,
+    WorkFloor,
 };
 
 /// Smallest and largest number, or length in bytes.
@@ -232,6 +233,23 @@ impl Field for Hosts {
             return Err(Self::expected(range));
         }
         Ok(Self(names.into_iter().map(str::to_ascii_lowercase).collect()))
+    }
+}
+
+impl Field for DrainTo {
+    fn expected(_: Range) -> String {
+        Place::EXPECTED.into()
+    }
+
+    fn read(raw: &Raw, range: Range, _: bool) -> Result<Self, String> {
+        match text(raw) {
+            Some("") => Ok(Self(None)),
+            Some(place) => place
+                .parse()
+                .map(|place| Self(Some(place)))
+                .map_err(|()| Self::expected(range)),
+            None => Err(Self::expected(range)),
+        }
     }
 }
 

@@ -12,7 +12,8 @@ use super::field::{Field, Range};
 use super::origin::Problem;
 use super::source::Config;
 use super::values::{
-    ExtensionIds, Hosts, HttpListen, Level, Listen, LogFormat, NetworkChoice, NodeSpec, Tag, WorkFloor,
+    DrainTo, ExtensionIds, Hosts, HttpListen, Level, Listen, LogFormat, NetworkChoice, NodeSpec, Tag,
+    WorkFloor,
 };
 
 /// One row.
@@ -198,6 +199,16 @@ table! {
         /// Number of this front end, a part of every extranonce. Pools that pay from one ledger or
         /// share a node need different ones.
         front_end: u16 = "0", 0..=65535;
+        /// Where SIGTERM, and `adit pool --drain` without a place, send all peers before the pool ends. It must be a pool of
+        /// the same authority key, or they refuse it. Empty: SIGTERM stops at once. `same` is for a port
+        /// that another process takes over.
+        drain_to: DrainTo = "";
+        /// Time over which peers are told to leave, so that they do not all arrive at once where they go;
+        /// a small pool takes less.
+        drain_ms: u64 = "20000", 0..=3600000, unit "milliseconds";
+        /// How long a peer may stay after it was told to leave. Some firmware does not know Reconnect: its
+        /// connection is closed then.
+        drain_deadline_ms: u64 = "60000", 0..=3600000, unit "milliseconds";
         /// Forbid miners to roll bits of the header version (REQUIRES_FIXED_VERSION). Devices that must roll
         /// them are refused. A device above 4 GH/s then needs an extended channel to keep busy.
         fixed_version: bool = "false";

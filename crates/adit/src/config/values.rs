@@ -61,6 +61,73 @@ pub enum NetworkChoice {
     Is(Network),
 }
 
+/// Where a client is sent by Reconnect (spec 3.6.5): what is left out stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// An ASCII host name or an IP address without brackets; empty: the present host.
+    pub host: String,
+    /// Port; 0: the present port.
+    pub port: u16,
+}
+
+impl Place {
+    /// What may be given.
+    pub const EXPECTED: &'static str = "HOST:PORT, HOST or :PORT, or same for the present host and port; a host is an ASCII name or an IP address";
+}
+
+impl std::str::FromStr for Place {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        if text == "same" {
+            return Ok(Self::default());
+        }
+        let is_ip = |host: &str| host.parse::<std::net::Ipv6Addr>().map(drop).map_err(drop);
+        let (host, port) = if let Some(rest) = text.strip_prefix('[') {
+            let (host, port) = rest.split_once(']').ok_or(())?;
+            is_ip(host)?;
+            let port = (!port.is_empty()).then(|| port.strip_prefix(':').unwrap_or_default());
+            (host, port)
+        } else if text.matches(':').count() > 1 {
+            is_ip(text)?;
+            (text, None)
+        } else {
+            let (host, port) = text
+                .split_once(':')
+                .map_or((text, None), |(host, port)| (host, Some(port)));
+            let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+            if host.len() > 255 || !host.bytes().all(is_name) || (host.is_empty() && port.is_none()) {
+                return Err(());
+            }
+            (host, port)
+        };
+        let port = match port.map(str::parse) {
+            None => 0,
+            Some(Ok(port @ 1..)) => port,
+            Some(_) => return Err(()),
+        };
+        Ok(Self {
+            host: host.to_owned(),
+            port,
+        })
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.host.as_str(), self.port) {
+            ("", 0) => f.write_str("same"),
+            (host, 0) => f.write_str(host),
+            (host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
+            (host, port) => write!(f, "{host}:{port}"),
+        }
+    }
+}
+
+/// A [`Place`], or none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DrainTo(pub Option<Place>);
+
 /// Ids of extensions of the protocol (spec 3.4), sorted, each once. That adit implements them, or that they are
 /// experimental and trials are allowed, is checked by [`Settings::check`](super::Settings::check).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -17,6 +17,6 @@ pub use logs::Screen;
 pub use progress::Progress;
 pub use rate::{HashRate, Rates};
 pub use status::{
-    BestShare, Blocks, Channels, Connections, Health, LastBlock, LedgerState, LedgerStatus, Light, NodeState,
-    NodeStatus, PoolStatus, Shares, Status, Worker,
+    BestShare, Blocks, Channels, Connections, Drain, Health, LastBlock, LedgerState, LedgerStatus, Light,
+    NodeState, NodeStatus, PoolStatus, Shares, Status, Worker,
 };

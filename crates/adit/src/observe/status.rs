@@ -33,6 +33,8 @@ pub struct Status {
     pub blocks: Blocks,
     /// Peers.
     pub connections: Connections,
+    /// Whether all peers are being sent elsewhere; `None` in normal life.
+    pub drain: Option<Drain>,
     /// Their channels.
     pub channels: Channels,
     /// The names with the most hash rate, at most [`Status::WORKERS_MAX`].
@@ -169,6 +171,17 @@ pub struct Connections {
     pub faulted: u64,
 }
 
+/// All peers are being sent elsewhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Drain {
+    /// Where to: `HOST:PORT`, `HOST`, `:PORT` or `same`.
+    pub to: String,
+    /// Peers that are still here.
+    pub left: u64,
+    /// Peers when it began.
+    pub total: u64,
+}
+
 /// Open channels.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Channels {
@@ -274,6 +287,15 @@ impl Status {
             return (
                 Light::Red,
                 format!("shares cannot be written to disk: {}", ledger.reason),
+            );
+        }
+        if let Some(drain) = &self.drain {
+            return (
+                Light::Amber,
+                format!(
+                    "draining to {}: {} of {} peers left",
+                    drain.to, drain.left, drain.total
+                ),
             );
         }
         match node.state {

@@ -14,9 +14,10 @@ use adit_wire::common::{self, ChannelEndpointChanged};
 use adit_wire::frame::Header;
 use adit_wire::mining::{SubmitSharesExtended, ToServer};
 use adit_wire::tlv::{self, WorkerName};
-use adit_wire::{DecodeError, Message, negotiation};
+use adit_wire::{DecodeError, Message, negotiation, refusal};
 
-use super::mailbox::{CLOSING, COMMITTED, LEDGER, Mailbox, WORK};
+use super::drain::SETTLE_MAX;
+use super::mailbox::{CLOSING, COMMITTED, DRAIN, LEDGER, Mailbox, WORK};
 use super::report::ToHub;
 use super::worker::Worker;
 
@@ -26,6 +27,19 @@ enum Stage {
     Mining(Box<Server>),
     /// Over: nothing is taken any more.
     Over,
+}
+
+/// How far a peer is on its way out, when the pool is drained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaving {
+    /// It is not.
+    No,
+    /// It is to be told as soon as it is set up: before that it would take it for no answer (REQ-COM-005).
+    Due,
+    /// It was told, and may stay until then.
+    Told { until: Time },
+    /// Its time is up: nothing is taken from it any more, and what is on its way to the disk is acknowledged.
+    Settling { until: Time },
 }
 
 /// Shares of one read that wait to become durable.
@@ -58,6 +72,7 @@ pub(super) struct Connection {
     messages: Budget,
     /// Which extensions are in use, once the connection is set up.
     extensions: extension::Server,
+    leaving: Leaving,
     closing: bool,
 }
 
@@ -79,6 +94,7 @@ impl Connection {
             block: None,
             messages,
             extensions,
+            leaving: Leaving::No,
             closing: false,
         }
     }
@@ -128,7 +144,55 @@ impl Connection {
         if !self.worker.ledger_up.get() {
             self.mining(now, Input::Ledger(Ledger::Down), out)?;
         }
+        if self.leaving == Leaving::Due {
+            self.send_away(now, out)?;
+        }
         self.take_work(now, out)
+    }
+
+    /// The pool is drained: the peer is told where to go, and served until it does (spec 3.6.5).
+    fn send_away(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
+        let Stage::Mining(_) = self.stage else {
+            self.leaving = Leaving::Due;
+            return Ok(());
+        };
+        let order = self.worker.plan.drain.borrow().clone();
+        let Some(order) = order.filter(|_| matches!(self.leaving, Leaving::No | Leaving::Due)) else {
+            return Ok(());
+        };
+        order.message.encode_frame(out);
+        self.leaving = Leaving::Told {
+            until: now + order.patience,
+        };
+        self.mining(now, Input::Drain, out)
+    }
+
+    /// Goes on with a leave whose time has come, or whose last share is on disk.
+    fn see_off(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
+        match self.leaving {
+            Leaving::Told { until } if until <= now => {
+                self.leaving = Leaving::Settling {
+                    until: now + SETTLE_MAX,
+                };
+            }
+            Leaving::Settling { .. } => {}
+            _ => return Ok(()),
+        }
+        let settled = self.tickets.is_empty() && self.shared == self.ticketed;
+        let late = matches!(self.leaving, Leaving::Settling { until } if until <= now);
+        if (settled || late) && !self.closing {
+            self.closing = true;
+            let reason = refusal::CloseChannel::ShuttingDown;
+            return self.mining(now, Input::Close { reason }, out);
+        }
+        Ok(())
+    }
+
+    const fn leave_by(&self) -> Option<Time> {
+        match self.leaving {
+            Leaving::Told { until } | Leaving::Settling { until } if !self.closing => Some(until),
+            _ => None,
+        }
     }
 
     fn mining(&mut self, now: Time, input: Input, out: &mut Vec<u8>) -> Result<(), Fault> {
@@ -285,7 +349,10 @@ impl Connection {
         if (header.extension(), header.msg_type)
             == (ChannelEndpointChanged::EXTENSION, ChannelEndpointChanged::TYPE)
         {
-            let changed = ChannelEndpointChanged::decode(payload).map_err(|error| self.malformed(&error))?;
+            // No message of this direction, so that one which cannot be read is as good as unknown.
+            let Ok(changed) = ChannelEndpointChanged::decode(payload) else {
+                return Ok(());
+            };
             // Sent by a proxy below us it is unusual, and its meaning is the same (C-39).
             self.extension(extension::ServerInput::EndpointChanged, out)?;
             let channel_id = changed.channel_id;
@@ -363,6 +430,7 @@ impl Protocol for Connection {
                 };
                 self.setup(now, input, out)
             }
+            Stage::Mining(_) if matches!(self.leaving, Leaving::Settling { .. }) => Ok(()),
             Stage::Mining(_) => self.decode_mining(now, header, payload, out),
             Stage::Over => Ok(()),
         }
@@ -405,23 +473,31 @@ impl Protocol for Connection {
         }
         if news & COMMITTED != 0 {
             self.settle(now, out)?;
+            self.see_off(now, out)?;
+        }
+        if news & DRAIN != 0 {
+            self.send_away(now, out)?;
         }
         self.closing |= news & CLOSING != 0;
         Ok(())
     }
 
     fn deadline(&self) -> Option<Time> {
-        match &self.stage {
+        let machine = match &self.stage {
             Stage::ExpectSetup(machine) => machine.deadline(),
             Stage::Mining(server) => server.deadline(),
             Stage::Over => None,
-        }
+        };
+        [machine, self.leave_by()].into_iter().flatten().min()
     }
 
     fn expire(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
         match self.stage {
             Stage::ExpectSetup(_) => self.setup(now, setup::ServerInput::Deadline, out),
-            Stage::Mining(_) => self.mining(now, Input::Deadline, out),
+            Stage::Mining(_) => {
+                self.see_off(now, out)?;
+                self.mining(now, Input::Deadline, out)
+            }
             Stage::Over => Ok(()),
         }
     }

@@ -66,7 +66,7 @@ impl Control {
         Ok(Some(Self { listener, path }))
     }
 
-    /// Serves until dropped.
+    /// Serves until dropped, or until nobody takes wishes any more.
     pub(super) async fn serve(self, wishes: mpsc::Sender<Wish>, progress: watch::Receiver<Progress>) {
         let room = Arc::new(Semaphore::new(CALLERS_MAX));
         let mut callers = JoinSet::new();
@@ -74,7 +74,12 @@ impl Control {
             let Ok(place) = Arc::clone(&room).acquire_owned().await else {
                 return;
             };
-            match self.listener.accept().await {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                // The pool is gone.
+                () = wishes.closed() => return,
+            };
+            match accepted {
                 Ok((stream, _)) => {
                     let (wishes, progress) = (wishes.clone(), progress.clone());
                     callers.spawn(async move {
@@ -124,7 +129,11 @@ async fn follow(
     progress: &mut watch::Receiver<Progress>,
 ) -> io::Result<()> {
     let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
-    let begun = progress.wait_for(|now| now.to.is_some()).await.map_err(gone)?.clone();
+    let begun = progress
+        .wait_for(|now| now.to.is_some())
+        .await
+        .map_err(gone)?
+        .clone();
     let to = begun.to.unwrap_or_default();
     say(write, &format!("draining {to}")).await?;
     loop {

@@ -85,6 +85,9 @@ mod tests {
         assert_eq!(order.gap(100_000), Duration::from_micros(200));
         assert_eq!(order.gap(3), GAP_MAX, "three peers do not take twenty seconds");
         assert_eq!(order.gap(0), GAP_MAX);
-        assert_eq!((&*order.message.new_host, order.message.new_port), (&b"b.example"[..], 0));
+        assert_eq!(
+            (&*order.message.new_host, order.message.new_port),
+            (&b"b.example"[..], 0)
+        );
     }
 }

@@ -16,6 +16,7 @@ use bitcoin::{Amount, BlockHash, ScriptBuf, TxOut};
 use tokio::sync::{mpsc, watch};
 
 use super::blocks::{BlockPath, News, What};
+use super::drain::Progress;
 use super::records;
 use super::report::ToHub;
 use super::totals::Totals;
@@ -58,6 +59,7 @@ pub(super) struct Hub {
     pub(super) blocks: BlockPath,
     pub(super) lane: Lane,
     pub(super) ledger: Arc<adit_ledger::Writer>,
+    pub(super) drain: watch::Receiver<Progress>,
     pub(super) refused_at_the_door: Box<dyn Fn() -> u64 + Send>,
     pub(super) state: Mining,
 }
@@ -312,6 +314,7 @@ impl Hub {
         picture.taken_at_us = now.0;
         picture.uptime_ms = now.0.saturating_sub(picture.started_at_us) / 1000;
         self.totals.paint(now, picture);
+        picture.drain = drain_picture(&self.drain.borrow());
         picture.connections.refused += (self.refused_at_the_door)();
         if let (Some(last), Some(finder)) = (&mut picture.blocks.last, self.state.finder)
             && last.worker.is_empty()
@@ -343,4 +346,13 @@ impl Hub {
         }
         ledger.committed = stats.records;
     }
+}
+
+fn drain_picture(progress: &Progress) -> Option<status::Drain> {
+    let to = progress.to.as_ref()?;
+    Some(status::Drain {
+        to: to.to_string(),
+        left: progress.left as u64,
+        total: progress.total as u64,
+    })
 }

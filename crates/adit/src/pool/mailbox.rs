@@ -15,6 +15,9 @@ pub(super) const LEDGER: u8 = 4;
 /// The pool is stopping.
 pub(super) const CLOSING: u8 = 8;
 
+/// The pool is being drained: this peer is to go elsewhere.
+pub(super) const DRAIN: u8 = 16;
+
 /// One connection's flags; worker and connection are on the same thread.
 #[derive(Debug, Default)]
 pub(super) struct Mailbox {

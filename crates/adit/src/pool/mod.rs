@@ -10,6 +10,8 @@
 
 mod blocks;
 mod connection;
+mod control;
+mod drain;
 mod hub;
 mod mailbox;
 mod open;
@@ -23,7 +25,7 @@ pub(crate) use open::shown_host;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use adit_ledger::{DataLock, Writer};
@@ -35,15 +37,21 @@ use adit_wire::common::{flags, protocol};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::config::Settings;
+use crate::config::table::PoolKeys;
+use crate::config::{Place, Settings};
 use crate::exit::Exit;
 use crate::http;
 use crate::observe::{self as status, Status};
 use crate::shutdown::{Shutdown, Stop};
 use blocks::BlockPath;
+use control::Wish;
+use drain::Order;
 use hub::Hub;
 use totals::Totals;
 use worker::{Incoming, Plan, WorkerHandle};
+
+pub use control::{SOCKET, drain as ask_to_drain};
+pub use drain::Progress;
 
 /// Reports and blocks that may wait for the hub.
 const REPORTS_MAX: usize = 4096;
@@ -59,11 +67,19 @@ pub struct Pool {
     status: watch::Receiver<Arc<Status>>,
     node: adit_node::Handle,
     stop: Stop,
+    keys: PoolKeys,
+    drain: watch::Sender<Option<Order>>,
+    progress: watch::Sender<Progress>,
+    /// Connections of each worker.
+    loads: Vec<Arc<AtomicUsize>>,
+    /// What callers of the control socket wish.
+    wishes: mpsc::Receiver<Wish>,
+    control: Option<JoinHandle<()>>,
     accepting: JoinHandle<Vec<WorkerHandle>>,
     hub: JoinHandle<()>,
     http_task: Option<JoinHandle<()>>,
     writer: Arc<Writer>,
-    _lock: DataLock,
+    lock: DataLock,
 }
 
 impl Pool {
@@ -88,6 +104,7 @@ impl Pool {
             key: Some(opened.ring.authority().current.into()),
         };
         let http = http::bind(&settings.http, or_free_port).await?;
+        let control = open::control(settings)?;
         let (stop, shutdown) = Shutdown::new();
 
         let url_draft2022 = Url {
@@ -99,6 +116,8 @@ impl Pool {
         let (reports, reports_rx) = mpsc::channel(REPORTS_MAX);
         let (news, news_rx) = mpsc::channel(NEWS_MAX);
         let (ledger, ledger_rx) = watch::channel(());
+        let (drain, drain_rx) = watch::channel(None);
+        let (progress, progress_rx) = watch::channel(Progress::default());
         opened.writer.watch(Arc::new(move || ledger.send_replace(())));
         let plan = Plan {
             clock: clock.clone(),
@@ -120,16 +139,17 @@ impl Pool {
                 queue_max_bytes: settings.limits.queue_bytes_max as usize,
                 ..Bounds::default()
             },
+            drain: drain_rx.clone(),
             shutdown: shutdown.clone(),
         };
         let workers = start_workers(settings, &plan, &opened.writer)?;
+        let loads = workers.iter().map(|worker| Arc::clone(&worker.load)).collect();
         drop(plan);
 
         let node = open::node(settings, &clock)?;
         let picture = picture(settings, &clock, &url, listen);
         let (status_tx, status) = watch::channel(Arc::new(picture.clone()));
-        let listener = Arc::new(listener);
-        let door = Arc::clone(&listener);
+        let refused = listener.refusals();
         let mut hub = Hub {
             payout: settings.payout.script.clone(),
             tag: settings.coinbase.tag.as_bytes().to_vec(),
@@ -145,13 +165,16 @@ impl Pool {
             blocks: BlockPath::new(node.handle.clone(), opened.blocks, news),
             lane: opened.writer.lane(Arc::new(|| {})),
             ledger: Arc::clone(&opened.writer),
-            refused_at_the_door: Box::new(move || door.refused()),
+            refused_at_the_door: Box::new(refused),
+            drain: progress_rx.clone(),
             state: hub::Mining::default(),
             clock,
         };
         hub.key_picture(hub.clock.now().unix_s());
         let hub = tokio::spawn(hub.run(node.events, reports_rx, news_rx));
-        let accepting = tokio::spawn(accept(listener, workers, shutdown.clone()));
+        let accepting = tokio::spawn(accept(listener, workers, drain_rx, shutdown.clone()));
+        let (wish, wishes) = mpsc::channel(1);
+        let control = control.map(|control| tokio::spawn(control.serve(wish, progress_rx)));
         let http_addr = http.as_ref().map(http::Server::addr);
         let http_task = http.map(|server| tokio::spawn(server.serve(status.clone(), shutdown)));
         Ok(Self {
@@ -161,11 +184,17 @@ impl Pool {
             status,
             node: node.handle,
             stop,
+            keys: settings.pool.clone(),
+            drain,
+            progress,
+            loads,
+            wishes,
+            control,
             accepting,
             hub,
             http_task,
             writer: opened.writer,
-            _lock: opened.lock,
+            lock: opened.lock,
         })
     }
 
@@ -199,6 +228,54 @@ impl Pool {
         &self.node
     }
 
+    /// Connections that are there.
+    #[must_use]
+    pub fn peers(&self) -> usize {
+        self.loads.iter().map(|load| load.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Lets nobody in any more, tells every peer to go to `place`, serves them until they do, and closes the connections
+    /// of those who do not in time. Returns when all have left; [`Pool::stop`] is what comes next.
+    pub async fn drain(&self, place: &Place) {
+        let order = Order::new(place, &self.keys);
+        let (longest, start, mut told) = (order.longest(), tokio::time::Instant::now(), 0);
+        let total = self.peers();
+        self.drain.send_replace(Some(order));
+        tracing::info!(to = %place, peers = total, "draining: every peer is sent away");
+        loop {
+            let (left, elapsed) = (self.peers(), start.elapsed());
+            let done = left == 0 || elapsed > longest;
+            let now = Progress {
+                to: Some(place.clone()),
+                total: total.max(left),
+                left,
+                done,
+            };
+            self.progress.send_if_modified(|last| {
+                let news = *last != now;
+                *last = now;
+                news
+            });
+            if done {
+                tracing::info!(left, "drained");
+                return;
+            }
+            if elapsed.as_secs() / drain::TELL.as_secs() > told {
+                told += 1;
+                tracing::info!(left, total, "draining");
+            }
+            tokio::time::sleep(drain::LOOK).await;
+        }
+    }
+
+    /// Waits until somebody asks for a drain over the control socket; where to, if they say so.
+    async fn drain_wished(&mut self) -> Option<Place> {
+        match self.wishes.recv().await {
+            Some(Wish::Drain(place)) => place,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Stops in order: no more connections, the last shares on disk and acknowledged, the journal closed. Gives the
     /// last picture.
     ///
@@ -225,44 +302,72 @@ impl Pool {
                     .help("acknowledged shares are safe; check with `adit ledger verify`")
             })?;
         }
+        drop(self.lock);
+        // Who waits at the control socket hears now that the folder is free.
+        if let Some(control) = self.control {
+            control.abort();
+            let _ = control.await;
+        }
         Ok(last)
     }
 }
 
-/// Runs a pool until `shutdown`. `started` is told where it listens.
+/// Runs a pool until `shutdown`, or until `drain` or a caller at the control socket wants it drained; `shutdown` cuts
+/// that short. `started` is told where it listens.
 ///
 /// # Errors
 /// See [`Pool::start`] and [`Pool::stop`].
 pub async fn run(
     settings: &Settings,
+    mut drain: Shutdown,
     mut shutdown: Shutdown,
     started: impl FnOnce(&Pool),
 ) -> Result<Arc<Status>, Exit> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let pool = Pool::start(settings, false).await?;
+    let mut pool = Pool::start(settings, false).await?;
     started(&pool);
-    // `systemctl reload` and old habits: it must not end the pool, and there is nothing to do.
-    let mut hangup = signal(SignalKind::hangup())
-        .map_err(|error| Exit::failed(format!("cannot listen to SIGHUP: {error}")))?;
-    loop {
+    let hangups = tokio::spawn(survive_hangups()?);
+    let wish = tokio::select! {
+        () = shutdown.requested() => None,
+        () = drain.requested() => Some(None),
+        place = pool.drain_wished() => Some(place),
+    };
+    if let Some(place) = wish {
+        let configured = || settings.pool.drain_to.0.clone();
+        let place = place.or_else(configured).unwrap_or_default();
         tokio::select! {
-            () = shutdown.requested() => return pool.stop().await,
-            _ = hangup.recv() => {
-                tracing::info!("SIGHUP: changed keys and certificates are seen without it; nothing else is read again");
-            }
+            () = pool.drain(&place) => {}
+            () = shutdown.requested() => tracing::warn!(left = pool.peers(), "the drain is cut short"),
         }
     }
+    hangups.abort();
+    pool.stop().await
+}
+
+/// `systemctl reload` and old habits: it must not end the pool, and there is nothing to do.
+fn survive_hangups() -> Result<impl Future<Output = ()>, Exit> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hangup = signal(SignalKind::hangup())
+        .map_err(|error| Exit::failed(format!("cannot listen to SIGHUP: {error}")))?;
+    Ok(async move {
+        while hangup.recv().await.is_some() {
+            tracing::info!("SIGHUP: changed keys and certificates are seen without it; nothing else is read again");
+        }
+    })
 }
 
 /// Gives each accepted connection to the worker with the fewest.
+///
+/// When the pool is drained the socket is closed: another process may have the port.
 async fn accept(
-    listener: Arc<Listener>,
+    listener: Listener,
     workers: Vec<WorkerHandle>,
+    mut drain: watch::Receiver<Option<Order>>,
     mut shutdown: Shutdown,
 ) -> Vec<WorkerHandle> {
     loop {
         let (stream, peer, permit) = tokio::select! {
             () = shutdown.requested() => return workers,
+            _ = drain.wait_for(Option::is_some) => return workers,
             accepted = listener.accept() => accepted,
         };
         let Ok(stream) = stream.into_std() else { continue };

@@ -14,6 +14,8 @@ use crate::config::{NodeSpec, Settings};
 use crate::exit::Exit;
 use crate::keys;
 
+use super::control::Control;
+
 /// Hashes the embedded chain's block takes by default: what this machine finds in about this time.
 const BLOCK_SECONDS: f64 = 4.0;
 /// Software as the journal notes it.
@@ -96,6 +98,23 @@ pub(super) fn listen(settings: &Settings, or_free_port: bool) -> Result<Listener
             "choose another address with --listen ADDR, for example --listen 127.0.0.1:0 for any free port",
         )
     })
+}
+
+/// The control socket in the data folder.
+pub(super) fn control(settings: &Settings) -> Result<Option<Control>, Exit> {
+    let control = Control::bind(&settings.data).map_err(|error| {
+        Exit::failed(format!(
+            "cannot make the control socket in {}: {error}",
+            settings.data.display()
+        ))
+        .help("the data folder must be on a file system that has sockets, such as ext4, xfs or tmpfs")
+    })?;
+    if control.is_none() {
+        tracing::warn!(
+            "no control socket: the path of the data folder is too long for one; drain with SIGTERM and pool.drain_to"
+        );
+    }
+    Ok(control)
 }
 
 /// What to write into the URL: an address that can be dialled from this machine.

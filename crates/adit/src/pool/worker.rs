@@ -21,8 +21,9 @@ use adit_proto::{extension, mining, setup};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 use super::connection::Connection;
+use super::drain::Order;
 use super::hub::Published;
-use super::mailbox::{CLOSING, COMMITTED, LEDGER, Mailbox, WORK};
+use super::mailbox::{CLOSING, COMMITTED, DRAIN, LEDGER, Mailbox, WORK};
 use super::records;
 use super::report::{ByAccount, ByWorker, Report, ToHub, WorkerKey};
 use crate::exit::Exit;
@@ -64,6 +65,8 @@ pub(super) struct Plan {
     pub(super) handshakes_max: usize,
     pub(super) messages_per_second: u32,
     pub(super) bounds: Bounds,
+    /// Set once, when everybody is to leave.
+    pub(super) drain: watch::Receiver<Option<Order>>,
     pub(super) shutdown: Shutdown,
 }
 
@@ -146,6 +149,8 @@ pub(super) struct Worker {
     pub(super) outputs: RefCell<Vec<mining::server::Output>>,
     pub(super) report: RefCell<Report>,
     handshakes: Cell<usize>,
+    /// Who comes now is sent on at once.
+    draining: Cell<bool>,
     /// One handshake is computed per turn of the runtime: those who mine come first.
     gate: Semaphore,
     load: Arc<AtomicUsize>,
@@ -211,6 +216,7 @@ impl Worker {
             outputs: RefCell::default(),
             report: RefCell::default(),
             handshakes: Cell::new(0),
+            draining: Cell::new(false),
             gate: Semaphore::new(1),
             load,
         }
@@ -218,6 +224,7 @@ impl Worker {
 
     async fn run(self: Rc<Self>, mut arrivals: mpsc::Receiver<Incoming>, committed: Arc<Notify>) {
         tokio::task::spawn_local(Rc::clone(&self).flusher());
+        tokio::task::spawn_local(Rc::clone(&self).see_off());
         let mut work = self.plan.work.clone();
         let mut ledger = self.plan.ledger.clone();
         let mut shutdown = self.plan.shutdown.clone();
@@ -273,6 +280,23 @@ impl Worker {
             self.flush.notified().await;
             tokio::task::yield_now().await;
             self.hand_over();
+        }
+    }
+
+    /// When the pool is drained: tells one peer after the other, so that they do not all arrive at once elsewhere.
+    async fn see_off(self: Rc<Self>) {
+        let mut drain = self.plan.drain.clone();
+        // An error means that the pool has stopped without it.
+        let Ok(order) = drain.wait_for(Option::is_some).await.map(|order| order.clone()) else {
+            return;
+        };
+        let Some(order) = order else { return };
+        self.draining.set(true);
+        let peers: Vec<Rc<Mailbox>> = self.seats.borrow().taken.iter().flatten().cloned().collect();
+        let (gap, start) = (order.gap(peers.len()), tokio::time::Instant::now());
+        for (number, peer) in (0u32..).zip(peers) {
+            tokio::time::sleep_until(start + gap * number).await;
+            peer.ring(DRAIN);
         }
     }
 
@@ -458,6 +482,9 @@ impl Worker {
         self.report.borrow_mut().entered(link.suite());
         let mailbox = Rc::new(Mailbox::default());
         let seat = self.seats.borrow_mut().take(Rc::clone(&mailbox));
+        if self.draining.get() {
+            mailbox.ring(DRAIN);
+        }
         let mut connection = Box::new(Connection::new(Rc::clone(&self), mailbox, peer));
         let end = drive(&mut link, &mut *connection, &self.plan.clock, self.plan.bounds).await;
         connection.ended(&end);

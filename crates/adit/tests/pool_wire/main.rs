@@ -3,6 +3,7 @@
 
 mod blocks;
 mod doors;
+mod drain;
 mod extensions;
 mod floods;
 #[path = "../http/mod.rs"]

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use adit_net::Url;
+use adit_wire::common::{self, Reconnect, flags};
 use adit_wire::mining::{
     NewExtendedMiningJob, NewMiningJob, OpenExtendedMiningChannel, OpenStandardMiningChannel, SetNewPrevHash,
     SubmitSharesExtended, SubmitSharesStandard, ToClient,
 };
-use adit_wire::{B0_32, Header, U256, common::flags};
+use adit_wire::{B0_32, Header, U256};
 
 use super::peer::{Heard, Peer};
 
@@ -50,6 +51,10 @@ pub(crate) struct Miner {
     pub(crate) refused: Vec<(u32, String)>,
     /// What stands behind each share of an extended channel: TLVs.
     pub(crate) trailer: Vec<u8>,
+    /// Where the pool wants it to go.
+    pub(crate) sent_away: Option<Reconnect>,
+    /// Why the pool closed the channel.
+    pub(crate) closed: Option<String>,
 }
 
 impl Miner {
@@ -138,6 +143,8 @@ impl Miner {
             sum: 0,
             refused: Vec::new(),
             trailer: Vec::new(),
+            sent_away: None,
+            closed: None,
         }
     }
 
@@ -192,6 +199,7 @@ impl Miner {
         match self.peer.hear().await {
             Heard::Mining(message) => self.attend(message),
             Heard::End => return false,
+            Heard::Common(common::ToClient::Reconnect(sent_away)) => self.sent_away = Some(sent_away),
             other @ (Heard::Common(_) | Heard::Extension(_)) => panic!("unexpected {other:?}"),
         }
         true
@@ -267,6 +275,10 @@ impl Miner {
                 let (_, nonce) = self.waiting.remove(at.expect("a share of ours"));
                 let code = String::from_utf8(error.error_code.as_bytes().to_vec()).unwrap();
                 self.refused.push((nonce, code));
+            }
+            ToClient::CloseChannel(close) => {
+                assert_eq!(close.channel_id, self.channel_id);
+                self.closed = Some(String::from_utf8(close.reason_code.as_bytes().to_vec()).unwrap());
             }
             other => panic!("unexpected {other:?}"),
         }

@@ -57,12 +57,17 @@ impl Process {
 
     /// A pool on the data folder `home/data`.
     pub(crate) fn pool(home: &Path, more: &str) -> Self {
-        let line = "--listen 127.0.0.1:0 --http off --set pool.workers=2 --set shares.vardiff=false \
+        Self::pool_at("127.0.0.1:0", home, more)
+    }
+
+    /// The same at an address.
+    pub(crate) fn pool_at(listen: &str, home: &Path, more: &str) -> Self {
+        let line = "--http off --set pool.workers=2 --set shares.vardiff=false \
                     --set limits.shares_per_second=0 --set shares.seen_max=1048576";
         let data = home.join("data");
         Self::start(adit(
             home,
-            &format!("pool --data {} {line} {more}", data.display()),
+            &format!("pool --data {} --listen {listen} {line} {more}", data.display()),
         ))
     }
 
