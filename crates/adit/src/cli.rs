@@ -213,7 +213,6 @@ pub struct PoolArgs {
     /// Start no pool: have the one that runs on the data folder send its miners to HOST:PORT (HOST, :PORT, same)
     /// and end when all have left [default place: pool.drain_to, or same]
     #[arg(long, value_name = "HOST:PORT", num_args = 0..=1, value_parser = place)]
-    #[expect(clippy::option_option, reason = "the flag, and its value, may be left out")]
     pub drain: Option<Option<Place>>,
     #[command(flatten)]
     serving: Serving,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit::config::{Settings, Sources};
+use adit::config::{Place, Settings, Sources};
 use adit::device::{self, Channel, Live};
 use adit::load;
 use adit::pool::Pool;
@@ -18,6 +18,9 @@ use adit_wire::tlv::WorkerName;
     reason = "an example with a main of its own, run here by its `mine`"
 )]
 mod miner;
+
+/// What ought to happen happens within this.
+const SOON: Duration = Duration::from_secs(30);
 
 /// Somebody's authority.
 const KEY: &str = "9bXiEd8boQVhq7WddEcERUL5tyyJVFYdU8th3HfbNXK3Yw6GRXh";
@@ -255,4 +258,47 @@ async fn the_load_generator_needs_a_pool() {
         .await
         .expect_err("no pool");
     assert!(exit.message.contains("no connection could be opened"), "{exit}");
+}
+
+/// REQ-COM-036: a device that is sent to a server of another authority does not mine there, and goes home.
+#[tokio::test]
+async fn a_redirect_to_another_authority_is_not_followed() {
+    let (folder, stranger_folder) = (tempfile::tempdir().expect("a"), tempfile::tempdir().expect("b"));
+    let home = pool(&folder).await;
+    let stranger = pool(&stranger_folder).await;
+    assert_ne!(home.url().key, stranger.url().key);
+    let live = Arc::new(Live::default());
+    let (stop, shutdown) = Shutdown::new();
+    let settings = device::Settings {
+        until_shares: None,
+        ..device(home.url(), Channel::Standard)
+    };
+    let running = tokio::spawn(device::run(settings, Arc::clone(&live), shutdown));
+    let mut status = home.status();
+    let mining = status.wait_for(|now| now.shares.accepted > 0);
+    tokio::time::timeout(SOON, mining)
+        .await
+        .expect("in time")
+        .expect("a pool");
+    let place = Place {
+        host: "127.0.0.1".into(),
+        port: stranger.url().port,
+    };
+    tokio::time::timeout(SOON, home.drain(&place))
+        .await
+        .expect("it leaves");
+    let mut status = stranger.status();
+    let tried = status.wait_for(|now| now.connections.faulted + now.connections.accepted > 0);
+    tokio::time::timeout(SOON, tried)
+        .await
+        .expect("in time")
+        .expect("a pool");
+    let accepted = live.accepted();
+    // Its way leads home, where nobody listens any more; the stranger is not asked again.
+    stop.stop();
+    let report = running.await.expect("ends").expect("a report");
+    assert_eq!((report.shares_accepted, live.connected()), (accepted, false));
+    let last = stranger.stop().await.expect("stops");
+    assert_eq!((last.shares.accepted, last.channels.standard), (0, 0));
+    home.stop().await.expect("stops");
 }

@@ -80,7 +80,6 @@ impl Listener {
     }
 
     /// The same count for whoever must not hold the socket open.
-    #[must_use]
     pub fn refusals(&self) -> impl Fn() -> u64 + Send + use<> {
         let book = Arc::clone(&self.book);
         move || lock(&book).refused

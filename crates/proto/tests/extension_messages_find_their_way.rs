@@ -23,14 +23,14 @@ proptest! {
         prop_assert_eq!(route(&header, &payload, |_| ends_here, Some), Route::Discard(Discard::Connection));
     }
 
-    /// REQ-EXT-004, REQ-EXT-008: where the channel ends, so does the message.
+    /// REQ-EXT-004: where the channel ends, so does the message.
     #[test]
     fn an_endpoint_discards(extension in 1u16..0x8000, msg_type: u8, payload in prop::collection::vec(any::<u8>(), 4..64)) {
         let header = header(extension, true, msg_type, &payload);
         prop_assert_eq!(route(&header, &payload, |_| true, Some), Route::Discard(Discard::Endpoint));
     }
 
-    /// REQ-EXT-005, REQ-EXT-006, REQ-EXT-007: the four bytes of the id are mapped, and no other byte of the frame changes.
+    /// The rule that binds proxies: the four bytes of the id are mapped, and no other byte of the frame changes.
     #[test]
     fn a_channel_message_goes_on_with_another_id(extension in 1u16..0x8000, msg_type: u8, there: u32,
                                                  payload in prop::collection::vec(any::<u8>(), 4..300)) {
@@ -44,7 +44,7 @@ proptest! {
         prop_assert_eq!(out, expected);
     }
 
-    /// REQ-EXT-009: nobody has the channel, nobody gets the message; nor when it is too short to name one.
+    /// Nobody has the channel, nobody gets the message; nor when it is too short to name one.
     #[test]
     fn a_message_for_nobody_is_discarded(extension in 1u16..0x8000, payload in prop::collection::vec(any::<u8>(), 0..8)) {
         let header = header(extension, true, 0, &payload);

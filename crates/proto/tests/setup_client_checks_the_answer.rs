@@ -165,6 +165,36 @@ fn a_server_that_speaks_out_of_turn_misbehaves() {
     }
 }
 
+/// REQ-COM-038: Reconnect is understood in every sub-protocol, as it is a common message.
+#[test]
+fn reconnect_is_understood_in_every_protocol() {
+    for protocol in [
+        protocol::MINING,
+        protocol::JOB_DECLARATION,
+        protocol::TEMPLATE_DISTRIBUTION,
+    ] {
+        let mut client = Client::new(Request {
+            protocol,
+            ..request(0)
+        });
+        client
+            .handle(START, Input::Start, &mut Vec::new())
+            .expect("starts");
+        let success = SetupConnectionSuccess {
+            used_version: 2,
+            flags: 0,
+        };
+        give(&mut client, success).1.unwrap();
+        let (new_host, new_port) = (text("b"), 5);
+        let (out, result) = give(&mut client, Reconnect { new_host, new_port });
+        let (host, port) = (Some(text("b")), Some(5));
+        assert_eq!(
+            (out, result),
+            (vec![Output::Event(Event::Reconnect { host, port })], Ok(()))
+        );
+    }
+}
+
 /// REQ-COM-033: an empty host and port 0 mean the present ones.
 #[test]
 fn reconnect_has_four_forms() {

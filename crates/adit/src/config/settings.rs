@@ -9,8 +9,8 @@ use super::origin::{Origin, Problem};
 use super::payout::{Payout, name};
 use super::source::{Config, Sources};
 use super::table::{
-    Coinbase, Device, Embedded, Extensions, Http, Ipc, KeyKeys, LedgerKeys, Limits, Log, PayoutKeys, PoolKeys,
-    SecurityKeys, ShareKeys, Top, UpstreamKeys,
+    Coinbase, Device, Embedded, Extensions, Http, Ipc, KeyKeys, LedgerKeys, Limits, Log, PayoutKeys,
+    PoolKeys, SecurityKeys, ShareKeys, Top, UpstreamKeys,
 };
 use super::values::{Listen, NetworkChoice, NodeSpec, WorkFloor};
 use crate::exit::Exit;

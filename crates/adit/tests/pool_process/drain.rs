@@ -36,7 +36,7 @@ impl Device {
             threads: 1,
             channel: [Channel::Standard, Channel::Extended][number % 2],
             until_shares: None,
-            clock_leeway_s: 60,
+            dialling: adit_net::Dialling::default(),
             // A share takes half a million hashes: some a second, so that the test is about pools.
             hash_rate: Some(1e5),
             extensions: Extensions::default(),
