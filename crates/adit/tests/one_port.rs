@@ -127,6 +127,7 @@ async fn shares_reach_the_ledger_over_every_suite() {
             until_shares: Some(2),
             dialling,
             hash_rate: Some(1e3),
+            extensions: device::Extensions::default(),
         };
         let (_stop, shutdown) = Shutdown::new();
         let mined = device::run(settings, std::sync::Arc::default(), shutdown);

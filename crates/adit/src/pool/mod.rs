@@ -350,7 +350,9 @@ fn survive_hangups() -> Result<impl Future<Output = ()>, Exit> {
         .map_err(|error| Exit::failed(format!("cannot listen to SIGHUP: {error}")))?;
     Ok(async move {
         while hangup.recv().await.is_some() {
-            tracing::info!("SIGHUP: changed keys and certificates are seen without it; nothing else is read again");
+            tracing::info!(
+                "SIGHUP: changed keys and certificates are seen without it; nothing else is read again"
+            );
         }
     })
 }

@@ -279,7 +279,10 @@ impl Survey {
             return;
         }
         for (request_id, wanted) in [
-            (0x1234, vec![adit_wire::tlv::WORKER_HASH_RATE, UNKNOWN_EXTENSION]),
+            (
+                0x1234,
+                vec![adit_wire::extension::WORKER_HASH_RATE, UNKNOWN_EXTENSION],
+            ),
             (0x4321, vec![UNKNOWN_EXTENSION]),
         ] {
             let heard = Peer::join(ground, protocol::MINING, 0).and_then(|(mut peer, _)| {

@@ -1,7 +1,7 @@
 //! EXT: unknown extensions, negotiation (0x0001) and worker names (0x0002).
 
+use adit_wire::extension::WORKER_HASH_RATE;
 use adit_wire::negotiation::ToClient;
-use adit_wire::tlv::WORKER_HASH_RATE;
 
 use super::super::Probe;
 use super::super::miner::{Fate, Miner, plain};
