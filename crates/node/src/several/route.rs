@@ -4,11 +4,14 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bitcoin::BlockHash;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::kept::Store;
 use crate::{BlockStatus, Handle, Request, Solution, SubmitError, Template, TemplateId, Verdict, assemble};
@@ -21,6 +24,9 @@ const RECENT_MAX: usize = 16;
 /// Bytes of them together.
 const RECENT_BYTES_MAX: usize = 32 << 20;
 
+/// How long a block waits for the transactions of its template, which come a moment after it.
+const LEARN: Duration = Duration::from_secs(10);
+
 /// The ways to the members, and who knows which template by what id.
 pub(super) struct Routes {
     handles: Vec<Handle>,
@@ -29,6 +35,8 @@ pub(super) struct Routes {
     /// The last blocks: a member may have been away when they were found, and the member that took them
     /// may be gone when it returns.
     recent: RefCell<VecDeque<Arc<Vec<u8>>>>,
+    /// Told whenever transactions become known.
+    lessons: watch::Sender<()>,
 }
 
 #[derive(Clone, Copy)]
@@ -45,6 +53,7 @@ impl Routes {
             issued: RefCell::default(),
             store: RefCell::new(Store::default()),
             recent: RefCell::default(),
+            lessons: watch::Sender::new(()),
         }
     }
 
@@ -92,6 +101,7 @@ impl Routes {
     /// Its transactions are known.
     pub(super) fn learned(&self, template: TemplateId, transactions: &Arc<Vec<Vec<u8>>>) {
         self.store.borrow_mut().learn(template, transactions);
+        self.lessons.send_replace(());
     }
 
     fn find(&self, id: TemplateId) -> Option<Issued> {
@@ -107,7 +117,26 @@ impl Routes {
     fn block(&self, solution: &Solution) -> Option<Vec<u8>> {
         let kept = self.store.borrow().find(solution.template)?;
         let header = assemble::header(&kept.template, solution).ok()?;
-        Some(assemble::block(&header, solution, kept.transactions.as_deref()?))
+        // Nothing to hash the coinbase with: there are no others.
+        let none = kept.template.merkle_path.is_empty().then_some(&[][..]);
+        let others = kept.transactions.as_deref().map(Vec::as_slice).or(none)?;
+        Some(assemble::block(&header, solution, others))
+    }
+
+    /// The whole block of a solution as soon as its transactions are known.
+    async fn block_later(&self, solution: &Solution) -> Option<Vec<u8>> {
+        let mut lessons = self.lessons.subscribe();
+        let known = async {
+            loop {
+                if let Some(block) = self.block(solution) {
+                    return Some(block);
+                }
+                lessons.changed().await.ok()?;
+            }
+        };
+        let block = timeout(LEARN, known).await.ok().flatten();
+        block.iter().for_each(|block| self.remember(block));
+        block
     }
 }
 
@@ -128,21 +157,23 @@ pub(super) async fn serve(routes: Rc<Routes>, active: Option<usize>, request: Re
 }
 
 /// A solution to the member that gave the template; the block to all others at the same time.
-async fn submit(routes: &Routes, mut solution: Solution) -> Result<Verdict, SubmitError> {
+async fn submit(routes: &Rc<Routes>, solution: Solution) -> Result<Verdict, SubmitError> {
     let issued = routes
         .find(solution.template)
         .ok_or(SubmitError::UnknownTemplate)?;
-    let block = routes.block(&solution);
-    block.iter().for_each(|block| routes.remember(block));
-    solution.template = issued.at_member;
     let mut attempts = Attempts::default();
     for (place, handle) in routes.handles.iter().enumerate() {
-        let handle = handle.clone();
+        let (handle, mut solution, routes) = (handle.clone(), solution.clone(), Rc::clone(routes));
         if place == issued.member {
-            let solution = solution.clone();
+            solution.template = issued.at_member;
             attempts.make(async move { handle.submit(solution).await });
-        } else if let Some(block) = block.clone() {
-            attempts.make(async move { handle.submit_block(block).await });
+        } else {
+            attempts.make(async move {
+                match routes.block_later(&solution).await {
+                    Some(block) => handle.submit_block(block).await,
+                    None => Err(SubmitError::UnknownTemplate),
+                }
+            });
         }
     }
     attempts.best().await
