@@ -49,6 +49,7 @@ fn busy() -> Status {
         last: Some(last),
         ..Blocks::default()
     };
+    status.blocks.submit_latency.record_many(4_000, 2);
     status.channels = Channels {
         standard: 1,
         extended: 2,
@@ -132,6 +133,8 @@ async fn the_metrics_are_openmetrics() {
         ("adit_hash_rate{window=\"1m\"}", 1.5e6),
         ("adit_channels{kind=\"extended\"}", 2.0),
         ("adit_blocks_accepted_total", 2.0),
+        ("adit_block_submit_seconds_count", 2.0),
+        ("adit_block_submit_seconds_bucket{le=\"0.005\"}", 2.0),
         ("adit_node_up", 1.0),
         ("adit_healthy", 1.0),
         ("adit_ack_latency_seconds_count", 70.0),

@@ -118,6 +118,7 @@ function showNode(s) {
     ["Ledger", s.ledger.state === "up" ? `${whole(s.ledger.committed)} records on disk` : s.ledger.reason],
     ["Disk commit", `${micros(s.ledger.commit_latency.p50_us)}, worst of 100: ${micros(s.ledger.commit_latency.p99_us)}`],
     ["Acknowledged in", `${micros(s.ack_latency.p50_us)}, worst of 100: ${micros(s.ack_latency.p99_us)}`],
+    ["Blocks handed in", `${micros(s.blocks.submit_latency.p50_us)}, worst of 100: ${micros(s.blocks.submit_latency.p99_us)}`],
     ["Jobs sent in", `${micros(s.fan_out_latency.p50_us)}, worst of 100: ${micros(s.fan_out_latency.p99_us)}`],
   ]);
 }

@@ -173,6 +173,11 @@ fn node(out: &mut Writer<'_, '_>, status: &Status) -> fmt::Result {
         "Blocks that wait for the node's answer",
         blocks.pending as f64,
     )?;
+    out.histogram(
+        "block_submit_seconds",
+        "From a winning share read to the node asked for the first time",
+        &blocks.submit_latency,
+    )?;
     let last = blocks.last.as_ref().map_or(0, |last| last.at_us);
     out.gauge(
         "block_last_timestamp_seconds",

@@ -141,6 +141,8 @@ pub struct Blocks {
     pub pending: u64,
     /// The newest.
     pub last: Option<LastBlock>,
+    /// From the winning share read to the node asked for the first time.
+    pub submit_latency: Latency,
 }
 
 /// The newest block.

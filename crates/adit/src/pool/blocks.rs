@@ -8,8 +8,9 @@ use std::time::Duration;
 use adit_ledger::BlockStore;
 use adit_ledger::blocks::FoundBlock;
 use adit_ledger::record::Outcome;
-use adit_net::Backoff;
+use adit_net::{Backoff, Clock};
 use adit_node::{BlockStatus, Handle, Solution, SubmitError, Verdict};
+use adit_proto::Time;
 use bitcoin::BlockHash;
 use bitcoin::hashes::Hash;
 use tokio::sync::{Semaphore, mpsc};
@@ -36,6 +37,8 @@ pub(super) struct News {
 /// The stations of a block.
 #[derive(Debug)]
 pub(super) enum What {
+    /// The node was asked for the first time, so long after the share was read.
+    Submitted(Duration),
     /// The node took it.
     Accepted,
     /// The node refused it, with its reason.
@@ -50,6 +53,7 @@ pub(super) enum What {
 #[derive(Debug)]
 pub(super) struct BlockPath {
     node: Handle,
+    clock: Clock,
     store: Arc<BlockStore>,
     news: mpsc::Sender<News>,
     /// On their way in this process; resending leaves them alone.
@@ -61,11 +65,12 @@ pub(super) struct BlockPath {
 }
 
 impl BlockPath {
-    pub(super) fn new(node: Handle, store: Arc<BlockStore>, news: mpsc::Sender<News>) -> Self {
+    pub(super) fn new(node: Handle, clock: Clock, store: Arc<BlockStore>, news: mpsc::Sender<News>) -> Self {
         let (unsafe_yet, all_safe) = mpsc::channel(1);
         let disk = Arc::new(Semaphore::new(WRITES_MAX));
         Self {
             node,
+            clock,
             store,
             news,
             under_way: HashSet::new(),
@@ -87,10 +92,10 @@ impl BlockPath {
         }
     }
 
-    /// A block was found a moment ago.
-    pub(super) fn found(&mut self, found: FoundBlock, solution: Solution) {
+    /// A block was found a moment ago; its share was read at `read_at`.
+    pub(super) fn found(&mut self, found: FoundBlock, solution: Solution, read_at: Time) {
         if self.under_way.insert(found.hash) {
-            self.start(found, Some(solution));
+            self.start(found, Some(Fresh { solution, read_at }));
         }
     }
 
@@ -119,20 +124,28 @@ impl BlockPath {
         self.under_way.remove(hash);
     }
 
-    fn start(&self, block: FoundBlock, solution: Option<Solution>) {
+    fn start(&self, block: FoundBlock, fresh: Option<Fresh>) {
         let way = Way {
             node: self.node.clone(),
+            clock: self.clock.clone(),
             store: Arc::clone(&self.store),
             news: self.news.clone(),
             disk: Arc::clone(&self.disk),
             settled: AtomicBool::new(false),
         };
-        tokio::spawn(way.go(block, solution, self.unsafe_yet.clone()));
+        tokio::spawn(way.go(block, fresh, self.unsafe_yet.clone()));
     }
+}
+
+/// What is known of a block that was found in this run.
+struct Fresh {
+    solution: Solution,
+    read_at: Time,
 }
 
 struct Way {
     node: Handle,
+    clock: Clock,
     store: Arc<BlockStore>,
     news: mpsc::Sender<News>,
     disk: Arc<Semaphore>,
@@ -141,12 +154,12 @@ struct Way {
 }
 
 impl Way {
-    async fn go(self, block: FoundBlock, solution: Option<Solution>, unsafe_yet: mpsc::Sender<()>) {
+    async fn go(self, block: FoundBlock, fresh: Option<Fresh>, unsafe_yet: mpsc::Sender<()>) {
         let block = Arc::new(block);
-        let fresh = solution.is_some();
+        let is_fresh = fresh.is_some();
         // Neither waits for the other: the node is asked first, the disk works meanwhile.
-        let (what, written) = tokio::join!(self.live(&block, solution), async {
-            let written = !fresh || self.persist(&block).await;
+        let (what, written) = tokio::join!(self.live(&block, fresh), async {
+            let written = !is_fresh || self.persist(&block).await;
             drop(unsafe_yet);
             written
         });
@@ -158,8 +171,8 @@ impl Way {
     }
 
     /// From submission to the end, if that can be seen.
-    async fn live(&self, block: &FoundBlock, solution: Option<Solution>) -> Option<What> {
-        match self.submit(block, solution).await {
+    async fn live(&self, block: &FoundBlock, fresh: Option<Fresh>) -> Option<What> {
+        match self.submit(block, fresh).await {
             Verdict::Accepted | Verdict::Duplicate => {
                 self.tell(block, What::Accepted).await;
                 let what = self.follow(block).await;
@@ -171,11 +184,12 @@ impl Way {
     }
 
     /// Submits until there is a verdict.
-    async fn submit(&self, block: &FoundBlock, mut solution: Option<Solution>) -> Verdict {
+    async fn submit(&self, block: &FoundBlock, fresh: Option<Fresh>) -> Verdict {
+        let (mut solution, mut read_at) = fresh.map(|fresh| (fresh.solution, fresh.read_at)).unzip();
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
         loop {
             let answer = match solution.clone() {
-                Some(solution) => self.node.submit(solution).await,
+                Some(solution) => self.ask(block, solution, read_at.take()).await,
                 None if block.block.is_empty() => {
                     return Verdict::Rejected("its transactions are not known any more".into());
                 }
@@ -195,6 +209,23 @@ impl Way {
                 }
             }
         }
+    }
+
+    /// Hands the solution in. The first time that is told with the time it took to get here: after it, not before.
+    async fn ask(
+        &self,
+        block: &FoundBlock,
+        solution: Solution,
+        read_at: Option<Time>,
+    ) -> Result<Verdict, SubmitError> {
+        let asked = read_at.map(|read_at| self.clock.now() - read_at);
+        let told = async {
+            if let Some(after) = asked {
+                self.tell(block, What::Submitted(after)).await;
+            }
+        };
+        // The first is polled first.
+        tokio::join!(self.node.submit(solution), told).0
     }
 
     /// Writes a block when it is its turn; true when it was written.
@@ -229,7 +260,9 @@ impl Way {
     }
 
     async fn settle(&self, block: &FoundBlock, what: &What) {
-        let (outcome, reason) = what.outcome();
+        let Some((outcome, reason)) = what.outcome() else {
+            return;
+        };
         let (store, hash) = (Arc::clone(&self.store), block.hash);
         match tokio::task::spawn_blocking(move || store.settle(&hash, outcome, &reason)).await {
             Ok(Ok(())) => {}
@@ -254,13 +287,14 @@ impl Way {
 }
 
 impl What {
-    /// In the ledger's words.
-    pub(super) fn outcome(&self) -> (Outcome, String) {
+    /// In the ledger's words; nothing where there is no outcome yet.
+    pub(super) fn outcome(&self) -> Option<(Outcome, String)> {
         match self {
-            Self::Accepted => (Outcome::Accepted, String::new()),
-            Self::Rejected(reason) => (Outcome::Rejected, reason.clone()),
-            Self::Confirmed => (Outcome::Confirmed, String::new()),
-            Self::Stale => (Outcome::Stale, String::new()),
+            Self::Submitted(_) => None,
+            Self::Accepted => Some((Outcome::Accepted, String::new())),
+            Self::Rejected(reason) => Some((Outcome::Rejected, reason.clone())),
+            Self::Confirmed => Some((Outcome::Confirmed, String::new())),
+            Self::Stale => Some((Outcome::Stale, String::new())),
         }
     }
 }

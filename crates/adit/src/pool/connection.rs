@@ -219,7 +219,7 @@ impl Connection {
                     .worker
                     .plan
                     .hub
-                    .try_send(ToHub::Block(Box::new(found)))
+                    .try_send(ToHub::Block(Box::new(found), now))
                     .is_err()
                 {
                     tracing::error!("a found block was dropped: thousands of others wait to be submitted");

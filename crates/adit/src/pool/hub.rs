@@ -88,7 +88,7 @@ impl Hub {
         loop {
             tokio::select! {
                 message = reports.recv() => match message {
-                    Some(ToHub::Block(found)) => self.found(&found),
+                    Some(ToHub::Block(found, read_at)) => self.found(&found, read_at),
                     Some(ToHub::Report(report)) => self.totals.add(self.clock.now(), *report),
                     None => break,
                 },
@@ -204,7 +204,7 @@ impl Hub {
     }
 
     /// A block: to the node before anything else happens here.
-    fn found(&mut self, found: &Found) {
+    fn found(&mut self, found: &Found, read_at: adit_proto::Time) {
         let now = self.clock.now();
         let template = TemplateId(found.job.fields().template);
         let height = self.height_of(found);
@@ -214,11 +214,13 @@ impl Hub {
             .iter()
             .rev()
             .find(|(id, _)| *id == template);
+        let alone = found.job.fields().merkle_path.is_empty().then_some(&[][..]);
         let block = records::found(
             found,
             height,
             now,
-            known.map(|(_, transactions)| transactions.as_slice()),
+            // Nothing to hash the coinbase with: there are no others.
+            known.map(|(_, transactions)| transactions.as_slice()).or(alone),
         );
         let record = records::block(&block, found.worker);
         let solution = Solution {
@@ -228,7 +230,7 @@ impl Hub {
             header_nonce: found.nonce,
             coinbase_tx: found.coinbase.clone(),
         };
-        self.blocks.found(block, solution);
+        self.blocks.found(block, solution, read_at);
         if self.lane.block(record).is_err() {
             tracing::warn!(
                 height,
@@ -269,6 +271,11 @@ impl Hub {
         let shown = BlockHash::from_byte_array(hash);
         let blocks = &mut self.picture.blocks;
         match &what {
+            // Part of the next picture; nothing that anybody waits for.
+            What::Submitted(after) => {
+                let us = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
+                return self.picture.blocks.submit_latency.record(us);
+            }
             What::Accepted => {
                 blocks.accepted += 1;
                 blocks.pending = blocks.pending.saturating_sub(1);
@@ -285,7 +292,9 @@ impl Hub {
         if !matches!(what, What::Accepted) {
             self.blocks.ended(&hash);
         }
-        let (outcome, reason) = what.outcome();
+        let Some((outcome, reason)) = what.outcome() else {
+            return;
+        };
         let note = OutcomeNote::new(
             hash,
             height,

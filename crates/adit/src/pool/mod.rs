@@ -162,7 +162,7 @@ impl Pool {
             status: status_tx,
             picture,
             totals: Totals::starting(clock.now()),
-            blocks: BlockPath::new(node.handle.clone(), opened.blocks, news),
+            blocks: BlockPath::new(node.handle.clone(), clock.clone(), opened.blocks, news),
             lane: opened.writer.lane(Arc::new(|| {})),
             ledger: Arc::clone(&opened.writer),
             refused_at_the_door: Box::new(refused),

@@ -17,8 +17,8 @@ const ACCOUNTS_MAX: usize = 100_000;
 /// From a worker to the hub.
 #[derive(Debug)]
 pub(super) enum ToHub {
-    /// A block: before anything else.
-    Block(Box<Found>),
+    /// A block, and when its share was read: before anything else.
+    Block(Box<Found>, Time),
     /// What happened since this worker's last report.
     Report(Box<Report>),
 }
