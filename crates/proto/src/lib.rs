@@ -6,6 +6,7 @@
 //! outputs.
 //!
 //! * [`mining`]: jobs to miners, shares from miners (spec 5).
+//! * [`template`]: templates from providers, solutions to them (spec 7).
 //! * [`setup`]: the first exchange of a connection (spec 3.6).
 //! * [`extension`]: which extensions a connection uses, and messages of others (spec 3.4).
 //! * The leaves: [`target`], [`merkle`], [`coinbase`], [`extranonce`], [`job`], [`share`],
@@ -22,6 +23,7 @@ pub mod setup;
 mod sha;
 pub mod share;
 pub mod target;
+pub mod template;
 mod time;
 pub mod vardiff;
 

@@ -1,6 +1,33 @@
 //! Template distribution protocol, spec 7. The server is the template provider; no message carries the channel bit.
 
+use crate::codec::DecodeError;
+use crate::frame::Header;
+use crate::message::Message;
 use crate::types::{B0_64K, B0_255, Seq0_255, Str0_255, TransactionList, U256};
+
+/// Signature operations that a client of 2022 has room for, which does not say how many it adds (C-79).
+pub const SIGOPS_OF_2022: u16 = 400;
+/// Payload of CoinbaseOutputDataSize, the message of 2022 that CoinbaseOutputConstraints grew from, in bytes.
+const DATA_SIZE_BYTES: usize = 4;
+
+/// Reads a client's message as [`ToServer::decode`] does, and takes the 4-byte form of 2022 of
+/// [`CoinbaseOutputConstraints`] too, as one with room for [`SIGOPS_OF_2022`] (C-79).
+///
+/// # Errors
+/// As [`ToServer::decode`].
+pub fn decode_to_server(header: &Header, payload: &[u8]) -> Result<ToServer, DecodeError> {
+    let is_constraints = header.extension() == CoinbaseOutputConstraints::EXTENSION
+        && header.msg_type == CoinbaseOutputConstraints::TYPE;
+    match payload.first_chunk::<DATA_SIZE_BYTES>() {
+        Some(size) if is_constraints && payload.len() == DATA_SIZE_BYTES => {
+            Ok(ToServer::from(CoinbaseOutputConstraints {
+                coinbase_output_max_additional_size: u32::from_le_bytes(*size),
+                coinbase_output_max_additional_sigops: SIGOPS_OF_2022,
+            }))
+        }
+        _ => ToServer::decode(header, payload),
+    }
+}
 
 messages! {
     extension 0x0000;
