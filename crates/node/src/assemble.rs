@@ -1,4 +1,4 @@
-//! Header and whole block of a solution.
+//! Header and whole block of a solution: what a node makes of it, and whoever keeps a block.
 
 use bitcoin::block::{Header, Version};
 use bitcoin::consensus::{deserialize, serialize};
@@ -7,8 +7,11 @@ use bitcoin::{CompactTarget, Transaction, TxMerkleNode, VarInt};
 
 use crate::{Solution, Template};
 
-/// The header that was mined; an error for people when the coinbase is no transaction.
-pub(crate) fn header(template: &Template, solution: &Solution) -> Result<Header, String> {
+/// The header that was mined.
+///
+/// # Errors
+/// For people, when the coinbase is no transaction.
+pub fn header(template: &Template, solution: &Solution) -> Result<Header, String> {
     let coinbase: Transaction = deserialize(&solution.coinbase_tx)
         .map_err(|e| format!("the coinbase transaction does not decode: {e}"))?;
     let root = fold(coinbase.compute_txid().to_byte_array(), &template.merkle_path);
@@ -32,7 +35,7 @@ fn fold(leaf: [u8; 32], path: &[[u8; 32]]) -> [u8; 32] {
 }
 
 /// The whole block, consensus encoded.
-pub(crate) fn block(header: &Header, solution: &Solution, transactions: &[Vec<u8>]) -> Vec<u8> {
+pub fn block(header: &Header, solution: &Solution, transactions: &[Vec<u8>]) -> Vec<u8> {
     let mut block = serialize(header);
     block.extend(serialize(&VarInt::from(transactions.len().saturating_add(1))));
     block.extend_from_slice(&solution.coinbase_tx);

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use bitcoin::BlockHash;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{Solution, Template, TemplateId, TemplateSource};
+use crate::{Constraints, Solution, Template, TemplateId, TemplateSource};
 
 /// Requests a source may have in its queue before callers wait.
 const REQUEST_QUEUE_MAX: usize = 64;
 /// Events a consumer may leave unread before the source waits.
 const EVENT_QUEUE_MAX: usize = 64;
+/// Sets of constraints that a source makes templates for at once.
+pub const CONSTRAINTS_MAX: usize = 16;
 
 /// What a source tells its consumer.
 #[derive(Clone, Debug)]
@@ -20,7 +22,8 @@ pub enum Event {
         /// What answers, for people: name, version, chain.
         node: String,
     },
-    /// Mine this. A `prev_hash` other than the last one's is a new tip.
+    /// Mine this. A `prev_hash` other than the last one's is a new tip. Who asked for several sets of constraints
+    /// gets a template for each, told apart by [`Template::constraints`].
     Template(Arc<Template>),
     /// All transactions of a template but the coinbase, in block order, consensus encoded with
     /// witness. Follows its template when the source could get them.
@@ -85,6 +88,9 @@ pub enum Request {
     SubmitBlock(Vec<u8>, oneshot::Sender<Result<Verdict, SubmitError>>),
     /// Where does this block stand?
     Status(BlockHash, oneshot::Sender<Result<BlockStatus, SubmitError>>),
+    /// Make templates for each of these from now on, at most [`CONSTRAINTS_MAX`] of them, instead of for the one set
+    /// that the source was started with. A set that is new gets a template at once.
+    Constraints(Vec<Constraints>, oneshot::Sender<Result<(), SubmitError>>),
     /// Give up the last `depth` blocks and mine `depth + 1` others (embedded chain only, for tests).
     Reorganise(u32, oneshot::Sender<Result<(), SubmitError>>),
 }
@@ -110,6 +116,15 @@ impl Handle {
     /// Asks where a block stands.
     pub async fn status(&self, block: BlockHash) -> Result<BlockStatus, SubmitError> {
         self.ask(|answer| Request::Status(block, answer)).await
+    }
+
+    /// Asks for templates with each of these rooms in their coinbase, instead of the one that the source was started
+    /// with. None, or more than [`CONSTRAINTS_MAX`], is [`SubmitError::Unsupported`].
+    pub async fn constrain(&self, constraints: Vec<Constraints>) -> Result<(), SubmitError> {
+        if !(1..=CONSTRAINTS_MAX).contains(&constraints.len()) {
+            return Err(SubmitError::Unsupported);
+        }
+        self.ask(|answer| Request::Constraints(constraints, answer)).await
     }
 
     /// Asks the embedded chain to reorganise.

@@ -44,18 +44,21 @@ impl<R> Default for Store<R> {
 impl<R: Clone> Store<R> {
     /// Keeps a new template as the newest; returns those that the node may forget.
     pub(crate) fn insert(&mut self, template: Arc<Template>, remote: R) -> Vec<R> {
-        if self
-            .kept
-            .back()
-            .is_none_or(|last| last.template.prev_hash != template.prev_hash)
-        {
-            self.tip = self.tip.saturating_add(1);
-        }
+        // Templates for other constraints may come a little after a new tip has been seen.
+        let mut from_newest = self.kept.iter().rev();
+        let known = from_newest.find(|kept| kept.template.prev_hash == template.prev_hash);
+        let tip = match known {
+            Some(kept) if self.tip.saturating_sub(kept.tip) <= 1 => kept.tip,
+            _ => {
+                self.tip = self.tip.saturating_add(1);
+                self.tip
+            }
+        };
         let kept = Kept {
             template,
             remote: Some(remote),
             transactions: None,
-            tip: self.tip,
+            tip,
             bytes: 0,
         };
         self.kept.push_back(kept);
@@ -118,6 +121,7 @@ pub(crate) mod tests {
     pub(crate) fn template(id: u64, tip: u8) -> Template {
         Template {
             id: TemplateId(id),
+            constraints: crate::Constraints::default(),
             height: u32::from(tip),
             prev_hash: BlockHash::from_byte_array([tip; 32]),
             version: 0x2000_0000,

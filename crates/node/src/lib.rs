@@ -5,19 +5,24 @@
 //! node dies it says [`Event::Down`], reconnects for ever, and says [`Event::Up`] again.
 
 mod accepted;
-mod assemble;
+pub mod assemble;
 pub mod embedded;
 mod handle;
 mod health;
+mod height;
 pub mod ipc;
 mod kept;
 mod merkle;
 mod progress;
 pub mod rpc;
 pub mod several;
+pub mod tdp;
 mod template;
 
-pub use handle::{BlockStatus, Event, Handle, Node, Request, Requests, SubmitError, Verdict, spawn};
+pub use adit_proto::template::Constraints;
+pub use handle::{
+    BlockStatus, CONSTRAINTS_MAX, Event, Handle, Node, Request, Requests, SubmitError, Verdict, spawn,
+};
 pub use template::{Solution, Template, TemplateId};
 
 /// A place where templates come from and blocks go: one Bitcoin node, embedded or real.

@@ -2,6 +2,8 @@
 
 use bitcoin::{BlockHash, CompactTarget, TxOut};
 
+use crate::Constraints;
+
 /// Names a template within one source; counts up strictly (spec 7.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TemplateId(pub u64);
@@ -12,6 +14,8 @@ pub struct TemplateId(pub u64);
 pub struct Template {
     /// This template's name.
     pub id: TemplateId,
+    /// The room that it leaves for outputs of ours (spec 7.1).
+    pub constraints: Constraints,
     /// Height of the block to be mined.
     pub height: u32,
     /// Header field: hash of the block to build on.

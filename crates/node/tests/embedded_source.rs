@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use adit_node::embedded::{Embedded, Error, Provider, Settings};
-use adit_node::{BlockStatus, Event, SubmitError, TemplateId, Verdict, spawn};
+use adit_node::{BlockStatus, Constraints, Event, SubmitError, TemplateId, Verdict, spawn};
 use bitcoin::Transaction;
 use bitcoin::consensus::encode;
 use common::{conformance, solve, template_with_transactions, tip_change, unmine, unsolved};
@@ -84,6 +84,37 @@ async fn a_bad_block_is_rejected_with_the_reason() {
     assert!(matches!(verdict, Verdict::Rejected(why) if why.starts_with("coinbase transaction")));
     let verdict = node.handle.submit_block(vec![0; 100]).await.unwrap();
     assert!(matches!(verdict, Verdict::Rejected(why) if why.starts_with("bad-block-encoding")));
+}
+
+/// REQ-TDP-009, REQ-TDP-014: every room that is asked for has templates of its own, on every tip, and all of them can
+/// be solved.
+#[tokio::test]
+async fn each_room_has_templates_of_its_own() {
+    let room = |max_additional_size| Constraints {
+        max_additional_size,
+        max_additional_sigops: 8,
+    };
+    let mut provider = Provider::new(Settings {
+        constraints: room(50),
+        ..settings(4)
+    })
+    .unwrap();
+    let full = provider.template().unwrap().template.clone();
+    assert_eq!(full.constraints, room(50));
+    // So little is left that no transaction fits any more.
+    provider.constrain(vec![room(50), room(999_700), room(50)]);
+    let both: Vec<_> = provider.templates().map(|kept| kept.template.clone()).collect();
+    assert_eq!(both.len(), 2);
+    assert_eq!(both[0].id, full.id, "what was there stays");
+    assert_eq!(both[1].transaction_count, Some(0));
+    assert!(both[1].id > full.id && full.transaction_count > Some(0));
+    let (solution, _) = solve(&both[1], &[]);
+    assert_eq!(provider.submit(&solution), Ok(Verdict::Accepted));
+    let next: Vec<_> = provider.templates().map(|kept| kept.template.prev_hash).collect();
+    assert_eq!(next.len(), 2);
+    assert!(next.iter().all(|tip| *tip != full.prev_hash));
+    provider.constrain(vec![room(999_700)]);
+    assert_eq!(provider.templates().count(), 1);
 }
 
 /// REQ-TDP-004

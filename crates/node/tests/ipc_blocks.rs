@@ -2,7 +2,7 @@
 
 mod ipc_support;
 
-use adit_node::{BlockStatus, SubmitError, TemplateId, Verdict};
+use adit_node::{BlockStatus, Constraints, SubmitError, TemplateId, Verdict};
 use adit_testkit::{BitcoinNode, COINBASE_MATURITY};
 use bitcoin::consensus::{deserialize, serialize};
 use bitcoin::hashes::Hash;
@@ -186,14 +186,49 @@ async fn reserved_weight_is_the_nodes_business() {
     };
     core.mine(COINBASE_MATURITY + 1);
     core.spend(1, 5_000);
-    let mut small = source(adit_node::ipc::Settings {
-        reserved_weight: 2_000,
+    let room = |max_additional_size| Constraints {
+        max_additional_size,
+        max_additional_sigops: 4,
+    };
+    let mut node = source(adit_node::ipc::Settings {
+        constraints: room(0),
         ..eager(core.socket())
     });
-    assert_eq!(template(&mut small).await.transaction_count, Some(1));
-    let mut large = source(adit_node::ipc::Settings {
-        reserved_weight: 8_600,
-        ..eager(core.socket())
-    });
-    assert_eq!(template(&mut large).await.transaction_count, Some(0));
+    let small = template(&mut node).await;
+    assert_eq!(
+        (small.transaction_count, small.constraints),
+        (Some(1), room(0)),
+        "2000 weight units are kept free"
+    );
+
+    // Two rooms at once, on one connection: each has its templates and their transactions, on each tip.
+    let both = vec![room(0), room(1_858)];
+    assert_eq!(node.handle.constrain(both).await, Ok(()));
+    let large = template_where(&mut node, |it| it.constraints == room(1_858)).await;
+    assert_eq!(
+        large.transaction_count,
+        Some(0),
+        "8600 weight units are kept free"
+    );
+    assert_eq!(transactions(&mut node, large.id).await.len(), 0);
+    let (solution, header) = solve(&large, 1);
+    assert_eq!(node.handle.submit(solution).await, Ok(Verdict::Accepted));
+    let mut rooms = Vec::new();
+    while rooms.len() < 2 {
+        let on = |it: &adit_node::Template| it.prev_hash == header.block_hash();
+        rooms.push(template_where(&mut node, on).await.constraints);
+    }
+    rooms.sort();
+    assert_eq!(rooms, [room(0), room(1_858)]);
+
+    // One of them is wanted no more.
+    assert_eq!(node.handle.constrain(vec![room(1_858)]).await, Ok(()));
+    core.mine(1);
+    let tip = core.tip();
+    template_where(&mut node, |it| {
+        it.prev_hash.to_string() == tip && it.constraints == room(1_858)
+    })
+    .await;
+    let none = node.handle.constrain(Vec::new()).await;
+    assert_eq!(none, Err(SubmitError::Unsupported));
 }

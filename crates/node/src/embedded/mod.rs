@@ -26,6 +26,7 @@ mod store;
 mod template;
 mod wallet;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,7 +36,7 @@ use bitcoin::Network;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::{Event, Request, Requests, TemplateSource};
+use crate::{CONSTRAINTS_MAX, Constraints, Event, Request, Requests, TemplateSource};
 
 pub use chain::{Chain, Change, Connected, FORK_DEPTH_MAX, SIDE_BLOCKS_MAX};
 pub use coins::Coin;
@@ -66,8 +67,8 @@ pub struct Settings {
     pub transactions_per_block: usize,
     /// Least time between two templates on one tip, and between two batches of transactions.
     pub template_interval: Duration,
-    /// Bytes of the outputs that the pool may add to the coinbase (spec 7.1).
-    pub coinbase_outputs_bytes: u32,
+    /// Room for the outputs that the pool adds to the coinbase (spec 7.1), until it asks for another.
+    pub constraints: Constraints,
     /// The clock.
     pub clock: Clock,
 }
@@ -81,7 +82,7 @@ impl Settings {
             seed: 0,
             transactions_per_block: 50,
             template_interval: Duration::from_secs(5),
-            coinbase_outputs_bytes: 4000,
+            constraints: Constraints::default(),
             clock: Arc::new(clock),
         }
     }
@@ -95,7 +96,7 @@ impl fmt::Debug for Settings {
             .field("seed", &self.seed)
             .field("transactions_per_block", &self.transactions_per_block)
             .field("template_interval", &self.template_interval)
-            .field("coinbase_outputs_bytes", &self.coinbase_outputs_bytes)
+            .field("constraints", &self.constraints)
             .finish_non_exhaustive()
     }
 }
@@ -156,6 +157,10 @@ impl Embedded {
             Request::Status(hash, answer) => {
                 let _ = answer.send(Ok(self.provider.status(&hash)));
             }
+            Request::Constraints(rooms, answer) => {
+                self.provider.constrain(rooms);
+                let _ = answer.send(Ok(()));
+            }
             Request::Reorganise(depth, answer) => {
                 let _ = answer.send(self.provider.reorganise(depth));
             }
@@ -169,7 +174,7 @@ impl TemplateSource for Embedded {
         let mut ticks = tokio::time::interval_at(Instant::now() + self.interval, self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            outbox.put(self.provider.template());
+            self.provider.templates().for_each(|kept| outbox.put(kept));
             tokio::select! {
                 biased;
                 room = events.reserve(), if outbox.is_waiting() => match room {
@@ -190,11 +195,13 @@ impl TemplateSource for Embedded {
 
 /// What the consumer has not taken yet. A newer template replaces one that waits, so that a slow
 /// consumer costs nothing and never works on an old tip.
+///
+/// There is a place for each set of constraints; they are served from the smallest on.
 struct Outbox {
     up: Option<String>,
-    template: Option<Kept>,
-    transactions: Option<Kept>,
-    newest: Option<crate::TemplateId>,
+    templates: BTreeMap<Constraints, Kept>,
+    transactions: BTreeMap<Constraints, Kept>,
+    newest: BTreeMap<Constraints, crate::TemplateId>,
     open: bool,
 }
 
@@ -202,34 +209,38 @@ impl Outbox {
     fn new(name: String) -> Self {
         Self {
             up: Some(name),
-            template: None,
-            transactions: None,
-            newest: None,
+            templates: BTreeMap::new(),
+            transactions: BTreeMap::new(),
+            newest: BTreeMap::new(),
             open: true,
         }
     }
 
-    fn put(&mut self, present: Option<&Kept>) {
-        if let Some(kept) = present
-            && self.newest != Some(kept.template.id)
-        {
-            self.newest = Some(kept.template.id);
-            self.template = Some(kept.clone());
-            self.transactions = Some(kept.clone());
+    fn put(&mut self, kept: &Kept) {
+        let (id, room) = (kept.template.id, kept.template.constraints);
+        if self.newest.get(&room) == Some(&id) {
+            return;
         }
+        // Who asks for ever other rooms costs no more than the rooms there can be.
+        if self.newest.len() > CONSTRAINTS_MAX {
+            self.newest.clear();
+        }
+        self.newest.insert(room, id);
+        self.templates.insert(room, kept.clone());
+        self.transactions.insert(room, kept.clone());
     }
 
     fn is_waiting(&self) -> bool {
-        let some = self.up.is_some() || self.template.is_some() || self.transactions.is_some();
+        let some = self.up.is_some() || !self.templates.is_empty() || !self.transactions.is_empty();
         self.open && some
     }
 
     fn send(&mut self, room: mpsc::Permit<'_, Event>) {
         if let Some(node) = self.up.take() {
             room.send(Event::Up { node });
-        } else if let Some(kept) = self.template.take() {
+        } else if let Some((_, kept)) = self.templates.pop_first() {
             room.send(Event::Template(kept.template));
-        } else if let Some(kept) = self.transactions.take() {
+        } else if let Some((_, kept)) = self.transactions.pop_first() {
             let template = kept.template.id;
             room.send(Event::Transactions {
                 template,

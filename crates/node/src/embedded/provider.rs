@@ -9,11 +9,10 @@ use super::chain::{Chain, Change, Connected, FORK_DEPTH_MAX};
 use super::generator::Generator;
 use super::mempool::Mempool;
 use super::rules::{BLOCK_WEIGHT_MAX, BOOTSTRAP_HEIGHT, Rules, WORK_LOG2_RANGE, subsidy};
-use super::select::Room;
 use super::store::Store;
-use super::template::{Kept, Templates, header_time};
+use super::template::{Kept, Templates, Want, header_time};
 use super::{Error, Settings, TRANSACTIONS_MAX};
-use crate::{BlockStatus, Solution, SubmitError, TemplateId, Verdict};
+use crate::{BlockStatus, Constraints, Solution, SubmitError, TemplateId, Verdict};
 
 /// Expected hashes of one [`Provider::reorganise`] at most: about a second of one core.
 pub const REORGANISE_HASHES_MAX: u128 = 1 << 21;
@@ -32,6 +31,8 @@ pub struct Provider {
     mempool: Mempool,
     generator: Generator,
     templates: Templates,
+    /// What templates are made for, each once.
+    rooms: Vec<Constraints>,
     store: Option<Store>,
     next_template: u64,
     /// Counts blocks of our own making, so that no two are alike.
@@ -69,6 +70,7 @@ impl Provider {
             templates: Templates::default(),
             next_template: 1,
             made: u64::from(chain.height()),
+            rooms: vec![settings.constraints],
             settings,
             chain,
             store,
@@ -83,9 +85,30 @@ impl Provider {
         &self.chain
     }
 
-    /// The present template.
+    /// The present template of the first set of constraints.
     pub fn template(&self) -> Option<&Kept> {
-        self.templates.newest()
+        self.templates().next()
+    }
+
+    /// The present template of each set of constraints.
+    pub fn templates(&self) -> impl Iterator<Item = &Kept> {
+        self.rooms.iter().filter_map(|room| self.templates.newest(room))
+    }
+
+    /// Makes templates for these from now on, one for each that is new at once. None changes nothing.
+    pub fn constrain(&mut self, mut rooms: Vec<Constraints>) {
+        let mut seen = std::collections::HashSet::new();
+        rooms.retain(|room| seen.insert(*room));
+        if rooms.is_empty() {
+            return;
+        }
+        let before = std::mem::replace(&mut self.rooms, rooms);
+        for room in self.rooms.clone() {
+            if !before.contains(&room) {
+                let kept = self.build(room);
+                self.publish(kept);
+            }
+        }
     }
 
     /// A template interval has passed: users send some more transactions, and a template that
@@ -208,35 +231,39 @@ impl Provider {
     fn refresh(&mut self) {
         let wanted = self.settings.transactions_per_block.div_ceil(2);
         self.feed(wanted.saturating_sub(self.mempool.len()));
-        let kept = self.build();
-        self.publish(kept);
-    }
-
-    /// Replaces the present template when fees have grown.
-    fn improve(&mut self) -> bool {
-        let kept = self.build();
-        let fees = |kept: &Kept| kept.template.fees;
-        let better = self
-            .templates
-            .newest()
-            .is_none_or(|present| fees(&kept) > fees(present));
-        if better || !self.templates.is_for(self.chain.tip()) {
+        for room in self.rooms.clone() {
+            let kept = self.build(room);
             self.publish(kept);
-            return true;
         }
-        false
     }
 
-    fn build(&self) -> Kept {
+    /// Replaces the present templates when fees have grown.
+    fn improve(&mut self) -> bool {
+        let mut improved = false;
+        for room in self.rooms.clone() {
+            let kept = self.build(room);
+            let better = |present: &Kept| {
+                kept.template.fees > present.template.fees
+                    || present.template.prev_hash != kept.template.prev_hash
+            };
+            if self.templates.newest(&room).is_none_or(better) {
+                self.publish(kept);
+                improved = true;
+            }
+        }
+        improved
+    }
+
+    fn build(&self, constraints: Constraints) -> Kept {
         let id = TemplateId(self.next_template);
         let count = self.settings.transactions_per_block;
-        let room = Room::beside(self.settings.coinbase_outputs_bytes, count);
-        Kept::build(id, &self.chain, &self.mempool, room, self.now())
+        let want = Want { constraints, count };
+        Kept::build(id, &self.chain, &self.mempool, want, self.now())
     }
 
     fn publish(&mut self, kept: Kept) {
         self.next_template += 1;
-        self.templates.push(kept);
+        self.templates.push(kept, self.rooms.len());
     }
 
     /// Lets users send up to `count` transactions.
@@ -262,7 +289,7 @@ impl Provider {
 
     /// Fee rate of the present template, satoshis a virtual byte: what a hurried user outbids.
     fn present_fee_rate(&self) -> u64 {
-        let Some(kept) = self.templates.newest() else {
+        let Some(kept) = self.template() else {
             return 0;
         };
         let bytes = kept.encoded.iter().map(Vec::len).sum::<usize>() as u64;

@@ -9,14 +9,8 @@ use std::collections::{BinaryHeap, HashMap, HashSet};
 
 use super::mempool::Mempool;
 use super::rules::{BLOCK_SIGOPS_MAX, BLOCK_WEIGHT_MAX};
+use crate::Constraints;
 
-/// Weight for header, counts, and a coinbase with a 100-byte scriptSig, before its outputs
-/// (spec 7.1: 320 + 12 + 236 + 400 + 12 + 188).
-const RESERVE_WEIGHT: u64 = 1168;
-/// Bitcoin Core reserves no less.
-const RESERVE_WEIGHT_MIN: u64 = 2000;
-/// Signature operations of the outputs that a pool adds, as block template makers reserve them.
-const RESERVE_SIGOPS: u64 = 400;
 /// Packages that do not fit before the search ends: a full block need not be combed.
 const MISFITS_MAX: usize = 1000;
 
@@ -29,12 +23,11 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// Room beside a coinbase whose added outputs take `outputs_bytes`.
-    pub(super) fn beside(outputs_bytes: u32, transactions: usize) -> Self {
-        let reserve = RESERVE_WEIGHT.saturating_add(u64::from(outputs_bytes).saturating_mul(4));
+    /// Room beside header and coinbase (spec 7.1).
+    pub(super) fn beside(constraints: &Constraints, transactions: usize) -> Self {
         Self {
-            weight: BLOCK_WEIGHT_MAX.saturating_sub(reserve.max(RESERVE_WEIGHT_MIN)),
-            sigops: BLOCK_SIGOPS_MAX - RESERVE_SIGOPS,
+            weight: BLOCK_WEIGHT_MAX.saturating_sub(constraints.reserved_weight()),
+            sigops: BLOCK_SIGOPS_MAX.saturating_sub(constraints.max_additional_sigops.into()),
             transactions,
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bitcoin::block::{Header, Version};
 use bitcoin::consensus::encode;
 use bitcoin::hashes::Hash;
-use bitcoin::{Block, BlockHash, Transaction, TxMerkleNode};
+use bitcoin::{Block, Transaction, TxMerkleNode};
 
 use super::assemble::{self, BLOCK_VERSION, COINBASE_SEQUENCE, RESERVED};
 use super::chain::Chain;
@@ -15,10 +15,18 @@ use super::mempool::Mempool;
 use super::rules::subsidy;
 use super::select::{Room, select};
 use crate::merkle;
-use crate::{Solution, Template, TemplateId};
+use crate::{Constraints, Solution, Template, TemplateId};
 
-/// Templates that can still be solved; the oldest goes first.
+/// Templates of each set of constraints that can still be solved; the oldest goes first.
 const TEMPLATES_MAX: usize = 64;
+
+/// What a template shall be like.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Want {
+    pub(super) constraints: Constraints,
+    /// Transactions besides the coinbase, at most.
+    pub(super) count: usize,
+}
 
 /// A template and its transactions.
 #[derive(Clone, Debug)]
@@ -32,8 +40,9 @@ pub struct Kept {
 
 impl Kept {
     /// Builds the best template on the tip. `now` is in seconds.
-    pub(super) fn build(id: TemplateId, chain: &Chain, mempool: &Mempool, room: Room, now: u64) -> Self {
-        let chosen = select(mempool, room);
+    pub(super) fn build(id: TemplateId, chain: &Chain, mempool: &Mempool, want: Want, now: u64) -> Self {
+        let Want { constraints, count } = want;
+        let chosen = select(mempool, Room::beside(&constraints, count));
         let mut fees = 0u64;
         let mut leaves = Vec::with_capacity(chosen.len());
         let mut transactions = Vec::with_capacity(chosen.len());
@@ -47,6 +56,7 @@ impl Kept {
         let wtxids = transactions.iter().map(|tx| tx.compute_wtxid().to_byte_array());
         let template = Template {
             id,
+            constraints,
             height: place.height,
             prev_hash: chain.tip(),
             version: BLOCK_VERSION,
@@ -110,22 +120,21 @@ pub(super) struct Templates {
 }
 
 impl Templates {
-    pub(super) fn push(&mut self, kept: Kept) {
-        if self.kept.len() >= TEMPLATES_MAX {
+    /// Keeps one more, of so many sets of constraints.
+    pub(super) fn push(&mut self, kept: Kept, rooms: usize) {
+        while self.kept.len() >= TEMPLATES_MAX.saturating_mul(rooms) {
             self.kept.pop_front();
         }
         self.kept.push_back(kept);
     }
 
-    pub(super) fn newest(&self) -> Option<&Kept> {
-        self.kept.back()
+    /// The newest one with this room.
+    pub(super) fn newest(&self, constraints: &Constraints) -> Option<&Kept> {
+        let mut from_newest = self.kept.iter().rev();
+        from_newest.find(|kept| kept.template.constraints == *constraints)
     }
 
     pub(super) fn find(&self, id: TemplateId) -> Option<&Kept> {
         self.kept.iter().rev().find(|kept| kept.template.id == id)
-    }
-
-    pub(super) fn is_for(&self, tip: BlockHash) -> bool {
-        self.newest().is_some_and(|kept| kept.template.prev_hash == tip)
     }
 }

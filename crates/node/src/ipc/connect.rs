@@ -10,7 +10,7 @@ use capnp::message::ReaderOptions;
 use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::{RpcSystem, twoparty};
 use tokio::net::UnixStream;
-use tokio::sync::watch as signal;
+use tokio::sync::{Mutex, watch as signal};
 use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
 use super::Shared;
@@ -34,11 +34,17 @@ pub(super) struct Session {
     /// The node's RPC methods, where it offers them over IPC.
     pub(super) rpc: Option<rpc::Client>,
     pub(super) lanes: Lanes,
+    /// Makes more lanes.
+    pub(super) threads: thread_map::Client,
+    /// Held while a template is read, for its lanes.
+    pub(super) reading: Mutex<()>,
+    /// Held while templates are destroyed, for that lane.
+    pub(super) destroying: Mutex<()>,
 }
 
 /// One lane for everything that may be under way at the same time.
 pub(super) struct Lanes {
-    pub(super) wait: Lane,
+    pub(super) make: Lane,
     pub(super) header: Lane,
     pub(super) coinbase: Lane,
     pub(super) path: Lane,
@@ -74,7 +80,7 @@ pub(super) async fn run(shared: &Rc<Shared>, stop: &mut signal::Receiver<bool>) 
     }
     // What still refers to the connection keeps its socket open; all of it goes before the next attempt.
     shared.session.take();
-    shared.waiting.take();
+    drop(shared.waiting.take());
     drop(shared.store.borrow_mut().disconnect());
     drop(init);
     let _ = tokio::time::timeout(QUERY, disconnect).await;
@@ -96,7 +102,7 @@ async fn work(shared: &Rc<Shared>, init: &init::Client) -> Result<(), Trouble> {
     let node = super::ready::wait(shared, &session).await?;
     shared.session.replace(Some(Rc::clone(&session)));
     tokio::select! {
-        end = super::watch::run(shared, &session, &node) => end,
+        end = super::rooms::run(shared, &session, &node) => end,
         end = super::ping::run(shared, &session) => end,
         end = super::transactions::run(shared, &session) => end,
     }
@@ -114,7 +120,7 @@ async fn introduce(shared: &Shared, init: &init::Client) -> Result<Session, Trou
     let map = map.map_err(|e| not_core(&shared.settings.path, Trouble::of("Init.construct", e)))?;
     let lanes = lanes(shared, &map).await?;
     let mut request = init.make_mining_request();
-    request.get().init_context().set_thread(lanes.wait.clone());
+    request.get().init_context().set_thread(lanes.make.clone());
     let answer = watched(health, LOAD, WORK, LOADING, request.send().promise).await?;
     let mining = answer.get().and_then(|answer| answer.get_result());
     let mining = mining.map_err(|e| Trouble::of(LOAD, e))?;
@@ -125,26 +131,30 @@ async fn introduce(shared: &Shared, init: &init::Client) -> Result<Session, Trou
         Err(Trouble::Unimplemented(_) | Trouble::Failed(..)) => None,
         Err(trouble) => return Err(trouble),
     };
-    Ok(Session { mining, rpc, lanes })
+    Ok(Session {
+        mining,
+        rpc,
+        lanes,
+        threads: map,
+        reading: Mutex::new(()),
+        destroying: Mutex::new(()),
+    })
+}
+
+/// A server thread on the node, under a name that its log can show.
+pub(super) async fn lane(shared: &Shared, map: &thread_map::Client, name: &str) -> Result<Lane, Trouble> {
+    let call = "ThreadMap.makeThread";
+    let mut request = map.make_thread_request();
+    request.get().set_name(name);
+    let answer = watched(&shared.health, call, QUERY, PATIENCE, request.send().promise).await?;
+    let thread = answer.get().and_then(|answer| answer.get_result());
+    thread.map_err(|e| Trouble::of(call, e))
 }
 
 async fn lanes(shared: &Shared, map: &thread_map::Client) -> Result<Lanes, Trouble> {
-    let make = async |name: &str| {
-        let mut request = map.make_thread_request();
-        request.get().set_name(name);
-        let made = watched(
-            &shared.health,
-            "ThreadMap.makeThread",
-            QUERY,
-            PATIENCE,
-            request.send().promise,
-        );
-        let answer = made.await?;
-        let thread = answer.get().and_then(|answer| answer.get_result());
-        thread.map_err(|e| Trouble::of("ThreadMap.makeThread", e))
-    };
+    let make = async |name: &str| lane(shared, map, name).await;
     Ok(Lanes {
-        wait: make("adit wait").await?,
+        make: make("adit make").await?,
         header: make("adit header").await?,
         coinbase: make("adit coinbase").await?,
         path: make("adit path").await?,

@@ -31,24 +31,26 @@ mod generated;
 mod parse;
 mod ping;
 mod ready;
+mod rooms;
 mod status;
 mod submit;
 mod transactions;
 mod watch;
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch as signal};
+use tokio::sync::{Notify, mpsc, watch as signal};
 use tokio::task::JoinHandle;
 
 use self::connect::Session;
 use crate::accepted::Accepted;
 use crate::health::Health;
 use crate::kept::Store;
-use crate::{Event, Request, Requests, SubmitError, TemplateId, TemplateSource};
+use crate::{Constraints, Event, Request, Requests, SubmitError, TemplateId, TemplateSource};
 
 /// First and longest wait before another attempt to connect.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
@@ -66,11 +68,8 @@ pub struct Settings {
     pub fee_delta_sat: u64,
     /// On an unchanged tip templates are at least this far apart, milliseconds.
     pub interval_ms: u64,
-    /// Weight units kept free for header, transaction count and coinbase (spec 7.1: 1168 plus 4 for
-    /// each byte of added outputs). Bitcoin Core takes 2000 at least and 4,000,000 at most.
-    pub reserved_weight: u64,
-    /// Signature operations kept free for the coinbase's added outputs (spec 7.1).
-    pub reserved_sigops: u64,
+    /// Room for the outputs that we add to the coinbase (spec 7.1), until another is asked for.
+    pub constraints: Constraints,
 }
 
 impl Settings {
@@ -80,8 +79,7 @@ impl Settings {
             path: path.into(),
             fee_delta_sat: 1_000,
             interval_ms: 30_000,
-            reserved_weight: 8_000,
-            reserved_sigops: 400,
+            constraints: Constraints::default(),
         }
     }
 }
@@ -93,10 +91,8 @@ pub struct Ipc {
 }
 
 impl Ipc {
-    /// A source that connects when it runs. Reserves outside what Bitcoin Core takes are moved in.
-    pub fn new(mut settings: Settings) -> Self {
-        settings.reserved_weight = settings.reserved_weight.clamp(2_000, 4_000_000);
-        settings.reserved_sigops = settings.reserved_sigops.min(80_000);
+    /// A source that connects when it runs.
+    pub fn new(settings: Settings) -> Self {
         Self { settings }
     }
 }
@@ -124,10 +120,13 @@ struct Shared {
     health: Health,
     store: RefCell<Store<Rc<watch::Remote>>>,
     session: RefCell<Option<Rc<Session>>>,
-    waiting: RefCell<Option<watch::Waiting>>,
+    waiting: RefCell<BTreeMap<Constraints, watch::Waiting>>,
     accepted: RefCell<Accepted>,
-    /// The newest template, for the task that fetches transactions.
-    newest: signal::Sender<Option<TemplateId>>,
+    /// The newest template of each set of constraints, until its transactions are fetched.
+    newest: RefCell<BTreeMap<Constraints, TemplateId>>,
+    fetch: Notify,
+    /// What templates are made for.
+    constraints: signal::Sender<Vec<Constraints>>,
     stop: signal::Sender<bool>,
     last_id: Cell<u64>,
 }
@@ -135,13 +134,15 @@ struct Shared {
 impl Shared {
     fn new(settings: Settings, events: mpsc::Sender<Event>) -> Self {
         Self {
+            constraints: signal::Sender::new(vec![settings.constraints]),
             settings,
             health: Health::new("Bitcoin Core", events),
             store: RefCell::new(Store::default()),
             session: RefCell::new(None),
-            waiting: RefCell::new(None),
+            waiting: RefCell::default(),
             accepted: RefCell::new(Accepted::default()),
-            newest: signal::Sender::new(None),
+            newest: RefCell::default(),
+            fetch: Notify::new(),
             stop: signal::Sender::new(false),
             last_id: Cell::new(0),
         }
@@ -196,6 +197,10 @@ async fn serve(shared: &Rc<Shared>, mut requests: Requests) -> [JoinHandle<()>; 
             Request::Submit(solution, answer) => hand(&solutions, (solution, answer)),
             Request::SubmitBlock(block, answer) => hand(&blocks, (block, answer)),
             Request::Status(block, answer) => hand(&questions, (block, answer)),
+            Request::Constraints(rooms, answer) => {
+                shared.constraints.send_replace(rooms);
+                let _ = answer.send(Ok(()));
+            }
             Request::Reorganise(_, answer) => drop(answer.send(Err(SubmitError::Unsupported))),
         }
     }

@@ -12,11 +12,9 @@ use super::call::{PATIENCE, QUERY, Trouble, watched};
 use super::connect::Session;
 use super::generated::mining_capnp::block_template::Client;
 use super::generated::mining_capnp::coinbase_tx;
-use crate::{Template, TemplateId};
+use crate::{Constraints, Template, TemplateId, height};
 
 /// A coinbase scriptSig starts with 8 bytes of the node at most (spec 7.2).
-const PREFIX_BYTES_MAX: usize = 8;
-/// A block of 4 million weight units has fewer than 2^16 transactions.
 const MERKLE_PATH_MAX: usize = 16;
 const TRANSACTIONS_MAX: u32 = 1 << MERKLE_PATH_MAX;
 /// Today there is one: the witness commitment.
@@ -107,7 +105,7 @@ fn template(
         return wrong(format!("a block header of {} bytes", header.len()));
     };
     let prefix = coinbase.get_script_sig_prefix()?;
-    let Some(height) = height(prefix) else {
+    let Some(height) = height::of_prefix(prefix) else {
         return wrong(format!(
             "a coinbase that does not start with its height: {prefix:02x?}"
         ));
@@ -117,6 +115,7 @@ fn template(
     };
     Ok(Template {
         id,
+        constraints: Constraints::default(),
         height,
         prev_hash: header.prev_blockhash,
         version: header.version.to_consensus().cast_unsigned(),
@@ -134,25 +133,6 @@ fn template(
         transaction_count: fees.map(|(count, _)| count),
         fees: fees.map(|(_, sum)| sum),
     })
-}
-
-/// The block height that a coinbase scriptSig starts with (BIP34).
-fn height(prefix: &[u8]) -> Option<u32> {
-    if prefix.len() > PREFIX_BYTES_MAX {
-        return None;
-    }
-    match *prefix.first()? {
-        small @ 0x51..=0x60 => Some(u32::from(small) - 0x50),
-        length @ 1..=4 => {
-            let number = prefix.get(1..=usize::from(length))?;
-            let mut bytes = [0; 4];
-            bytes.get_mut(..number.len())?.copy_from_slice(number);
-            let height = u32::from_le_bytes(bytes);
-            let negative = number.last()? & 0x80 != 0;
-            (!negative).then_some(height)
-        }
-        _ => None,
-    }
 }
 
 /// The one witness item of the coinbase input; none where no transaction has a witness.
@@ -200,44 +180,7 @@ fn sum(fees: capnp::primitive_list::Reader<'_, i64>) -> Option<(u32, u64)> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    #[test]
-    fn heights_are_read_as_bip34_writes_them() {
-        assert_eq!(height(&[0x51]), Some(1));
-        assert_eq!(height(&[0x60]), Some(16));
-        assert_eq!(height(&[1, 17]), Some(17));
-        assert_eq!(height(&[2, 0x80, 0]), Some(128));
-        assert_eq!(height(&[3, 0xa0, 0xbb, 0x0d]), Some(900_000));
-        for wrong in [
-            &[][..],
-            &[0],
-            &[1],
-            &[3, 1, 2],
-            &[1, 0x80],
-            &[0x61],
-            &[5, 1, 1, 1, 1, 1],
-            &[1; 9],
-        ] {
-            assert_eq!(height(wrong), None, "{wrong:02x?}");
-        }
-    }
-
-    proptest! {
-        /// REQ-TDP-017: what Bitcoin writes as a height is read as that height.
-        #[test]
-        fn every_height_comes_back(number in 1_u32..0x7fff_ffff) {
-            let script = bitcoin::script::Builder::new().push_int(i64::from(number)).into_script();
-            prop_assert_eq!(height(script.as_bytes()), Some(number));
-        }
-
-        #[test]
-        fn no_prefix_panics(bytes in proptest::collection::vec(any::<u8>(), 0..12)) {
-            let _ = height(&bytes);
-        }
-    }
 
     #[test]
     fn a_coinbase_of_the_node_becomes_a_template() {

@@ -34,7 +34,7 @@ async fn ask(shared: &Shared, session: &Rc<Session>) -> Result<Progress, Trouble
     request
         .get()
         .init_context()
-        .set_thread(session.lanes.wait.clone());
+        .set_thread(session.lanes.make.clone());
     let answer = watched(
         health,
         "Mining.isTestChain",
@@ -51,7 +51,7 @@ async fn ask(shared: &Shared, session: &Rc<Session>) -> Result<Progress, Trouble
     request
         .get()
         .init_context()
-        .set_thread(session.lanes.wait.clone());
+        .set_thread(session.lanes.make.clone());
     let call = "Mining.isInitialBlockDownload";
     let answer = watched(health, call, QUERY, PATIENCE, request.send().promise).await?;
     let initial_download = answer.get().map_err(|e| Trouble::of(call, e))?.get_result();

@@ -14,15 +14,14 @@ use crate::{Event, TemplateId};
 /// A block header's length.
 const HEADER_BYTES: usize = 80;
 
-/// Fetches for the newest template only: one that was replaced meanwhile is passed over.
+/// Fetches for the newest template of each set of constraints only: one that was replaced meanwhile is passed over.
 pub(super) async fn run(shared: &Rc<Shared>, session: &Rc<Session>) -> Result<(), Trouble> {
-    let mut newest = shared.newest.subscribe();
     loop {
-        if newest.changed().await.is_err() {
-            return Ok(());
-        }
-        let id = *newest.borrow_and_update();
-        let Some(id) = id else { continue };
+        let next = shared.newest.borrow_mut().pop_first();
+        let Some((_, id)) = next else {
+            shared.fetch.notified().await;
+            continue;
+        };
         let Some(transactions) = fetch(shared, session, id).await? else {
             continue;
         };

@@ -4,15 +4,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use adit_proto::template::BLOCK_WEIGHT_MAX;
 use tokio::sync::{Mutex, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::call::{PATIENCE, QUERY, Trouble, WORK, watched};
-use super::connect::{Lane, Session};
+use super::connect::{Lane, Session, lane};
 use super::generated::mining_capnp::{MAX_MONEY, block_template};
 use super::{Settings, Shared, parse};
-use crate::{Event, Template};
+use crate::{Constraints, Event, Template};
 
 /// Longest single wait. A finite one: a node joins its waiting threads when we are gone. And a short one: it is
 /// also how long an orderly end may take, since a wait is never interrupted (see [`leave`]).
@@ -40,31 +41,68 @@ struct Current {
     since: Instant,
 }
 
-/// Announces templates until the connection ends.
-pub(super) async fn run(shared: &Rc<Shared>, session: &Rc<Session>, node: &str) -> Result<(), Trouble> {
-    let mut current = create(shared, session, node).await?;
-    loop {
-        match wait_next(shared, session, &current).await? {
+/// What one loop works with.
+struct Watch<'a> {
+    shared: &'a Rc<Shared>,
+    session: &'a Rc<Session>,
+    node: &'a str,
+    constraints: Constraints,
+    /// Its own: it waits most of the time.
+    lane: Lane,
+}
+
+/// Announces templates with this room until nobody wants them any more, or the connection ends (`Err`).
+pub(super) async fn run(
+    shared: &Rc<Shared>,
+    session: &Rc<Session>,
+    node: &str,
+    constraints: Constraints,
+) -> Result<(), Trouble> {
+    let lane = lane(shared, &session.threads, "adit wait").await?;
+    let watch = Watch {
+        shared,
+        session,
+        node,
+        constraints,
+        lane,
+    };
+    let mut current = create(&watch).await?;
+    while shared.constraints.borrow().contains(&constraints) {
+        match wait_next(&watch, &current).await? {
             Some(client) => {
                 let noticed = Instant::now();
-                let template = parse::read(shared, session, &client, shared.next_id()).await?;
+                let template = read(&watch, &client).await?;
                 let age = current.since.elapsed();
                 if !shared.health.is_up() || worth(&shared.settings, &current.template, &template, age) {
-                    current = announce(shared, session, node, client, template).await?;
+                    current = announce(&watch, client, template).await?;
                     tracing::debug!(id = current.template.id.0, took = ?noticed.elapsed(), "template announced");
                 } else {
                     let unwanted = Rc::new(Remote {
                         client,
                         busy: Mutex::new(()),
                     });
-                    destroy(shared, &session.lanes.destroy, vec![unwanted]).await?;
+                    discard(&watch, vec![unwanted]).await?;
                 }
             }
             // The node was silent and answers again: nobody knows what became of the old template.
-            None if !shared.health.is_up() => current = create(shared, session, node).await?,
+            None if !shared.health.is_up() => current = create(&watch).await?,
             None => {}
         }
     }
+    Ok(())
+}
+
+async fn read(watch: &Watch<'_>, client: &block_template::Client) -> Result<Template, Trouble> {
+    let _reading = watch.session.reading.lock().await;
+    let id = watch.shared.next_id();
+    let mut template = parse::read(watch.shared, watch.session, client, id).await?;
+    template.constraints = watch.constraints;
+    Ok(template)
+}
+
+async fn discard(watch: &Watch<'_>, templates: Vec<Rc<Remote>>) -> Result<(), Trouble> {
+    let _destroying = watch.session.destroying.lock().await;
+    destroy(watch.shared, &watch.session.lanes.destroy, templates).await
 }
 
 /// Whether a template is worth telling: another tip or target at once, more fees not too often.
@@ -81,36 +119,33 @@ fn worth(settings: &Settings, old: &Template, new: &Template, age: Duration) -> 
 
 /// A template made now. Without the node's own cooldown, which may wait for ever: [`super::ready`] did
 /// the waiting.
-async fn create(shared: &Rc<Shared>, session: &Rc<Session>, node: &str) -> Result<Current, Trouble> {
+async fn create(watch: &Watch<'_>) -> Result<Current, Trouble> {
+    let (shared, session) = (watch.shared, watch.session);
     let call = "Mining.createNewBlock";
     let mut request = session.mining.create_new_block_request();
     let mut params = request.get();
-    params
-        .reborrow()
-        .init_context()
-        .set_thread(session.lanes.wait.clone());
+    params.reborrow().init_context().set_thread(watch.lane.clone());
     params.set_cooldown(false);
     let mut options = params.init_options();
     options.set_use_mempool(true);
-    options.set_block_reserved_weight(shared.settings.reserved_weight);
-    options.set_coinbase_output_max_additional_sigops(shared.settings.reserved_sigops);
+    options.set_block_reserved_weight(watch.constraints.reserved_weight().min(BLOCK_WEIGHT_MAX));
+    options.set_coinbase_output_max_additional_sigops(watch.constraints.max_additional_sigops.into());
     let answer = watched(&shared.health, call, WORK, PATIENCE, request.send().promise).await?;
     let answer = answer.get().map_err(|e| Trouble::of(call, e))?;
     if !answer.has_result() {
         return Err(Trouble::Lost("the node is shutting down".into()));
     }
     let client = answer.get_result().map_err(|e| Trouble::of(call, e))?;
-    let template = parse::read(shared, session, &client, shared.next_id()).await?;
-    announce(shared, session, node, client, template).await
+    let template = read(watch, &client).await?;
+    announce(watch, client, template).await
 }
 
 async fn announce(
-    shared: &Rc<Shared>,
-    session: &Rc<Session>,
-    node: &str,
+    watch: &Watch<'_>,
     client: block_template::Client,
     template: Template,
 ) -> Result<Current, Trouble> {
+    let shared = watch.shared;
     let (template, remote) = (
         Arc::new(template),
         Rc::new(Remote {
@@ -122,10 +157,11 @@ async fn announce(
         .store
         .borrow_mut()
         .insert(Arc::clone(&template), Rc::clone(&remote));
-    shared.health.up(node).await;
+    shared.health.up(watch.node).await;
     shared.health.tell(Event::Template(Arc::clone(&template))).await;
-    shared.newest.send_replace(Some(template.id));
-    destroy(shared, &session.lanes.destroy, forgotten).await?;
+    shared.newest.borrow_mut().insert(watch.constraints, template.id);
+    shared.fetch.notify_one();
+    discard(watch, forgotten).await?;
     Ok(Current {
         template,
         remote,
@@ -134,19 +170,13 @@ async fn announce(
 }
 
 /// Waits for a new tip; for more fees, too, once the interval is over. `None` when nothing happened.
-async fn wait_next(
-    shared: &Rc<Shared>,
-    session: &Rc<Session>,
-    current: &Current,
-) -> Result<Option<block_template::Client>, Trouble> {
+async fn wait_next(watch: &Watch<'_>, current: &Current) -> Result<Option<block_template::Client>, Trouble> {
+    let shared = watch.shared;
     let call = "BlockTemplate.waitNext";
     let (wait, threshold) = patience(&shared.settings, current.since.elapsed());
     let mut request = current.remote.client.wait_next_request();
     let mut params = request.get();
-    params
-        .reborrow()
-        .init_context()
-        .set_thread(session.lanes.wait.clone());
+    params.reborrow().init_context().set_thread(watch.lane.clone());
     let mut options = params.init_options();
     options.set_timeout(wait.as_secs_f64() * 1_000.0);
     options.set_fee_threshold(threshold);
@@ -155,11 +185,14 @@ async fn wait_next(
     let task = tokio::task::spawn_local(async move {
         let _ = answer.send(promise.await);
     });
-    shared.waiting.replace(Some(Waiting { task }));
+    shared
+        .waiting
+        .borrow_mut()
+        .insert(watch.constraints, Waiting { task });
     let gone = |_| capnp::Error::disconnected("the connection ended".into());
     let answer = async { answered.await.map_err(gone)? };
     let answer = watched(&shared.health, call, wait + WORK, PATIENCE, answer).await?;
-    shared.waiting.take();
+    shared.waiting.borrow_mut().remove(&watch.constraints);
     let answer = answer.get().map_err(|e| Trouble::of(call, e))?;
     answer
         .has_result()
@@ -205,9 +238,13 @@ pub(super) async fn destroy(shared: &Shared, lane: &Lane, templates: Vec<Rc<Remo
 /// The wait is not interrupted. Bitcoin Core 31.99 crashed about once in a hundred times when interruptWait met a new
 /// tip and the end of the connection (seen under load, 6 of 36 runs of twenty leavings; without it none of 44).
 pub(super) async fn leave(shared: &Rc<Shared>) {
-    if let Some(mut waiting) = shared.waiting.take() {
-        let _ = timeout(WAIT_MAX + QUERY, &mut waiting.task).await;
-    }
+    let under_way = shared.waiting.take();
+    let _ = timeout(WAIT_MAX + QUERY, async {
+        for (_, waiting) in under_way {
+            let _ = waiting.task.await;
+        }
+    })
+    .await;
     let Some(session) = shared.session.borrow().clone() else {
         return;
     };

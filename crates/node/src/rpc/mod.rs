@@ -21,14 +21,14 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch as signal};
 use tokio::task::JoinSet;
 
 use self::client::Client;
 use crate::accepted::Accepted;
 use crate::health::Health;
 use crate::kept::Store;
-use crate::{Event, Request, Requests, SubmitError, TemplateId, TemplateSource};
+use crate::{Constraints, Event, Request, Requests, SubmitError, TemplateId, TemplateSource};
 
 /// What people call such a node.
 const NODE: &str = "the node";
@@ -75,10 +75,8 @@ pub struct Settings {
     pub fee_delta_sat: u64,
     /// On an unchanged tip templates are at least this far apart, milliseconds.
     pub interval_ms: u64,
-    /// Weight units kept free for header, transaction count and coinbase (spec 7.1).
-    pub reserved_weight: u64,
-    /// Signature operations kept free for the coinbase's added outputs (spec 7.1).
-    pub reserved_sigops: u64,
+    /// Room for the outputs that we add to the coinbase (spec 7.1), until another is asked for.
+    pub constraints: Constraints,
 }
 
 impl Settings {
@@ -91,8 +89,7 @@ impl Settings {
             chain: None,
             fee_delta_sat: 1_000,
             interval_ms: 30_000,
-            reserved_weight: 8_000,
-            reserved_sigops: 400,
+            constraints: Constraints::default(),
         }
     }
 }
@@ -136,6 +133,10 @@ async fn serve(shared: Rc<Shared>, request: Request) {
         Request::Submit(solution, answer) => drop(answer.send(submit::solution(&shared, &solution).await)),
         Request::SubmitBlock(block, answer) => drop(answer.send(submit::block(&shared, &block).await)),
         Request::Status(block, answer) => drop(answer.send(submit::status(&shared, block).await)),
+        Request::Constraints(rooms, answer) => {
+            shared.constraints.send_replace(rooms);
+            let _ = answer.send(Ok(()));
+        }
         Request::Reorganise(_, answer) => drop(answer.send(Err(SubmitError::Unsupported))),
     }
 }
@@ -147,6 +148,8 @@ struct Shared {
     health: Health,
     store: RefCell<Store<()>>,
     accepted: RefCell<Accepted>,
+    /// What templates are made for.
+    constraints: signal::Sender<Vec<Constraints>>,
     last_id: Cell<u64>,
 }
 
@@ -154,6 +157,7 @@ impl Shared {
     fn new(settings: Settings, events: mpsc::Sender<Event>) -> Self {
         Self {
             client: Client::new(settings.address.clone(), settings.login.clone()),
+            constraints: signal::Sender::new(vec![settings.constraints]),
             settings,
             health: Health::new(NODE, events),
             store: RefCell::new(Store::default()),

@@ -6,8 +6,7 @@ use bitcoin::script::Builder;
 use bitcoin::{Amount, BlockHash, CompactTarget, ScriptBuf, TxOut, Txid};
 use serde::Deserialize;
 
-use super::Settings;
-use crate::{Template, TemplateId, merkle};
+use crate::{Constraints, Template, TemplateId, merkle};
 
 /// A block of 4 million weight units has fewer than 2^16 transactions.
 const TRANSACTIONS_MAX: usize = 1 << 16;
@@ -22,7 +21,7 @@ const OPEN_SIGNET: &str = "51";
 const COMMITMENT: [u8; 6] = [0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];
 
 /// What the node says. Fields that we have no use for are left out.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 pub(super) struct Answer {
     version: i64,
     previousblockhash: String,
@@ -42,7 +41,7 @@ pub(super) struct Answer {
 }
 
 /// One transaction of a template.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 struct Row {
     data: String,
     /// Absent before BIP145, when `hash` was the txid.
@@ -60,12 +59,16 @@ pub(super) struct Whole {
 }
 
 /// The node's answer as a template; an error in words when no good block can be made of it.
-pub(super) fn template(mut answer: Answer, settings: &Settings, id: TemplateId) -> Result<Whole, String> {
+pub(super) fn template(
+    mut answer: Answer,
+    constraints: Constraints,
+    id: TemplateId,
+) -> Result<Whole, String> {
     acceptable(&answer)?;
     let mut value = answer
         .coinbasevalue
         .ok_or("a template without coinbasevalue, which old mining proxies give")?;
-    let left_out = make_room(&mut answer, settings);
+    let left_out = make_room(&mut answer, &constraints);
     for row in &left_out {
         let fee = row.fee.and_then(|fee| u64::try_from(fee).ok());
         let fee = fee.ok_or(
@@ -87,6 +90,7 @@ pub(super) fn template(mut answer: Answer, settings: &Settings, id: TemplateId) 
         .collect::<Result<Vec<_>, _>>()?;
     let template = Template {
         id,
+        constraints,
         height: answer.height,
         prev_hash: hash::<BlockHash>(&answer.previousblockhash)?,
         version: u32::try_from(answer.version & 0xffff_ffff).unwrap_or_default(),
@@ -136,11 +140,11 @@ fn acceptable(answer: &Answer) -> Result<(), String> {
 
 /// Leaves transactions out, from the end, until our coinbase fits; gives those left out. Transactions
 /// stand behind what they spend, so the last one is never needed by another.
-fn make_room(answer: &mut Answer, settings: &Settings) -> Vec<Row> {
+fn make_room(answer: &mut Answer, constraints: &Constraints) -> Vec<Row> {
     let weight_max = answer.weightlimit.unwrap_or(WEIGHT_MAX).min(WEIGHT_MAX);
     let sigops_max = answer.sigoplimit.unwrap_or(SIGOPS_MAX).min(SIGOPS_MAX);
-    let weight_max = weight_max.saturating_sub(settings.reserved_weight);
-    let sigops_max = sigops_max.saturating_sub(settings.reserved_sigops);
+    let weight_max = weight_max.saturating_sub(constraints.reserved_weight());
+    let sigops_max = sigops_max.saturating_sub(constraints.max_additional_sigops.into());
     let rows = &mut answer.transactions;
     let mut weight = rows.iter().map(weight_of).fold(0, u64::saturating_add);
     let mut sigops = rows.iter().map(sigops_of).fold(0, u64::saturating_add);
@@ -223,11 +227,6 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::rpc::Login;
-
-    fn settings() -> Settings {
-        Settings::new("h:1", Login::Cookie("c".into()))
-    }
 
     fn transaction(number: u32, witness: bool) -> Transaction {
         let mut input = TxIn {
@@ -262,15 +261,19 @@ mod tests {
                 "weightlimit": 4_000_000, "sigoplimit": 80_000 })
     }
 
-    fn read(value: Value, settings: &Settings) -> Result<Whole, String> {
-        template(serde_json::from_value(value).unwrap(), settings, TemplateId(1))
+    fn read(value: Value) -> Result<Whole, String> {
+        template(
+            serde_json::from_value(value).unwrap(),
+            Constraints::default(),
+            TemplateId(1),
+        )
     }
 
     /// REQ-TDP-017, REQ-TDP-021
     #[test]
     fn an_answer_becomes_a_template() {
         let transactions = [transaction(1, true), transaction(2, false), transaction(3, true)];
-        let whole = read(answer(&transactions), &settings()).unwrap();
+        let whole = read(answer(&transactions)).unwrap();
         let made = whole.template;
         assert_eq!(
             (made.height, made.min_ntime, made.header_timestamp),
@@ -302,20 +305,15 @@ mod tests {
         let each = transactions[0].weight().to_wu();
         full["weightlimit"] = json!(8_000 + each * 7 + 1);
         full["default_witness_commitment"] = json!("6a24aa21a9ed".to_owned() + &"00".repeat(32));
-        let whole = read(full.clone(), &settings()).unwrap();
+        let whole = read(full.clone()).unwrap();
         assert_eq!((whole.transactions.len(), whole.template.fees), (7, Some(700)));
         assert_eq!(whole.template.coinbase_tx_value_remaining, 5_000_000_700);
         let mut sigops = answer(&transactions);
         sigops["sigoplimit"] = json!(404);
-        assert_eq!(read(sigops, &settings()).unwrap().transactions.len(), 4);
+        assert_eq!(read(sigops).unwrap().transactions.len(), 4);
         // With all transactions in, a commitment that does not fit them is noticed.
         full["weightlimit"] = json!(4_000_000);
-        assert!(
-            read(full, &settings())
-                .err()
-                .unwrap()
-                .contains("witness commitment")
-        );
+        assert!(read(full).err().unwrap().contains("witness commitment"));
     }
 
     #[test]
@@ -323,7 +321,7 @@ mod tests {
         let broken = |change: fn(&mut Value)| {
             let mut value = answer(&[transaction(1, true)]);
             change(&mut value);
-            read(value, &settings()).err().unwrap()
+            read(value).err().unwrap()
         };
         assert!(broken(|v| v["signet_challenge"] = json!("5121")).contains("signed"));
         assert!(broken(|v| v["rules"] = json!(["!new"])).contains("\"new\""));
@@ -335,9 +333,7 @@ mod tests {
 
     #[test]
     fn a_block_without_witnesses_needs_no_commitment() {
-        let made = read(answer(&[transaction(1, false)]), &settings())
-            .unwrap()
-            .template;
+        let made = read(answer(&[transaction(1, false)])).unwrap().template;
         assert!(made.coinbase_tx_outputs.is_empty() && made.coinbase_witness.is_none());
     }
 
@@ -353,7 +349,7 @@ mod tests {
             }
             value["weightlimit"] = json!(weightlimit);
             value["sigoplimit"] = json!(sigoplimit);
-            if let Ok(whole) = read(value, &settings()) {
+            if let Ok(whole) = read(value) {
                 let count = whole.transactions.len() as u64;
                 prop_assert!(count == 0 || weight.saturating_mul(count) <= WEIGHT_MAX - 8_000);
             }

@@ -47,6 +47,7 @@ async fn follow(shared: &Rc<Shared>) -> Result<(), Trouble> {
     // A long poll tells of more fees after a minute at the earliest.
     let refresh = Duration::from_millis(shared.settings.interval_ms).max(REFRESH_MIN);
     let mut current = Current::make(shared, &node).await?;
+    let mut wanted = shared.constraints.subscribe();
     loop {
         let next = {
             let poll = long_poll(shared, current.poll_id.clone());
@@ -54,9 +55,11 @@ async fn follow(shared: &Rc<Shared>) -> Result<(), Trouble> {
             loop {
                 tokio::select! {
                     answer = &mut poll => break answer?,
+                    // Somebody wants other room in the coinbase.
+                    Ok(()) = wanted.changed() => break ask(shared, None, WORK).await?,
                     () = heard(blocks.as_ref()) => break ask(shared, None, WORK).await?,
                     () = sleep(GLANCE) => {
-                        let moved = tip(shared).await? != current.template.prev_hash.to_string();
+                        let moved = Some(tip(shared).await?) != current.tip();
                         if moved || current.asked.elapsed() >= refresh {
                             break ask(shared, None, WORK).await?;
                         }
@@ -68,43 +71,51 @@ async fn follow(shared: &Rc<Shared>) -> Result<(), Trouble> {
     }
 }
 
-/// The template that is being mined.
+/// The templates that are being mined.
 struct Current {
-    template: Arc<Template>,
-    /// What the node calls it in a long poll.
+    /// One for each set of constraints, and since when.
+    templates: Vec<(Arc<Template>, Instant)>,
+    /// What the node calls its own in a long poll.
     poll_id: Option<String>,
-    since: Instant,
     /// When the node answered last, with whatever.
     asked: Instant,
 }
 
 impl Current {
     async fn make(shared: &Shared, node: &str) -> Result<Self, Trouble> {
-        let answer = ask(shared, None, WORK).await?;
-        let poll_id = answer.longpollid.clone();
-        let whole = template(answer, &shared.settings, shared.next_id()).map_err(Trouble::Strange)?;
-        let template = announce(shared, node, whole).await;
-        Ok(Self {
-            template,
-            poll_id,
-            since: Instant::now(),
+        let mut current = Self {
+            templates: Vec::new(),
+            poll_id: None,
             asked: Instant::now(),
-        })
+        };
+        let answer = ask(shared, None, WORK).await?;
+        current.replace(shared, node, answer).await?;
+        Ok(current)
     }
 
+    /// The block that they build on.
+    fn tip(&self) -> Option<String> {
+        let (template, _) = self.templates.first()?;
+        Some(template.prev_hash.to_string())
+    }
+
+    /// Makes a template for each set of constraints from one answer; announces those that are worth it.
     async fn replace(&mut self, shared: &Shared, node: &str, answer: Answer) -> Result<(), Trouble> {
-        let poll_id = answer.longpollid.clone();
-        let whole = template(answer, &shared.settings, shared.next_id()).map_err(Trouble::Strange)?;
-        self.poll_id = poll_id;
+        self.poll_id = answer.longpollid.clone();
         self.asked = Instant::now();
-        if worth(
-            &shared.settings,
-            &self.template,
-            &whole.template,
-            self.since.elapsed(),
-        ) {
-            self.template = announce(shared, node, whole).await;
-            self.since = Instant::now();
+        let wanted = shared.constraints.borrow().clone();
+        let mut before = std::mem::take(&mut self.templates);
+        for constraints in wanted {
+            let id = shared.next_id();
+            let whole = template(answer.clone(), constraints, id).map_err(Trouble::Strange)?;
+            let old = before.iter().position(|(old, _)| old.constraints == constraints);
+            let old = old.map(|place| before.swap_remove(place));
+            self.templates.push(match old {
+                Some((old, since)) if !worth(&shared.settings, &old, &whole.template, since.elapsed()) => {
+                    (old, since)
+                }
+                _ => (announce(shared, node, whole).await, Instant::now()),
+            });
         }
         Ok(())
     }

@@ -14,7 +14,9 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::kept::Store;
-use crate::{BlockStatus, Handle, Request, Solution, SubmitError, Template, TemplateId, Verdict, assemble};
+use crate::{
+    BlockStatus, Constraints, Handle, Request, Solution, SubmitError, Template, TemplateId, Verdict, assemble,
+};
 
 /// Ids of templates that are remembered.
 const ISSUED_MAX: usize = 256;
@@ -146,6 +148,7 @@ pub(super) async fn serve(routes: Rc<Routes>, active: Option<usize>, request: Re
         Request::Submit(solution, answer) => drop(answer.send(submit(&routes, solution).await)),
         Request::SubmitBlock(block, answer) => drop(answer.send(submit_block(&routes, block).await)),
         Request::Status(block, answer) => drop(answer.send(status(&routes, active, block).await)),
+        Request::Constraints(rooms, answer) => drop(answer.send(constrain(&routes, &rooms).await)),
         Request::Reorganise(depth, answer) => {
             let verdict = match routes.handles.first() {
                 Some(first) => first.reorganise(depth).await,
@@ -154,6 +157,27 @@ pub(super) async fn serve(routes: Rc<Routes>, active: Option<usize>, request: Re
             drop(answer.send(verdict));
         }
     }
+}
+
+/// One set of constraints that has room for all that is wanted: members are compared by one template each.
+async fn constrain(routes: &Routes, rooms: &[Constraints]) -> Result<(), SubmitError> {
+    let size = rooms.iter().map(|room| room.max_additional_size).max();
+    let sigops = rooms.iter().map(|room| room.max_additional_sigops).max();
+    let Some((max_additional_size, max_additional_sigops)) = size.zip(sigops) else {
+        return Err(SubmitError::Unsupported);
+    };
+    let room = Constraints {
+        max_additional_size,
+        max_additional_sigops,
+    };
+    let asked: FuturesUnordered<_> = routes
+        .handles
+        .iter()
+        .map(|handle| handle.constrain(vec![room]))
+        .collect();
+    let answers: Vec<Result<(), SubmitError>> = asked.collect().await;
+    let none = Err(SubmitError::Unavailable("there is no node to ask".into()));
+    answers.into_iter().fold(none, |best, answer| best.or(answer))
 }
 
 /// A solution to the member that gave the template; the block to all others at the same time.
