@@ -42,6 +42,8 @@ pub enum Command {
     Up(UpArgs),
     /// A mining pool: devices and proxies connect to it.
     Pool(PoolArgs),
+    /// A template provider: other pools and job negotiators mine on our node.
+    Provider(ProviderArgs),
     /// A CPU mining device: connects to a pool and mines.
     Device(DeviceArgs),
     /// The pool's keys and certificates.
@@ -59,7 +61,7 @@ impl Command {
     pub fn json(&self) -> bool {
         match self {
             Self::Up(args) => args.json,
-            Self::Pool(_) => false,
+            Self::Pool(_) | Self::Provider(_) => false,
             Self::Device(args) => args.json,
             Self::Keys(args) => args.json,
             Self::Ledger(args) => args.json,
@@ -80,6 +82,7 @@ impl Command {
         match self {
             Self::Up(args) => args.give(&mut sources)?,
             Self::Pool(args) => args.give(&mut sources)?,
+            Self::Provider(args) => args.give(&mut sources)?,
             Self::Device(args) => args.give(&mut sources)?,
             Self::Keys(args) => args.common.give(args.data.as_ref(), &mut sources)?,
             Self::Ledger(args) => args.common.give(args.data.as_ref(), &mut sources)?,
@@ -147,9 +150,10 @@ pub struct Serving {
     /// Where status, metrics and the live page are served, or off [default: 127.0.0.1:3380]
     #[arg(long, value_name = "ADDR")]
     pub http: Option<String>,
-    /// Where templates come from: embedded, embedded:LOG2 (a block takes 2^LOG2 hashes) or ipc:PATH
+    /// Where templates come from: embedded, embedded:LOG2 (a block takes 2^LOG2 hashes), ipc:PATH or tdp:URL; may be
+    /// repeated, the preferred one first
     #[arg(long, value_name = "SPEC")]
-    pub node: Option<String>,
+    pub node: Vec<String>,
     /// Address or descriptor that earns the blocks; not needed on the embedded chain
     #[arg(long, value_name = "ADDRESS")]
     pub payout: Option<String>,
@@ -166,7 +170,7 @@ impl Serving {
         let flags = [
             ("listen", "--listen", &self.listen),
             ("http.listen", "--http", &self.http),
-            ("node", "--node", &self.node),
+            ("node", "--node", &nodes(&self.node)),
             ("payout.address", "--payout", &self.payout),
             ("coinbase.tag", "--tag", &self.tag),
         ];
@@ -177,6 +181,11 @@ impl Serving {
         }
         Ok(())
     }
+}
+
+/// Repeated `--node` as one value.
+fn nodes(specs: &[String]) -> Option<String> {
+    (!specs.is_empty()).then(|| specs.join(","))
 }
 
 /// `adit up`
@@ -230,6 +239,44 @@ impl PoolArgs {
 
 fn place(text: &str) -> Result<Place, String> {
     text.parse().map_err(|()| format!("give {}", Place::EXPECTED))
+}
+
+/// `adit provider`
+#[derive(Clone, Debug, Default, Args)]
+pub struct ProviderArgs {
+    /// Where templates come from: embedded, embedded:LOG2 (a block takes 2^LOG2 hashes), ipc:PATH or tdp:URL; may be
+    /// repeated, the preferred one first
+    #[arg(long, value_name = "SPEC")]
+    pub node: Vec<String>,
+    /// Where pools and job negotiators connect [default: 127.0.0.1:8442]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// Folder that holds the provider's own folder: secrets and found blocks [default: ~/.adit]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Where status and metrics are served [default: nowhere]
+    #[arg(long, value_name = "ADDR")]
+    pub http: Option<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl ProviderArgs {
+    fn give(&self, sources: &mut Sources) -> Result<(), Exit> {
+        sources.pays_nobody = true;
+        self.common.give(self.data.as_ref(), sources)?;
+        let flags = [
+            ("provider.listen", "--listen", &self.listen),
+            ("http.listen", "--http", &self.http),
+            ("node", "--node", &nodes(&self.node)),
+        ];
+        for (key, typed, value) in flags {
+            if let Some(value) = value {
+                sources.flag(key, value, typed);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// How a device or load generator mines.

@@ -14,5 +14,7 @@ pub mod load;
 pub mod observe;
 pub mod pool;
 pub mod probe;
+pub mod provider;
 pub mod shutdown;
+mod source;
 pub mod up;

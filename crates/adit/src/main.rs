@@ -9,7 +9,7 @@ use adit::config::Settings;
 use adit::exit::Exit;
 use adit::observe::{Screen, logs, text};
 use adit::shutdown::Shutdown;
-use adit::{device, load, pool, probe, up};
+use adit::{device, load, pool, probe, provider, up};
 use clap::Parser;
 
 fn main() -> ExitCode {
@@ -62,6 +62,7 @@ fn run(command: Command) -> Result<ExitCode, Exit> {
             Some(place) => pool::ask_to_drain(&settings.data, place.as_ref(), |line| screen.say(line)),
             None => on_plain_runtime(async || serve(&settings, &screen).await),
         },
+        Command::Provider(_) => on_runtime(async |shutdown| provide(&settings, &screen, shutdown).await),
         Command::Device(args) => on_runtime(async |shutdown| mine(&settings, args, shutdown).await),
         Command::Load(args) => on_runtime(async |shutdown| generate(&settings, args, shutdown).await),
     }
@@ -127,6 +128,22 @@ async fn serve(settings: &Settings, screen: &Screen) -> Result<(), Exit> {
     .await?;
     tracing::info!(
         shares = last.shares.accepted,
+        blocks = last.blocks.found,
+        "stopped"
+    );
+    Ok(())
+}
+
+async fn provide(settings: &Settings, screen: &Screen, shutdown: Shutdown) -> Result<(), Exit> {
+    let last = provider::run(settings, shutdown, |provider| {
+        screen.say(&format!("provider  {}", provider.url()));
+        if let Some(addr) = provider.http() {
+            screen.say(&format!("page      http://{addr}/"));
+        }
+    })
+    .await?;
+    tracing::info!(
+        clients = last.connections.accepted,
         blocks = last.blocks.found,
         "stopped"
     );

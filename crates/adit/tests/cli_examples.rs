@@ -41,7 +41,7 @@ fn up_takes_every_flag() {
     assert_eq!(settings.data.to_str(), Some("/d"));
     assert!(settings.listen.explicit && settings.listen.addr.port() == 1);
     assert_eq!(settings.http.listen, HttpListen::Off);
-    assert_eq!(settings.node, NodeSpec::Embedded { log2: Some(40) });
+    assert_eq!(*settings.node.first(), NodeSpec::Embedded { log2: Some(40) });
     assert_eq!(settings.device.threads, 3);
     assert!(!settings.shares.vardiff);
     assert_eq!(
@@ -71,7 +71,10 @@ fn pool_takes_the_common_keys() {
         "adit pool --data /d --listen 0.0.0.0:3333 --http 127.0.0.1:0 --node ipc:/b/regtest/node.sock --tag /x/ \
          --payout bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080 --workers 4 --set pool.front_end=7",
     );
-    assert_eq!(settings.node, NodeSpec::Ipc("/b/regtest/node.sock".into()));
+    assert_eq!(
+        *settings.node.first(),
+        NodeSpec::Ipc("/b/regtest/node.sock".into())
+    );
     assert_eq!((settings.pool.workers, settings.pool.front_end), (4, 7));
     assert_eq!(settings.coinbase.tag.as_bytes(), b"/x/");
     assert!(settings.payout.script.is_p2wpkh());

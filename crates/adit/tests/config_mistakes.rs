@@ -114,7 +114,7 @@ fn values_are_told_with_what_would_be_right() {
 #[test]
 fn nodes_of_later_versions_are_named() {
     let forms = "give embedded, embedded:LOG2 with LOG2 from 1 to 80, or ipc:PATH";
-    for later in ["rpc", "tdp"] {
+    for later in ["rpc"] {
         assert_eq!(
             flag("node", &format!("{later}:127.0.0.1:8332")),
             format!(

@@ -122,12 +122,12 @@ fn the_data_folder_follows_home_and_xdg() {
 #[test]
 fn the_embedded_chain_needs_no_payout_and_has_no_floor() {
     let settings = Settings::with(&[]).unwrap();
-    assert_eq!(settings.node, NodeSpec::Embedded { log2: None });
+    assert_eq!(*settings.node.first(), NodeSpec::Embedded { log2: None });
     assert_eq!(settings.network, Network::Regtest);
     assert!(settings.payout.throw_away && settings.payout.script.is_p2tr());
     assert_eq!(settings.shares.work_min, 1);
     let rare = Settings::with(&[("node", "embedded:40"), ("embedded.seed", "2")]).unwrap();
-    assert_eq!(rare.node, NodeSpec::Embedded { log2: Some(40) });
+    assert_eq!(*rare.node.first(), NodeSpec::Embedded { log2: Some(40) });
     assert_ne!(
         rare.payout.script, settings.payout.script,
         "the seed makes the address"
@@ -144,7 +144,7 @@ fn the_network_of_a_node_is_found_out() {
         (main.network, main.shares.work_min),
         (Network::Bitcoin, WORK_FLOOR)
     );
-    assert_eq!(main.node, NodeSpec::Ipc(PathBuf::from("/b/node.sock")));
+    assert_eq!(*main.node.first(), NodeSpec::Ipc(PathBuf::from("/b/node.sock")));
     assert!(!main.payout.throw_away);
     assert_eq!(
         load("ipc:/b/signet/node.sock", TEST, "auto").unwrap().network,

@@ -1,5 +1,4 @@
 //! Provider and pool, each fed with what the other puts out.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
 mod templates;
 

@@ -6,8 +6,8 @@ use bitcoin::Network;
 
 use super::source::Raw;
 use super::values::{
-    DrainTo, ExtensionIds, Hosts, HttpListen, Level, Listen, LogFormat, NetworkChoice, NodeSpec, Place, Tag,
-    WorkFloor,
+    DrainTo, ExtensionIds, Hosts, HttpListen, Level, Listen, LogFormat, NetworkChoice, NodeSpec, Nodes,
+    Place, Tag, WorkFloor,
 };
 
 /// Smallest and largest number, or length in bytes.
@@ -137,29 +137,69 @@ impl Field for HttpListen {
     }
 }
 
-impl Field for NodeSpec {
+fn node_expected() -> String {
+    format!(
+        "embedded, embedded:LOG2 with LOG2 from 1 to {}, ipc:PATH or tdp:URL; or at most {} of the last two, the \
+         preferred one first",
+        NodeSpec::LOG2_MAX,
+        Nodes::COUNT_MAX
+    )
+}
+
+fn node(spec: &str) -> Result<NodeSpec, String> {
+    match spec.split_once(':') {
+        None if spec == "embedded" => Ok(NodeSpec::Embedded { log2: None }),
+        Some(("embedded", log2)) => match log2.parse() {
+            Ok(log2 @ 1..=NodeSpec::LOG2_MAX) => Ok(NodeSpec::Embedded { log2: Some(log2) }),
+            _ => Err(node_expected()),
+        },
+        Some(("ipc", path)) if !path.is_empty() => Ok(NodeSpec::Ipc(path.into())),
+        Some(("tdp", url)) => url
+            .parse()
+            .map(NodeSpec::Tdp)
+            .map_err(|error| format!("a template provider's URL behind tdp: ({error})")),
+        Some(("rpc", _)) => Err(format!("{}; rpc: comes in a later version", node_expected())),
+        _ => Err(node_expected()),
+    }
+}
+
+/// A comma separates where a kind of node follows: paths may hold commas.
+fn nodes(text: &str) -> Vec<String> {
+    const KINDS: [&str; 4] = ["embedded", "ipc:", "tdp:", "rpc:"];
+    let mut list: Vec<String> = Vec::new();
+    for part in text.split(',') {
+        let starts = KINDS.iter().any(|kind| part.trim_start().starts_with(kind));
+        match list.last_mut() {
+            Some(last) if !starts => {
+                last.push(',');
+                last.push_str(part);
+            }
+            _ => list.push(part.to_owned()),
+        }
+    }
+    list
+}
+
+impl Field for Nodes {
     fn expected(_: Range) -> String {
-        format!(
-            "embedded, embedded:LOG2 with LOG2 from 1 to {}, or ipc:PATH",
-            Self::LOG2_MAX
-        )
+        node_expected()
     }
 
     fn read(raw: &Raw, range: Range, _: bool) -> Result<Self, String> {
-        let spec = text(raw).ok_or_else(|| Self::expected(range))?;
-        match spec.split_once(':') {
-            None if spec == "embedded" => Ok(Self::Embedded { log2: None }),
-            Some(("embedded", log2)) => match log2.parse() {
-                Ok(log2 @ 1..=Self::LOG2_MAX) => Ok(Self::Embedded { log2: Some(log2) }),
-                _ => Err(Self::expected(range)),
-            },
-            Some(("ipc", path)) if !path.is_empty() => Ok(Self::Ipc(path.into())),
-            Some((later @ ("rpc" | "tdp"), _)) => Err(format!(
-                "{}; {later}: comes in a later version",
-                Self::expected(range)
-            )),
-            _ => Err(Self::expected(range)),
+        let specs = match raw {
+            Raw::Bare(text) | Raw::Text(text) => nodes(text),
+            Raw::List(specs) => specs.clone(),
+            _ => return Err(Self::expected(range)),
+        };
+        let list = specs.iter().map(|spec| node(spec.trim()));
+        let list: Vec<NodeSpec> = list.collect::<Result<_, _>>()?;
+        let alone = list.len() == 1;
+        let twice = (1..list.len()).any(|at| list[at..].contains(&list[at - 1]));
+        let embedded = list.iter().any(|spec| matches!(spec, NodeSpec::Embedded { .. }));
+        if list.is_empty() || list.len() > Self::COUNT_MAX || twice || (embedded && !alone) {
+            return Err(Self::expected(range));
         }
+        Ok(Self(list))
     }
 }
 

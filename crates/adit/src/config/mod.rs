@@ -22,6 +22,6 @@ pub use settings::{Settings, WORK_FLOOR};
 pub use source::{Config, Raw, Sources};
 pub use table::{Key, keys};
 pub use values::{
-    DrainTo, ExtensionIds, Hosts, HttpListen, Level, Listen, LogFormat, NetworkChoice, NodeSpec, Place, Tag,
-    WorkFloor,
+    DrainTo, ExtensionIds, Hosts, HttpListen, Level, Listen, LogFormat, NetworkChoice, NodeSpec, Nodes,
+    Place, Tag, WorkFloor,
 };

@@ -10,9 +10,9 @@ use super::payout::{Payout, name};
 use super::source::{Config, Sources};
 use super::table::{
     Coinbase, Device, Embedded, Extensions, Http, Ipc, KeyKeys, LedgerKeys, Limits, Log, PayoutKeys,
-    PoolKeys, SecurityKeys, ShareKeys, Top, UpstreamKeys,
+    PoolKeys, ProviderKeys, SecurityKeys, ShareKeys, Top, UpstreamKeys,
 };
-use super::values::{Listen, NetworkChoice, NodeSpec, WorkFloor};
+use super::values::{Listen, NetworkChoice, NodeSpec, Nodes, WorkFloor};
 use crate::exit::Exit;
 
 /// Least expected hashes of a share outside regtest, unless configured (see `shares.work_min`).
@@ -26,7 +26,7 @@ pub struct Settings {
     /// Where devices connect.
     pub listen: Listen,
     /// Where templates come from.
-    pub node: NodeSpec,
+    pub node: Nodes,
     /// The Bitcoin network.
     pub network: Network,
     /// Who is paid.
@@ -43,6 +43,8 @@ pub struct Settings {
     pub ledger: LedgerKeys,
     /// The pool's shape.
     pub pool: PoolKeys,
+    /// The template provider.
+    pub provider: ProviderKeys,
     /// Certificates.
     pub keys: KeyKeys,
     /// What the miners' port speaks.
@@ -129,6 +131,7 @@ impl Settings {
         let limits = Limits::read(config, problems);
         let ledger = LedgerKeys::read(config, problems);
         let pool = PoolKeys::read(config, problems);
+        let provider = ProviderKeys::read(config, problems);
         let keys = KeyKeys::read(config, problems);
         let security = SecurityKeys::read(config, problems);
         let upstream = UpstreamKeys::read(config, problems);
@@ -157,6 +160,7 @@ impl Settings {
             limits: per_address(config, limits?, &top.listen),
             ledger: ledger?,
             pool: pool?,
+            provider: provider?,
             keys: keys?,
             security: security?,
             upstream: upstream?,
@@ -202,7 +206,7 @@ fn data(config: &Config, given: PathBuf) -> Result<PathBuf, Option<Problem>> {
 
 /// Which network it is: what is configured, else what node and payout say without doubt.
 fn network(config: &Config, top: &Top, payout: &str) -> Result<Network, Option<Problem>> {
-    let NodeSpec::Ipc(socket) = &top.node else {
+    if let NodeSpec::Embedded { .. } = top.node.first() {
         return match top.network {
             NetworkChoice::Is(other) if other != Network::Regtest => Err(problem(
                 config,
@@ -212,11 +216,18 @@ fn network(config: &Config, top: &Top, payout: &str) -> Result<Network, Option<P
             )),
             _ => Ok(Network::Regtest),
         };
-    };
+    }
+    let sockets = top.node.iter().filter_map(|node| match node {
+        NodeSpec::Ipc(socket) => Some(socket),
+        NodeSpec::Embedded { .. } | NodeSpec::Tdp(_) => None,
+    });
     match top.network {
         NetworkChoice::Is(network) => Ok(network),
-        NetworkChoice::Auto => of_socket(socket)
+        NetworkChoice::Auto => sockets
+            .filter_map(|socket| of_socket(socket))
+            .next()
             .or_else(|| Payout::network(payout))
+            .or_else(|| config.pays_nobody().then_some(Network::Bitcoin))
             .ok_or_else(|| {
                 problem(
                     config,
@@ -249,9 +260,10 @@ fn payee(
     // Without a network that has been told already, nothing can be said about the address.
     let network = network.ok_or(None)?;
     if text.is_empty() {
-        return match top.node {
+        return match top.node.first() {
             NodeSpec::Embedded { .. } => Ok(Payout::throw_away(seed)),
-            NodeSpec::Ipc(_) => Err(problem(
+            _ if config.pays_nobody() => Ok(Payout::throw_away(seed)),
+            NodeSpec::Ipc(_) | NodeSpec::Tdp(_) => Err(problem(
                 config,
                 "payout.address",
                 format!("payout.address is required with {}", top.node),

@@ -23,6 +23,8 @@ pub struct Sources {
     pub environment: Vec<(String, String)>,
     /// Flags: key, value, and how the flag was typed.
     pub flags: Vec<(String, String, String)>,
+    /// The command pays nobody: an address and with it a network may be missing.
+    pub pays_nobody: bool,
 }
 
 impl Sources {
@@ -100,13 +102,17 @@ fn shortened(text: &str) -> String {
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     given: BTreeMap<&'static str, (Raw, Origin)>,
+    pays_nobody: bool,
     environment: BTreeMap<String, String>,
 }
 
 impl Config {
     /// Reads all sources, later over earlier: file, environment, flags.
     pub fn gather(sources: &Sources, problems: &mut Vec<Problem>) -> Self {
-        let mut config = Self::default();
+        let mut config = Self {
+            pays_nobody: sources.pays_nobody,
+            ..Self::default()
+        };
         if let Some((path, text)) = &sources.file {
             config.file(path, text, problems);
         }
@@ -120,6 +126,11 @@ impl Config {
             );
         }
         config
+    }
+
+    /// Whether the command can do without a payout address.
+    pub(super) fn pays_nobody(&self) -> bool {
+        self.pays_nobody
     }
 
     /// Where the value of a key comes from.

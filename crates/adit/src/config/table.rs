@@ -12,8 +12,7 @@ use super::field::{Field, Range};
 use super::origin::Problem;
 use super::source::Config;
 use super::values::{
-    DrainTo, ExtensionIds, Hosts, HttpListen, Level, Listen, LogFormat, NetworkChoice, NodeSpec, Tag,
-    WorkFloor,
+    DrainTo, ExtensionIds, Hosts, HttpListen, Level, Listen, LogFormat, NetworkChoice, Nodes, Tag, WorkFloor,
 };
 
 /// One row.
@@ -107,8 +106,9 @@ table! {
         /// default one is busy; a port that was asked for is never replaced.
         listen: Listen = "127.0.0.1:3333";
         /// Where templates come from and blocks go: `embedded` is a regtest chain inside the process,
-        /// `embedded:40` one where a block takes 2^40 hashes, `ipc:/path/node.sock` a Bitcoin Core node.
-        node: NodeSpec = "embedded";
+        /// `embedded:40` one where a block takes 2^40 hashes, `ipc:/path/node.sock` a Bitcoin Core node,
+        /// `tdp:stratum2+tcp://HOST:PORT/KEY` a template provider. Several, the preferred one first, are a list.
+        node: Nodes = "embedded";
         /// The Bitcoin network. `auto` is regtest for the embedded chain; for a node it is read from the
         /// folder of its socket (`.../regtest/node.sock`) or, failing that, from the payout address.
         network: NetworkChoice = "auto";
@@ -215,6 +215,13 @@ table! {
         /// Give extended channels only (REQUIRES_EXTENDED_CHANNELS): for a pool behind proxies. Header-only
         /// devices are refused.
         extended_only: bool = "false";
+    }
+    /// The template provider of `adit provider`: other people's pools and job negotiators on our node.
+    ["provider."] ProviderKeys {
+        /// Where pools and job negotiators connect.
+        listen: Listen = "127.0.0.1:8442";
+        /// Connections of all clients together. Each may cost a block's memory, 4 MB, when it does not read.
+        connections_max: u32 = "64", 1..=10000;
     }
     /// Keys and certificates. The secrets themselves are files in the data folder, never settings.
     ["keys."] KeyKeys {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use adit_net::Url;
 use bitcoin::Network;
 
 /// A socket to listen on.
@@ -35,6 +36,8 @@ pub enum NodeSpec {
     },
     /// A Bitcoin Core node by its Cap'n Proto socket.
     Ipc(PathBuf),
+    /// Anybody's template provider.
+    Tdp(Url),
 }
 
 impl NodeSpec {
@@ -48,7 +51,37 @@ impl fmt::Display for NodeSpec {
             Self::Embedded { log2: None } => f.write_str("embedded"),
             Self::Embedded { log2: Some(log2) } => write!(f, "embedded:{log2}"),
             Self::Ipc(path) => write!(f, "ipc:{}", path.display()),
+            Self::Tdp(url) => write!(f, "tdp:{url}"),
         }
+    }
+}
+
+/// Where templates come from, the preferred place first; never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nodes(pub(super) Vec<NodeSpec>);
+
+impl Nodes {
+    /// Most nodes in the list.
+    pub const COUNT_MAX: usize = 16;
+
+    /// The preferred one.
+    pub fn first(&self) -> &NodeSpec {
+        self.0.first().unwrap_or(&NodeSpec::Embedded { log2: None })
+    }
+
+    /// All of them, the preferred one first.
+    pub fn iter(&self) -> impl Iterator<Item = &NodeSpec> {
+        self.0.iter()
+    }
+}
+
+impl fmt::Display for Nodes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, node) in self.0.iter().enumerate() {
+            let comma = if place > 0 { "," } else { "" };
+            write!(f, "{comma}{node}")?;
+        }
+        Ok(())
     }
 }
 

@@ -28,15 +28,15 @@ const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What became of a block.
 #[derive(Debug)]
-pub(super) struct News {
-    pub(super) hash: [u8; 32],
-    pub(super) height: u32,
-    pub(super) what: What,
+pub(crate) struct News {
+    pub(crate) hash: [u8; 32],
+    pub(crate) height: u32,
+    pub(crate) what: What,
 }
 
 /// The stations of a block.
 #[derive(Debug)]
-pub(super) enum What {
+pub(crate) enum What {
     /// The node was asked for the first time, so long after the share was read.
     Submitted(Duration),
     /// The node took it.
@@ -51,7 +51,7 @@ pub(super) enum What {
 
 /// Starts the ways of blocks.
 #[derive(Debug)]
-pub(super) struct BlockPath {
+pub(crate) struct BlockPath {
     node: Handle,
     clock: Clock,
     store: Arc<BlockStore>,
@@ -65,7 +65,7 @@ pub(super) struct BlockPath {
 }
 
 impl BlockPath {
-    pub(super) fn new(node: Handle, clock: Clock, store: Arc<BlockStore>, news: mpsc::Sender<News>) -> Self {
+    pub(crate) fn new(node: Handle, clock: Clock, store: Arc<BlockStore>, news: mpsc::Sender<News>) -> Self {
         let (unsafe_yet, all_safe) = mpsc::channel(1);
         let disk = Arc::new(Semaphore::new(WRITES_MAX));
         Self {
@@ -81,7 +81,7 @@ impl BlockPath {
     }
 
     /// Waits until every block that was found is on disk, in the chain, or refused.
-    pub(super) async fn safe(self) {
+    pub(crate) async fn safe(self) {
         let mut all_safe = self.all_safe;
         drop(self.unsafe_yet);
         if tokio::time::timeout(STOP_PATIENCE, all_safe.recv())
@@ -93,14 +93,14 @@ impl BlockPath {
     }
 
     /// A block was found a moment ago; its share was read at `read_at`.
-    pub(super) fn found(&mut self, found: FoundBlock, solution: Solution, read_at: Time) {
+    pub(crate) fn found(&mut self, found: FoundBlock, solution: Solution, read_at: Time) {
         if self.under_way.insert(found.hash) {
             self.start(found, Some(Fresh { solution, read_at }));
         }
     }
 
     /// The node is (back) up: everything that is not known to be in the chain is sent once more.
-    pub(super) fn resend(&mut self) {
+    pub(crate) fn resend(&mut self) {
         let pending = match self.store.pending() {
             Ok(pending) => pending,
             Err(error) => {
@@ -120,7 +120,7 @@ impl BlockPath {
     }
 
     /// A block has come to the end of its way.
-    pub(super) fn ended(&mut self, hash: &[u8; 32]) {
+    pub(crate) fn ended(&mut self, hash: &[u8; 32]) {
         self.under_way.remove(hash);
     }
 
@@ -172,7 +172,7 @@ impl Way {
 
     /// From submission to the end, if that can be seen.
     async fn live(&self, block: &FoundBlock, fresh: Option<Fresh>) -> Option<What> {
-        match self.submit(block, fresh).await {
+        match self.submit(block, fresh).await? {
             Verdict::Accepted | Verdict::Duplicate => {
                 self.tell(block, What::Accepted).await;
                 let what = self.follow(block).await;
@@ -183,22 +183,32 @@ impl Way {
         }
     }
 
-    /// Submits until there is a verdict.
-    async fn submit(&self, block: &FoundBlock, fresh: Option<Fresh>) -> Verdict {
+    /// Submits until there is a verdict. `None`: the source cannot take whole blocks; left to the next start.
+    async fn submit(&self, block: &FoundBlock, fresh: Option<Fresh>) -> Option<Verdict> {
         let (mut solution, mut read_at) = fresh.map(|fresh| (fresh.solution, fresh.read_at)).unzip();
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
         loop {
             let answer = match solution.clone() {
                 Some(solution) => self.ask(block, solution, read_at.take()).await,
                 None if block.block.is_empty() => {
-                    return Verdict::Rejected("its transactions are not known any more".into());
+                    return Some(Verdict::Rejected(
+                        "its transactions are not known any more".into(),
+                    ));
                 }
                 None => self.node.submit_block(block.block.clone()).await,
             };
             match answer {
-                Ok(verdict) => return verdict,
+                Ok(verdict) => return Some(verdict),
                 // The source has forgotten the template: the whole block says the same.
                 Err(SubmitError::UnknownTemplate) if solution.is_some() => solution = None,
+                Err(SubmitError::Unsupported) => {
+                    tracing::error!(
+                        height = block.height,
+                        "a found block waits in the data folder: its template is gone, and this source takes no whole \
+                         blocks"
+                    );
+                    return None;
+                }
                 Err(error) => {
                     tracing::warn!(
                         height = block.height,
@@ -288,7 +298,7 @@ impl Way {
 
 impl What {
     /// In the ledger's words; nothing where there is no outcome yet.
-    pub(super) fn outcome(&self) -> Option<(Outcome, String)> {
+    pub(crate) fn outcome(&self) -> Option<(Outcome, String)> {
         match self {
             Self::Submitted(_) => None,
             Self::Accepted => Some((Outcome::Accepted, String::new())),

@@ -508,11 +508,11 @@ impl Protocol for Connection {
 }
 
 /// The longest frame of an extension or type we do not know that is read, to be discarded.
-const UNKNOWN_BYTES_MAX: u32 = 72 * 1024;
+pub(crate) const UNKNOWN_BYTES_MAX: u32 = 72 * 1024;
 
 /// A bucket of messages that refills with time; shares have their own.
 #[derive(Debug)]
-struct Budget {
+pub(crate) struct Budget {
     per_second: u32,
     left: u32,
     at: Time,
@@ -522,7 +522,7 @@ impl Budget {
     /// Seconds of messages that may come at once.
     const BURST_S: u32 = 4;
 
-    fn new(per_second: u32, now: Time) -> Self {
+    pub(crate) fn new(per_second: u32, now: Time) -> Self {
         Self {
             per_second,
             left: per_second.saturating_mul(Self::BURST_S),
@@ -530,7 +530,7 @@ impl Budget {
         }
     }
 
-    fn spend(&mut self, now: Time) -> Result<(), Fault> {
+    pub(crate) fn spend(&mut self, now: Time) -> Result<(), Fault> {
         if self.per_second == 0 {
             return Ok(());
         }

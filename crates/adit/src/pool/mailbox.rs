@@ -7,27 +7,27 @@ use std::cell::{Cell, RefCell};
 use std::task::{Context, Poll, Waker};
 
 /// There is other work on the board.
-pub(super) const WORK: u8 = 1;
+pub(crate) const WORK: u8 = 1;
 /// More of the worker's records are durable.
-pub(super) const COMMITTED: u8 = 2;
+pub(crate) const COMMITTED: u8 = 2;
 /// The ledger went down or came up.
-pub(super) const LEDGER: u8 = 4;
+pub(crate) const LEDGER: u8 = 4;
 /// The pool is stopping.
-pub(super) const CLOSING: u8 = 8;
+pub(crate) const CLOSING: u8 = 8;
 
 /// The pool is being drained: this peer is to go elsewhere.
 pub(super) const DRAIN: u8 = 16;
 
 /// One connection's flags; worker and connection are on the same thread.
 #[derive(Debug, Default)]
-pub(super) struct Mailbox {
+pub(crate) struct Mailbox {
     news: Cell<u8>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl Mailbox {
     /// Raises flags and wakes the connection.
-    pub(super) fn ring(&self, news: u8) {
+    pub(crate) fn ring(&self, news: u8) {
         self.news.set(self.news.get() | news);
         if let Some(waker) = self.waker.take() {
             waker.wake();
@@ -35,12 +35,12 @@ impl Mailbox {
     }
 
     /// Lowers all flags and tells which were up.
-    pub(super) fn take(&self) -> u8 {
+    pub(crate) fn take(&self) -> u8 {
         self.news.replace(0)
     }
 
     /// Ready while a flag is up.
-    pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.news.get() != 0 {
             return Poll::Ready(());
         }

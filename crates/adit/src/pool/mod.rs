@@ -8,13 +8,13 @@
 //!                            node
 //! ```
 
-mod blocks;
-mod connection;
+pub(crate) mod blocks;
+pub(crate) mod connection;
 mod control;
 mod drain;
 mod hub;
-mod mailbox;
-mod open;
+pub(crate) mod mailbox;
+pub(crate) mod open;
 mod records;
 mod report;
 mod tend;
@@ -146,7 +146,7 @@ impl Pool {
         let loads = workers.iter().map(|worker| Arc::clone(&worker.load)).collect();
         drop(plan);
 
-        let node = open::node(settings, &clock)?;
+        let node = crate::source::spawn(settings, &settings.data, constraints(settings), &clock)?;
         let picture = picture(settings, &clock, &url, listen);
         let (status_tx, status) = watch::channel(Arc::new(picture.clone()));
         let refused = listener.refusals();
@@ -404,6 +404,20 @@ fn start_workers(settings: &Settings, plan: &Plan, writer: &Writer) -> Result<Ve
             WorkerHandle::start(number, plan.clone(), space, |notify| writer.lane(notify))
         })
         .collect()
+}
+
+/// The room that our payout needs in the coinbase (spec 7.1), signature operations by their cost.
+fn constraints(settings: &Settings) -> adit_node::Constraints {
+    let script = &settings.payout.script;
+    let output = bitcoin::TxOut {
+        value: bitcoin::Amount::ZERO,
+        script_pubkey: script.clone(),
+    };
+    let sigops = script.count_sigops_legacy().saturating_mul(4);
+    adit_node::Constraints {
+        max_additional_size: u32::try_from(output.size()).unwrap_or(u32::MAX),
+        max_additional_sigops: u16::try_from(sigops).unwrap_or(u16::MAX),
+    }
 }
 
 fn machine_settings(settings: &Settings) -> mining::server::Settings {

@@ -3,21 +3,17 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use adit_ledger::journal::{self, Journal};
 use adit_ledger::{BlockStore, DataLock, OpenError, Writer, writer};
 use adit_net::{Clock, Limits, Listener};
-use adit_node::{embedded, ipc};
 
-use crate::config::{NodeSpec, Settings};
+use crate::config::Settings;
 use crate::exit::Exit;
 use crate::keys;
 
 use super::control::Control;
 
-/// Hashes the embedded chain's block takes by default: what this machine finds in about this time.
-const BLOCK_SECONDS: f64 = 4.0;
 /// Software as the journal notes it.
 const SOFTWARE: &str = concat!("adit ", env!("CARGO_PKG_VERSION"));
 
@@ -126,43 +122,8 @@ pub(crate) fn shown_host(listen: SocketAddr) -> String {
     }
 }
 
-/// Starts the template source.
-pub(super) fn node(settings: &Settings, clock: &Clock) -> Result<adit_node::Node, Exit> {
-    let spawned = match &settings.node {
-        NodeSpec::Embedded { log2 } => {
-            let log2 = log2.unwrap_or_else(default_log2);
-            let time = clock.clone();
-            let shape = embedded::Settings {
-                path: Some(settings.data.join("chain")),
-                seed: settings.embedded.seed,
-                transactions_per_block: settings.embedded.transactions as usize,
-                template_interval: Duration::from_secs(5),
-                ..embedded::Settings::new(log2, move || time.unix_s())
-            };
-            let source = embedded::Embedded::new(shape).map_err(|error| {
-                Exit::failed(format!("the embedded chain: {error}"))
-                    .help("another --data DIR starts a new chain")
-            })?;
-            adit_node::spawn(source)
-        }
-        NodeSpec::Ipc(path) => adit_node::spawn(ipc::Ipc::new(ipc::Settings {
-            fee_delta_sat: settings.ipc.fee_delta_sat,
-            interval_ms: settings.ipc.interval_ms,
-            ..ipc::Settings::new(path)
-        })),
-    };
-    spawned.map_err(|error| Exit::failed(format!("cannot start the template source: {error}")))
-}
-
-/// The power of two that this machine's own device finds in a few seconds.
-fn default_log2() -> u8 {
-    let hashes = crate::device::measure_hash_rate() * BLOCK_SECONDS;
-    // Between 2^8, at once on anything, and 2^40.
-    (hashes.max(1.0).log2().round() as u8).clamp(8, 40)
-}
-
 /// As many open files as the system allows: every connection is one.
-pub(super) fn raise_file_limit() {
+pub(crate) fn raise_file_limit() {
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::warn!(%error, "cannot raise the limit of open files");
     }

@@ -200,7 +200,9 @@ impl Miner {
             Heard::Mining(message) => self.attend(message),
             Heard::End => return false,
             Heard::Common(common::ToClient::Reconnect(sent_away)) => self.sent_away = Some(sent_away),
-            other @ (Heard::Common(_) | Heard::Extension(_)) => panic!("unexpected {other:?}"),
+            other @ (Heard::Common(_) | Heard::Extension(_) | Heard::Template(_)) => {
+                panic!("unexpected {other:?}")
+            }
         }
         true
     }

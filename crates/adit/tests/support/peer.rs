@@ -10,6 +10,7 @@ use adit_wire::common::{self, PROTOCOL_VERSION, SetupConnection, protocol};
 use adit_wire::message::Message;
 use adit_wire::mining::ToClient;
 use adit_wire::negotiation;
+use adit_wire::template;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -29,6 +30,7 @@ pub(crate) enum Heard {
     Common(common::ToClient),
     Mining(ToClient),
     Extension(negotiation::ToClient),
+    Template(template::ToClient),
     /// It hung up.
     End,
 }
@@ -237,7 +239,7 @@ impl Peer {
         }
         let fed = self
             .session
-            .feed(&mut self.received, |_| 1 << 20)
+            .feed(&mut self.received, |_| 8 << 20)
             .expect("the pool's records are whole");
         let Feed::Frame {
             used,
@@ -253,7 +255,13 @@ impl Peer {
                 let answer = negotiation::ToClient::decode(&header, payload);
                 Heard::Extension(answer.expect("a message of extension 0x0001"))
             }
-            Err(_) => Heard::Mining(ToClient::decode(&header, payload).expect("a message of the spec")),
+            Err(_) => match ToClient::decode(&header, payload) {
+                Ok(message) => Heard::Mining(message),
+                Err(_) => {
+                    let message = template::ToClient::decode(&header, payload);
+                    Heard::Template(message.expect("a message of the spec"))
+                }
+            },
         };
         self.received.drain(..used);
         Some(heard)

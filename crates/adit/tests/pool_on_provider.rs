@@ -1,0 +1,137 @@
+//! Our pool on our template provider on the embedded chain: every leg over an encrypted socket.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use adit::config::Settings;
+use adit::device::{self, Channel, Live};
+use adit::observe::NodeState;
+use adit::pool::Pool;
+use adit::provider::Provider;
+use adit::shutdown::Shutdown;
+use adit_testkit::MINE_TO;
+use support::{SOON, picture};
+
+/// A block takes so many hashes, as a power of two.
+const NODE: &str = "embedded:12";
+/// Blocks that are to be found.
+const BLOCKS: u64 = 5;
+
+async fn provider(data: &std::path::Path, listen: &str) -> Provider {
+    let keys = [
+        ("data", data.to_str().unwrap()),
+        ("provider.listen", listen),
+        ("node", NODE),
+        ("log.level", "error"),
+    ];
+    Provider::start(&Settings::with(&keys).unwrap()).await.unwrap()
+}
+
+async fn pool(data: &std::path::Path, url: &str) -> Pool {
+    let node = format!("tdp:{url}");
+    support::pool(data, &[("node", &node), ("payout.address", MINE_TO)]).await
+}
+
+async fn mine(pool: &Pool, channel: Channel, shares: u64) {
+    let (_stop, shutdown) = Shutdown::new();
+    let settings = device::Settings {
+        upstream: pool.url().clone(),
+        user: "miner".into(),
+        threads: 1,
+        channel,
+        until_shares: Some(shares),
+        dialling: adit_net::Dialling::default(),
+        // Claimed low, so that shares are as easy as blocks.
+        hash_rate: Some(100.0),
+    };
+    device::run(settings, Arc::new(Live::default()), shutdown)
+        .await
+        .unwrap();
+}
+
+/// REQ-TDP-016, REQ-TDP-018, REQ-TDP-028, REQ-TDP-039, REQ-TDP-040: blocks of our pool on our provider are in the chain
+/// of its node, both say so, and none is refused.
+#[tokio::test]
+async fn blocks_found_on_a_provider_are_in_its_chain() {
+    let data = tempfile::tempdir().unwrap();
+    let provider = provider(data.path(), "127.0.0.1:0").await;
+    let pool = pool(data.path(), &provider.url().to_string()).await;
+    let up = picture(&pool, "templates", |now| {
+        now.node.state == NodeState::Up && now.node.height > 0
+    });
+    let start = up.await.node.height;
+    let mut channels = [Channel::Standard, Channel::Extended].into_iter().cycle();
+    let mut status = pool.status();
+    while status.borrow_and_update().blocks.accepted < BLOCKS {
+        mine(&pool, channels.next().unwrap(), 10).await;
+    }
+    let grown = picture(&pool, "a higher tip", |now| {
+        now.blocks.pending == 0 && now.node.height >= start + BLOCKS
+    });
+    let grown = grown.await;
+    let hash = grown.blocks.last.unwrap().hash.parse().unwrap();
+    let at_the_node = provider.node().status(hash).await.unwrap();
+    assert!(
+        matches!(
+            at_the_node,
+            adit_node::BlockStatus::Confirmed(_) | adit_node::BlockStatus::Stale
+        ),
+        "{at_the_node:?}"
+    );
+    let last = pool.stop().await.unwrap();
+    let theirs = provider.stop().await.unwrap();
+    assert_eq!(theirs.blocks.rejected, 0);
+    assert!(theirs.blocks.accepted >= BLOCKS);
+    // A share found twice on one height is a block that lost its place, and the provider cannot say so.
+    assert!(theirs.blocks.found >= last.blocks.accepted);
+}
+
+/// A provider that goes and comes again: the pool says what is wrong, keeps its miners, and goes on by itself.
+#[tokio::test]
+async fn a_pool_waits_for_its_provider() {
+    let data = tempfile::tempdir().unwrap();
+    let first = provider(data.path(), "127.0.0.1:0").await;
+    let (url, port) = (first.url().to_string(), first.url().port);
+    let pool = pool(data.path(), &url).await;
+    picture(&pool, "templates", |now| now.node.state == NodeState::Up).await;
+    mine(&pool, Channel::Extended, 5).await;
+    first.stop().await.unwrap();
+    let down = picture(&pool, "trouble", |now| now.node.state == NodeState::Down).await;
+    assert!(down.node.reason.contains(&url), "{}", down.node.reason);
+    let again = provider(data.path(), &format!("127.0.0.1:{port}")).await;
+    picture(&pool, "templates again", |now| now.node.state == NodeState::Up).await;
+    again.node().reorganise(0).await.unwrap();
+    let tip = async {
+        loop {
+            let theirs = again.status().borrow().node.tip.clone();
+            if !theirs.is_empty() && pool.status().borrow().node.tip == theirs {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(SOON, tip).await.expect("one tip");
+    mine(&pool, Channel::Extended, 5).await;
+    pool.stop().await.unwrap();
+    again.stop().await.unwrap();
+}
+
+/// Nothing listens there: the reason says what to look at, and the miners may connect already.
+#[tokio::test]
+async fn a_provider_that_is_not_there_is_named() {
+    let data = tempfile::tempdir().unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let pool = pool(data.path(), &format!("stratum2+tcp://127.0.0.1:{port}")).await;
+    let down = picture(&pool, "trouble", |now| now.node.state == NodeState::Down).await;
+    assert!(
+        down.node.reason.contains("is it running") && down.node.reason.contains(&port.to_string()),
+        "{}",
+        down.node.reason
+    );
+    pool.stop().await.unwrap();
+}
