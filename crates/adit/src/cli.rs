@@ -44,6 +44,8 @@ pub enum Command {
     Pool(PoolArgs),
     /// A template provider: other pools and job negotiators mine on our node.
     Provider(ProviderArgs),
+    /// What a node gives to mine, and whether a coinbase fits it.
+    Template(TemplateArgs),
     /// A CPU mining device: connects to a pool and mines.
     Device(DeviceArgs),
     /// The pool's keys and certificates.
@@ -62,6 +64,7 @@ impl Command {
         match self {
             Self::Up(args) => args.json,
             Self::Pool(_) | Self::Provider(_) => false,
+            Self::Template(args) => args.json,
             Self::Device(args) => args.json,
             Self::Keys(args) => args.json,
             Self::Ledger(args) => args.json,
@@ -83,6 +86,7 @@ impl Command {
             Self::Up(args) => args.give(&mut sources)?,
             Self::Pool(args) => args.give(&mut sources)?,
             Self::Provider(args) => args.give(&mut sources)?,
+            Self::Template(args) => args.give(&mut sources)?,
             Self::Device(args) => args.give(&mut sources)?,
             Self::Keys(args) => args.common.give(args.data.as_ref(), &mut sources)?,
             Self::Ledger(args) => args.common.give(args.data.as_ref(), &mut sources)?,
@@ -269,6 +273,58 @@ impl ProviderArgs {
             ("provider.listen", "--listen", &self.listen),
             ("http.listen", "--http", &self.http),
             ("node", "--node", &nodes(&self.node)),
+        ];
+        for (key, typed, value) in flags {
+            if let Some(value) = value {
+                sources.flag(key, value, typed);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `adit template`
+#[derive(Clone, Debug, Args)]
+pub struct TemplateArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub action: TemplateAction,
+    /// The node: embedded, ipc:PATH or tdp:URL
+    #[arg(long, value_name = "SPEC", global = true)]
+    pub node: Vec<String>,
+    /// Address or descriptor that the coinbase shall pay
+    #[arg(long, value_name = "ADDRESS", global = true)]
+    pub payout: Option<String>,
+    /// The data folder, where an embedded chain is [default: ~/.adit]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub data: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What to do with a template.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum TemplateAction {
+    /// Print the current one: height, tip, transactions, fees, weight, outputs, merkle path.
+    Show,
+    /// Hold a coinbase against it; exit status 1 when a block would be lost.
+    Check {
+        /// A whole coinbase transaction in hexadecimal [default: the one that our pool would mine]
+        #[arg(long, value_name = "HEX")]
+        coinbase: Option<String>,
+    },
+}
+
+impl TemplateArgs {
+    fn give(&self, sources: &mut Sources) -> Result<(), Exit> {
+        sources.pays_nobody = true;
+        self.common.give(self.data.as_ref(), sources)?;
+        let flags = [
+            ("node", "--node", &nodes(&self.node)),
+            ("payout.address", "--payout", &self.payout),
         ];
         for (key, typed, value) in flags {
             if let Some(value) = value {

@@ -17,4 +17,5 @@ pub mod probe;
 pub mod provider;
 pub mod shutdown;
 mod source;
+pub mod template;
 pub mod up;

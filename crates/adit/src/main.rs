@@ -63,6 +63,9 @@ fn run(command: Command) -> Result<ExitCode, Exit> {
             None => on_plain_runtime(async || serve(&settings, &screen).await),
         },
         Command::Provider(_) => on_runtime(async |shutdown| provide(&settings, &screen, shutdown).await),
+        Command::Template(args) => {
+            on_runtime(async |_| adit::template::run(&settings, &args.action, args.json).await)
+        }
         Command::Device(args) => on_runtime(async |shutdown| mine(&settings, args, shutdown).await),
         Command::Load(args) => on_runtime(async |shutdown| generate(&settings, args, shutdown).await),
     }

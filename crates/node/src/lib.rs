@@ -6,6 +6,7 @@
 
 mod accepted;
 pub mod assemble;
+pub mod check;
 pub mod embedded;
 mod handle;
 mod health;

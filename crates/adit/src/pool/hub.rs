@@ -8,15 +8,15 @@ use adit_ledger::record::OutcomeNote;
 use adit_ledger::{Lane, State as LedgerState};
 use adit_net::{Clock, Identities};
 use adit_node::{Event, Solution, Template, TemplateId};
-use adit_proto::coinbase::Coinbase;
 use adit_proto::job::{Fields, Job, JobError};
 use adit_proto::mining::server::{AccountId, Found, WorkerId};
 use bitcoin::hashes::Hash;
-use bitcoin::{Amount, BlockHash, ScriptBuf, TxOut};
+use bitcoin::{BlockHash, ScriptBuf};
 use tokio::sync::{mpsc, watch};
 
 use super::blocks::{BlockPath, News, What};
 use super::drain::Progress;
+use super::coinbase;
 use super::records;
 use super::report::ToHub;
 use super::totals::Totals;
@@ -174,7 +174,11 @@ impl Hub {
     }
 
     fn job(&self, template: &Template) -> Result<Job, JobError> {
-        let value = template.coinbase_tx_value_remaining;
+        let coinbase = coinbase::of(template, &self.payout, &self.tag, self.start_epoch);
+        for problem in coinbase::check(template, &coinbase) {
+            // Mined all the same: a node that is wrong about itself may still take the block.
+            tracing::error!(height = template.height, %problem, "a block of this template may be lost");
+        }
         Job::new(Fields {
             tip: self.state.tip,
             template: template.id.0,
@@ -185,21 +189,7 @@ impl Hub {
             header_timestamp: template.header_timestamp,
             min_ntime: template.min_ntime,
             merkle_path: template.merkle_path.clone(),
-            coinbase: Coinbase {
-                version: template.coinbase_tx_version,
-                script_prefix: template.coinbase_prefix.clone(),
-                tag: self.tag.clone(),
-                start_epoch: self.start_epoch,
-                sequence: template.coinbase_tx_input_sequence,
-                value,
-                outputs: vec![TxOut {
-                    value: Amount::from_sat(value),
-                    script_pubkey: self.payout.clone(),
-                }],
-                required_outputs: template.coinbase_tx_outputs.clone(),
-                locktime: template.coinbase_tx_locktime,
-                witness: template.coinbase_witness,
-            },
+            coinbase,
         })
     }
 

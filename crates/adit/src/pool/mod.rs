@@ -9,6 +9,7 @@
 //! ```
 
 pub(crate) mod blocks;
+pub(crate) mod coinbase;
 pub(crate) mod connection;
 mod control;
 mod drain;
@@ -407,7 +408,7 @@ fn start_workers(settings: &Settings, plan: &Plan, writer: &Writer) -> Result<Ve
 }
 
 /// The room that our payout needs in the coinbase (spec 7.1), signature operations by their cost.
-fn constraints(settings: &Settings) -> adit_node::Constraints {
+pub(crate) fn constraints(settings: &Settings) -> adit_node::Constraints {
     let script = &settings.payout.script;
     let output = bitcoin::TxOut {
         value: bitcoin::Amount::ZERO,
@@ -467,5 +468,28 @@ fn picture(settings: &Settings, clock: &Clock, url: &Url, listen: SocketAddr) ->
             ..status::NodeStatus::default()
         },
         ..Status::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// REQ-TDP-007, REQ-TDP-008: the room that is asked for is what our output takes, byte and signature operation.
+    #[test]
+    fn the_constraints_are_those_of_the_payout() {
+        let room = |payout: &str| {
+            let settings = Settings::with(&[("payout.address", payout)]).unwrap();
+            let room = constraints(&settings);
+            (room.max_additional_size, room.max_additional_sigops)
+        };
+        // Value, length and script: 8 + 1 + 34 bytes; nothing to sign in the output itself.
+        assert_eq!(
+            room("bcrt1qft5p2uhsdcdc3l2ua4ap5qqfg4pjaqlp250x7us7a8qqhrxrxfsqseac85"),
+            (43, 0)
+        );
+        // Pay to a key hash: one OP_CHECKSIG, of cost four.
+        let key_hash = "raw(76a914000000000000000000000000000000000000000088ac)";
+        assert_eq!(room(key_hash), (34, 4));
     }
 }
