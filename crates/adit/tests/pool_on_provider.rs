@@ -52,7 +52,7 @@ async fn mine(pool: &Pool, channel: Channel, shares: u64) {
         .unwrap();
 }
 
-/// REQ-TDP-016, REQ-TDP-018, REQ-TDP-028, REQ-TDP-039, REQ-TDP-040: blocks of our pool on our provider are in the chain
+/// REQ-TDP-016, REQ-TDP-018, REQ-TDP-022, REQ-TDP-028, REQ-TDP-039, REQ-TDP-040: blocks of our pool on our provider are in the chain
 /// of its node, both say so, and none is refused.
 #[tokio::test]
 async fn blocks_found_on_a_provider_are_in_its_chain() {

@@ -13,6 +13,7 @@ mod program;
 mod reference;
 mod shares;
 mod stratum_v1;
+mod templates;
 mod their_pool;
 
 /// Expected hashes of a share, and so of a block, on a regtest chain.

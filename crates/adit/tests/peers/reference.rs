@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use adit_net::Url;
 use adit_testkit::{BitcoinNode, MINE_TO, peers, until};
 
 use crate::pool::Pool;
@@ -19,14 +20,19 @@ const PORTS_MAX: u32 = 5;
 /// Its CPU device: a standard channel, headers only. It measures itself for five seconds before it opens a channel,
 /// and ends when its connection does.
 pub(crate) fn mining_device(pool: &Pool, user: &str) -> Program {
+    device_on(pool.folder(), pool.address(), pool.key(), user)
+}
+
+/// The same on any pool.
+pub(crate) fn device_on(folder: &Path, address: &str, key: &str, user: &str) -> Program {
     let program = peers::program("mining_device").expect("checked by the test");
     let mut command = Command::new(program);
     command
-        .args(["--address-pool", pool.address(), "--pubkey-pool", pool.key()])
+        .args(["--address-pool", address, "--pubkey-pool", key])
         .args(["--id-user", user, "--cores", "1"])
         // It claims less than it can, so that shares come soon.
         .args(["--nominal-hashrate-multiplier", "0.1"]);
-    Program::start(&format!("mining_device-{user}"), pool.folder(), &mut command)
+    Program::start(&format!("mining_device-{user}"), folder, &mut command)
 }
 
 /// Its proxy for Stratum V1 devices, and where those connect.
@@ -75,6 +81,63 @@ user_identity = "farm"
 
 /// Its pool, on a node, and its URL. The node needs a block that is not old.
 pub(crate) fn pool(folder: &Path, node: &BitcoinNode) -> (Program, String) {
+    let templates = format!(
+        r#"[template_provider_type.BitcoinCoreIpc]
+version = 31
+network = "regtest"
+data_dir = "{}"
+fee_threshold = 100
+min_interval = 5
+"#,
+        node.data().display()
+    );
+    pool_with(folder, &templates)
+}
+
+/// Its pool on a template provider, and its URL.
+pub(crate) fn pool_on_provider(folder: &Path, provider: &Url) -> (Program, String) {
+    pool_with(folder, &provider_section(provider))
+}
+
+/// Its job negotiator on a template provider, mining alone, and its URL.
+pub(crate) fn negotiator_alone(folder: &Path, provider: &Url) -> (Program, String) {
+    let (program, port) = on_free_port("jd_client_sv2", folder, |port| {
+        format!(
+            r#"listening_address = "127.0.0.1:{port}"
+max_supported_version = 2
+min_supported_version = 2
+authority_public_key = "{public}"
+authority_secret_key = "{secret}"
+cert_validity_sec = 3600
+shares_per_minute = 60.0
+share_batch_size = 1
+mode = "SOLOMINING"
+jdc_signature = "their negotiator"
+coinbase_reward_script = "addr({MINE_TO})"
+upstreams = []
+
+{templates}"#,
+            public = AUTHORITY.0,
+            secret = AUTHORITY.1,
+            templates = provider_section(provider),
+        )
+    });
+    (program, url(port))
+}
+
+fn provider_section(provider: &Url) -> String {
+    let key = provider.key.as_ref().map(ToString::to_string).unwrap_or_default();
+    format!(
+        "[template_provider_type.Sv2Tp]\naddress = \"{}:{}\"\npublic_key = \"{key}\"\n",
+        provider.host, provider.port
+    )
+}
+
+fn url(port: u16) -> String {
+    format!("stratum2+tcp://127.0.0.1:{port}/{}", AUTHORITY.0)
+}
+
+fn pool_with(folder: &Path, templates: &str) -> (Program, String) {
     let (program, port) = on_free_port("pool_sv2", folder, |port| {
         format!(
             r#"authority_public_key = "{public}"
@@ -87,22 +150,12 @@ pool_signature = "their pool"
 shares_per_minute = 60.0
 share_batch_size = 1
 
-[template_provider_type.BitcoinCoreIpc]
-version = 31
-network = "regtest"
-data_dir = "{data}"
-fee_threshold = 100
-min_interval = 5
-"#,
+{templates}"#,
             public = AUTHORITY.0,
             secret = AUTHORITY.1,
-            data = node.data().display(),
         )
     });
-    (
-        program,
-        format!("stratum2+tcp://127.0.0.1:{port}/{}", AUTHORITY.0),
-    )
+    (program, url(port))
 }
 
 /// Starts a program that is told its port by a configuration file, and waits until somebody listens there.

@@ -92,7 +92,7 @@ async fn a_solution_of_an_old_template_reaches_the_node() {
     client.next_tip().await;
 }
 
-/// REQ-TDP-007, REQ-TDP-009, REQ-TDP-014: clients with other constraints have other templates; who changes his mind has
+/// REQ-TDP-009, REQ-TDP-014: clients with other constraints have other templates; who changes his mind has
 /// one with that room next.
 #[tokio::test]
 async fn each_client_has_the_room_that_it_asked_for() {
