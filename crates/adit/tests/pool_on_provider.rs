@@ -44,6 +44,7 @@ async fn mine(pool: &Pool, channel: Channel, shares: u64) {
         channel,
         until_shares: Some(shares),
         dialling: adit_net::Dialling::default(),
+        extensions: device::Extensions::default(),
         // Claimed low, so that shares are as easy as blocks.
         hash_rate: Some(100.0),
     };

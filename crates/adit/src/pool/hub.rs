@@ -15,8 +15,8 @@ use bitcoin::{BlockHash, ScriptBuf};
 use tokio::sync::{mpsc, watch};
 
 use super::blocks::{BlockPath, News, What};
-use super::drain::Progress;
 use super::coinbase;
+use super::drain::Progress;
 use super::records;
 use super::report::ToHub;
 use super::totals::Totals;
