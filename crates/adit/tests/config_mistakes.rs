@@ -113,15 +113,12 @@ fn values_are_told_with_what_would_be_right() {
 
 #[test]
 fn nodes_of_later_versions_are_named() {
-    let forms = "give embedded, embedded:LOG2 with LOG2 from 1 to 80, or ipc:PATH";
-    for later in ["rpc"] {
-        assert_eq!(
-            flag("node", &format!("{later}:127.0.0.1:8332")),
-            format!(
-                "error: --set node: node is \"{later}:127.0.0.1:8332\"\n  help: {forms}; {later}: comes in a later version"
-            )
-        );
-    }
+    let forms = "give embedded, embedded:LOG2 with LOG2 from 1 to 80, ipc:PATH or tdp:URL; or at most 16 of the last \
+                 two, the preferred one first";
+    let told = flag("node", "rpc:127.0.0.1:8332");
+    assert!(told.ends_with("rpc: comes in a later version"), "{told}");
+    let told = flag("node", "tdp:pool.example");
+    assert!(told.contains("a template provider's URL behind tdp:"), "{told}");
     for wrong in [
         "",
         "embeded",
@@ -131,6 +128,8 @@ fn nodes_of_later_versions_are_named() {
         "embedded:x",
         "ipc:",
         "ipc",
+        "embedded,ipc:/b/node.sock",
+        "ipc:/a,ipc:/a",
     ] {
         assert!(flag("node", wrong).ends_with(forms), "{wrong}");
     }

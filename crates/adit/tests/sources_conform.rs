@@ -235,15 +235,6 @@ async fn a_provider_on_bitcoin_core_conforms() {
     conforms(by_distribution(&provider), Limits::Distribution).await;
 }
 
-/// A provider on a provider: nothing is lost on the second leg.
-#[tokio::test]
-async fn a_provider_on_a_provider_conforms() {
-    let data = tempfile::tempdir().unwrap();
-    let first = provider(&data.path().join("first"), "embedded:8").await;
-    let second = provider(&data.path().join("second"), &format!("tdp:{}", first.url())).await;
-    conforms(by_distribution(&second), Limits::Distribution).await;
-}
-
 #[tokio::test]
 async fn bitcoin_core_by_getblocktemplate_conforms() {
     let Some(core) = core(BitcoinNode::start_with_rpc()) else {

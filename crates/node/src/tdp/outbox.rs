@@ -10,6 +10,9 @@ use tokio::sync::{Notify, mpsc};
 use super::Shared;
 use crate::{Constraints, Event, Template, TemplateId};
 
+/// Transactions but the coinbase, in block order, consensus encoded.
+type Transactions = Arc<Vec<Vec<u8>>>;
+
 /// Words about the connection that may wait.
 const WORDS_MAX: usize = 16;
 
@@ -24,7 +27,7 @@ pub(super) struct Outbox {
 struct Waiting {
     words: VecDeque<Event>,
     templates: BTreeMap<Constraints, Arc<Template>>,
-    transactions: BTreeMap<Constraints, (TemplateId, Arc<Vec<Vec<u8>>>)>,
+    transactions: BTreeMap<Constraints, (TemplateId, Transactions)>,
 }
 
 impl Outbox {

@@ -77,6 +77,11 @@ impl Store {
         self.blocks.push_back((height, hash));
     }
 
+    /// Whether a block was submitted here.
+    pub(super) fn is_ours(&self, hash: &BlockHash) -> bool {
+        self.blocks.iter().any(|(_, block)| block == hash)
+    }
+
     /// The block that is known to have a height.
     pub(super) fn at(&self, height: u32) -> Option<BlockHash> {
         let mut tips = self.tips.iter();

@@ -65,6 +65,8 @@ pub(super) async fn solution(shared: &Rc<Shared>, solution: Solution) -> Result<
 fn judge(shared: &Shared, height: u32, hash: BlockHash) -> Option<Verdict> {
     match shared.store.borrow().at(height)? {
         tip if tip == hash => Some(Verdict::Accepted),
+        // Two blocks of ours: one of them has to lose.
+        tip if shared.store.borrow().is_ours(&tip) => Some(Verdict::Accepted),
         other => Some(Verdict::Rejected(format!(
             "the template provider builds on {other} instead and does not say why"
         ))),
