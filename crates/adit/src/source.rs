@@ -4,9 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use adit_net::Clock;
-use adit_node::{Constraints, embedded, ipc, tdp};
+use adit_node::several::{Member, Prefer, Several};
+use adit_node::{Constraints, Node, embedded, ipc, rpc, tdp};
 
-use crate::config::{NodeSpec, Settings};
+use crate::config::{NodeSpec, PreferNode, Settings};
 use crate::exit::Exit;
 
 /// Hashes the embedded chain's block takes by default: what this machine finds in about this time.
@@ -14,8 +15,8 @@ const BLOCK_SECONDS: f64 = 4.0;
 /// Between two templates of the embedded chain on one tip.
 const EMBEDDED_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Starts the preferred source. `data` is the folder of an embedded chain, `constraints` the room that the consumer
-/// needs in the coinbase.
+/// Starts the sources that are configured, as one. `data` is the folder of an embedded chain, `constraints` the room
+/// that the consumer needs in the coinbase.
 ///
 /// # Errors
 /// When the chain's file cannot be used or no thread can be started. A node that is away is no error.
@@ -24,11 +25,44 @@ pub(crate) fn spawn(
     data: &Path,
     constraints: Constraints,
     clock: &Clock,
-) -> Result<adit_node::Node, Exit> {
-    if settings.node.iter().count() > 1 {
-        tracing::warn!(node = %settings.node.first(), "only the first node is used; the others wait for a later version");
+) -> Result<Node, Exit> {
+    let givers = settings.node.iter().map(|spec| (spec, true));
+    let takers = settings.nodes.blocks.iter().map(|spec| (spec, false));
+    let mut members = Vec::new();
+    for (spec, templates) in givers.chain(takers) {
+        members.push(Member {
+            name: spec.to_string(),
+            node: one(spec, settings, data, constraints, clock)?,
+            templates,
+        });
     }
-    let spawned = match settings.node.first() {
+    match members.len() {
+        1 => members
+            .pop()
+            .map(|member| member.node)
+            .ok_or_else(|| Exit::failed("there is no node")),
+        _ => started(adit_node::spawn(Several::new(members, prefer(settings)))),
+    }
+}
+
+fn prefer(settings: &Settings) -> Prefer {
+    match settings.nodes.prefer {
+        PreferNode::Order => Prefer::Order,
+        PreferNode::Fees => Prefer::Fees {
+            gain_min_sat: settings.nodes.gain_sat,
+        },
+    }
+}
+
+/// Starts one source.
+fn one(
+    spec: &NodeSpec,
+    settings: &Settings,
+    data: &Path,
+    constraints: Constraints,
+    clock: &Clock,
+) -> Result<Node, Exit> {
+    started(match spec {
         NodeSpec::Embedded { log2 } => {
             let log2 = log2.unwrap_or_else(default_log2);
             let time = clock.clone();
@@ -52,13 +86,27 @@ pub(crate) fn spawn(
             constraints,
             ..ipc::Settings::new(path)
         })),
+        NodeSpec::Rpc(node) => {
+            let login = node.login(settings.network, std::env::home_dir().as_deref());
+            adit_node::spawn(rpc::Rpc::new(rpc::Settings {
+                zmq: node.zmq.clone(),
+                chain: Some(settings.network.to_core_arg().to_owned()),
+                fee_delta_sat: settings.ipc.fee_delta_sat,
+                interval_ms: settings.ipc.interval_ms,
+                constraints,
+                ..rpc::Settings::new(node.address.clone(), login)
+            }))
+        }
         NodeSpec::Tdp(url) => adit_node::spawn(tdp::Tdp::new(tdp::Settings {
             url: url.clone(),
             constraints,
             dialling: settings.dialling(),
             clock: clock.clone(),
         })),
-    };
+    })
+}
+
+fn started(spawned: std::io::Result<Node>) -> Result<Node, Exit> {
     spawned.map_err(|error| Exit::failed(format!("cannot start the template source: {error}")))
 }
 

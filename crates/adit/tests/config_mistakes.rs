@@ -112,13 +112,8 @@ fn values_are_told_with_what_would_be_right() {
 }
 
 #[test]
-fn nodes_of_later_versions_are_named() {
-    let forms = "give embedded, embedded:LOG2 with LOG2 from 1 to 80, ipc:PATH or tdp:URL; or at most 16 of the last \
-                 two, the preferred one first";
-    let told = flag("node", "rpc:127.0.0.1:8332");
-    assert!(told.ends_with("rpc: comes in a later version"), "{told}");
-    let told = flag("node", "tdp:pool.example");
-    assert!(told.contains("a template provider's URL behind tdp:"), "{told}");
+fn a_node_that_cannot_be_is_told_from_those_that_can() {
+    let forms = "ipc:PATH, rpc:USER:PASSWORD@HOST:PORT or tdp:URL";
     for wrong in [
         "",
         "embeded",
@@ -128,11 +123,21 @@ fn nodes_of_later_versions_are_named() {
         "embedded:x",
         "ipc:",
         "ipc",
-        "embedded,ipc:/b/node.sock",
+        "embedded,ipc:/a",
         "ipc:/a,ipc:/a",
     ] {
-        assert!(flag("node", wrong).ends_with(forms), "{wrong}");
+        assert!(
+            flag("node", wrong).contains(forms),
+            "{wrong}: {}",
+            flag("node", wrong)
+        );
     }
+    assert!(flag("node", "tdp:pool.example").contains("a template provider's URL behind tdp:"));
+    assert!(flag("node", "rpc:localhost").contains("HOST:PORT behind rpc:"));
+    assert!(flag("node", "rpc:h:1?zmq=x").contains("zmqpubhashblock"));
+    assert!(flag("nodes.blocks", "embedded").contains("a list of ipc:PATH and rpc:"));
+    let secret = flag("node", "rpc:user:hunter2@host");
+    assert!(secret.contains("HOST:PORT"), "{secret}");
 }
 
 #[test]

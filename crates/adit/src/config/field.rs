@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use bitcoin::Network;
 
+use super::rpc::RpcNode;
 use super::source::Raw;
 use super::values::{
-    DrainTo, ExtensionIds, Hosts, HttpListen, Level, Listen, LogFormat, NetworkChoice, NodeSpec, Nodes,
-    Place, Tag, WorkFloor,
+    BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, Level, Listen, LogFormat, NetworkChoice, NodeSpec,
+    Nodes, Place, PreferNode, Tag, WorkFloor,
 };
 
 /// Smallest and largest number, or length in bytes.
@@ -139,8 +140,8 @@ impl Field for HttpListen {
 
 fn node_expected() -> String {
     format!(
-        "embedded, embedded:LOG2 with LOG2 from 1 to {}, ipc:PATH or tdp:URL; or at most {} of the last two, the \
-         preferred one first",
+        "embedded, embedded:LOG2 with LOG2 from 1 to {}, ipc:PATH, rpc:USER:PASSWORD@HOST:PORT or tdp:URL; or at most \
+         {} of the last three, the preferred one first",
         NodeSpec::LOG2_MAX,
         Nodes::COUNT_MAX
     )
@@ -158,7 +159,7 @@ fn node(spec: &str) -> Result<NodeSpec, String> {
             .parse()
             .map(NodeSpec::Tdp)
             .map_err(|error| format!("a template provider's URL behind tdp: ({error})")),
-        Some(("rpc", _)) => Err(format!("{}; rpc: comes in a later version", node_expected())),
+        Some(("rpc", node)) => RpcNode::parse(node).map(NodeSpec::Rpc),
         _ => Err(node_expected()),
     }
 }
@@ -180,19 +181,47 @@ fn nodes(text: &str) -> Vec<String> {
     list
 }
 
+/// The nodes of a list; none where it is none.
+fn specs(raw: &Raw) -> Option<Result<Vec<NodeSpec>, String>> {
+    let specs = match raw {
+        Raw::Bare(text) | Raw::Text(text) => nodes(text),
+        Raw::List(specs) => specs.clone(),
+        _ => return None,
+    };
+    Some(specs.iter().map(|spec| node(spec.trim())).collect())
+}
+
+impl Field for BlockNodes {
+    fn expected(_: Range) -> String {
+        "nothing, or a list of ipc:PATH and rpc:USER:PASSWORD@HOST:PORT".into()
+    }
+
+    fn read(raw: &Raw, range: Range, _: bool) -> Result<Self, String> {
+        if matches!(raw, Raw::Bare(text) | Raw::Text(text) if text.is_empty()) {
+            return Ok(Self::default());
+        }
+        let list = specs(raw).ok_or_else(|| Self::expected(range))??;
+        let takes_blocks = |spec: &NodeSpec| matches!(spec, NodeSpec::Ipc(_) | NodeSpec::Rpc(_));
+        match list.len() <= Nodes::COUNT_MAX && list.iter().all(takes_blocks) {
+            true => Ok(Self(list)),
+            false => Err(Self::expected(range)),
+        }
+    }
+}
+
+text_field!(PreferNode, "order or fees", |text| match text {
+    "order" => Some(Self::Order),
+    "fees" => Some(Self::Fees),
+    _ => None,
+});
+
 impl Field for Nodes {
     fn expected(_: Range) -> String {
         node_expected()
     }
 
     fn read(raw: &Raw, range: Range, _: bool) -> Result<Self, String> {
-        let specs = match raw {
-            Raw::Bare(text) | Raw::Text(text) => nodes(text),
-            Raw::List(specs) => specs.clone(),
-            _ => return Err(Self::expected(range)),
-        };
-        let list = specs.iter().map(|spec| node(spec.trim()));
-        let list: Vec<NodeSpec> = list.collect::<Result<_, _>>()?;
+        let list = specs(raw).ok_or_else(|| Self::expected(range))??;
         let alone = list.len() == 1;
         let twice = (1..list.len()).any(|at| list[at..].contains(&list[at - 1]));
         let embedded = list.iter().any(|spec| matches!(spec, NodeSpec::Embedded { .. }));

@@ -8,6 +8,7 @@ mod docs;
 mod field;
 mod origin;
 mod payout;
+mod rpc;
 mod security;
 mod settings;
 mod source;
@@ -18,10 +19,11 @@ pub use docs::{help, markdown};
 pub use field::Range;
 pub use origin::{Origin, Problem, suggestion};
 pub use payout::Payout;
+pub use rpc::RpcNode;
 pub use settings::{Settings, WORK_FLOOR};
 pub use source::{Config, Raw, Sources};
 pub use table::{Key, keys};
 pub use values::{
-    DrainTo, ExtensionIds, Hosts, HttpListen, Level, Listen, LogFormat, NetworkChoice, NodeSpec, Nodes,
-    Place, Tag, WorkFloor,
+    BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, Level, Listen, LogFormat, NetworkChoice, NodeSpec,
+    Nodes, Place, PreferNode, Tag, WorkFloor,
 };

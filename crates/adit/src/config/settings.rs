@@ -9,8 +9,8 @@ use super::origin::{Origin, Problem};
 use super::payout::{Payout, name};
 use super::source::{Config, Sources};
 use super::table::{
-    Coinbase, Device, Embedded, Extensions, Http, Ipc, KeyKeys, LedgerKeys, Limits, Log, PayoutKeys,
-    PoolKeys, ProviderKeys, SecurityKeys, ShareKeys, Top, UpstreamKeys,
+    Coinbase, Device, Embedded, Extensions, Http, Ipc, KeyKeys, LedgerKeys, Limits, Log, NodeKeys,
+    PayoutKeys, PoolKeys, ProviderKeys, SecurityKeys, ShareKeys, Top, UpstreamKeys,
 };
 use super::values::{Listen, NetworkChoice, NodeSpec, Nodes, WorkFloor};
 use crate::exit::Exit;
@@ -51,6 +51,8 @@ pub struct Settings {
     pub security: SecurityKeys,
     /// Servers that we connect to.
     pub upstream: UpstreamKeys,
+    /// Several nodes.
+    pub nodes: NodeKeys,
     /// Bitcoin Core.
     pub ipc: Ipc,
     /// The embedded chain.
@@ -135,6 +137,7 @@ impl Settings {
         let keys = KeyKeys::read(config, problems);
         let security = SecurityKeys::read(config, problems);
         let upstream = UpstreamKeys::read(config, problems);
+        let nodes = NodeKeys::read(config, problems);
         let ipc = Ipc::read(config, problems);
         let embedded = Embedded::read(config, problems);
         let device = Device::read(config, problems);
@@ -164,6 +167,7 @@ impl Settings {
             keys: keys?,
             security: security?,
             upstream: upstream?,
+            nodes: nodes?,
             ipc: ipc?,
             embedded,
             device: device?,
@@ -219,7 +223,11 @@ fn network(config: &Config, top: &Top, payout: &str) -> Result<Network, Option<P
     }
     let sockets = top.node.iter().filter_map(|node| match node {
         NodeSpec::Ipc(socket) => Some(socket),
-        NodeSpec::Embedded { .. } | NodeSpec::Tdp(_) => None,
+        NodeSpec::Embedded { .. } | NodeSpec::Rpc(_) | NodeSpec::Tdp(_) => None,
+    });
+    let mut by_port = top.node.iter().filter_map(|node| match node {
+        NodeSpec::Rpc(node) => node.network(),
+        _ => None,
     });
     match top.network {
         NetworkChoice::Is(network) => Ok(network),
@@ -227,6 +235,7 @@ fn network(config: &Config, top: &Top, payout: &str) -> Result<Network, Option<P
             .filter_map(|socket| of_socket(socket))
             .next()
             .or_else(|| Payout::network(payout))
+            .or_else(|| by_port.next())
             .or_else(|| config.pays_nobody().then_some(Network::Bitcoin))
             .ok_or_else(|| {
                 problem(
@@ -263,7 +272,7 @@ fn payee(
         return match top.node.first() {
             NodeSpec::Embedded { .. } => Ok(Payout::throw_away(seed)),
             _ if config.pays_nobody() => Ok(Payout::throw_away(seed)),
-            NodeSpec::Ipc(_) | NodeSpec::Tdp(_) => Err(problem(
+            NodeSpec::Ipc(_) | NodeSpec::Rpc(_) | NodeSpec::Tdp(_) => Err(problem(
                 config,
                 "payout.address",
                 format!("payout.address is required with {}", top.node),

@@ -12,7 +12,8 @@ use super::field::{Field, Range};
 use super::origin::Problem;
 use super::source::Config;
 use super::values::{
-    DrainTo, ExtensionIds, Hosts, HttpListen, Level, Listen, LogFormat, NetworkChoice, Nodes, Tag, WorkFloor,
+    BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, Level, Listen, LogFormat, NetworkChoice, Nodes,
+    PreferNode, Tag, WorkFloor,
 };
 
 /// One row.
@@ -107,6 +108,7 @@ table! {
         listen: Listen = "127.0.0.1:3333";
         /// Where templates come from and blocks go: `embedded` is a regtest chain inside the process,
         /// `embedded:40` one where a block takes 2^40 hashes, `ipc:/path/node.sock` a Bitcoin Core node,
+        /// `rpc:USER:PASSWORD@HOST:8332` (or `rpc:HOST:8332?cookie=PATH`, with `&zmq=tcp://HOST:PORT`) any node with getblocktemplate,
         /// `tdp:stratum2+tcp://HOST:PORT/KEY` a template provider. Several, the preferred one first, are a list.
         node: Nodes = "embedded";
         /// The Bitcoin network. `auto` is regtest for the embedded chain; for a node it is read from the
@@ -258,7 +260,16 @@ table! {
         /// Negotiate the algorithm with servers of the 2022 draft. `false` is for those from before August 2022.
         draft2022_negotiation: bool = "true";
     }
-    /// A Bitcoin Core node over IPC (`node = "ipc:PATH"`).
+    /// Several nodes (`node` is a list).
+    ["nodes."] NodeKeys {
+        /// Which of the nodes on the same tip is mined on: the first that is well, or the one whose template pays more.
+        prefer: PreferNode = "order";
+        /// With `fees`: how much more a template must pay to change the node for it.
+        gain_sat: u64 = "10000", 1..=2100000000000000, unit "satoshis";
+        /// Nodes that get every found block, besides those that give templates. A list.
+        blocks: BlockNodes = "";
+    }
+    /// A node over IPC (`node = "ipc:PATH"`) or JSON-RPC (`node = "rpc:.."`).
     ["ipc."] Ipc {
         /// Fees that a better template must add before work is replaced within one block.
         fee_delta_sat: u64 = "10000", 0..=2100000000000000, unit "satoshis";

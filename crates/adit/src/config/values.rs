@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use adit_net::Url;
 use bitcoin::Network;
 
+use super::rpc::RpcNode;
+
 /// A socket to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listen {
@@ -36,6 +38,8 @@ pub enum NodeSpec {
     },
     /// A Bitcoin Core node by its Cap'n Proto socket.
     Ipc(PathBuf),
+    /// Any node that answers getblocktemplate.
+    Rpc(RpcNode),
     /// Anybody's template provider.
     Tdp(Url),
 }
@@ -51,9 +55,30 @@ impl fmt::Display for NodeSpec {
             Self::Embedded { log2: None } => f.write_str("embedded"),
             Self::Embedded { log2: Some(log2) } => write!(f, "embedded:{log2}"),
             Self::Ipc(path) => write!(f, "ipc:{}", path.display()),
+            Self::Rpc(node) => write!(f, "rpc:{node}"),
             Self::Tdp(url) => write!(f, "tdp:{url}"),
         }
     }
+}
+
+/// Nodes that get found blocks and give no templates; usually none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BlockNodes(pub(super) Vec<NodeSpec>);
+
+impl BlockNodes {
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &NodeSpec> {
+        self.0.iter()
+    }
+}
+
+/// Which of several nodes on the same tip is mined on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PreferNode {
+    /// The first of the list.
+    Order,
+    /// The one whose template pays more.
+    Fees,
 }
 
 /// Where templates come from, the preferred place first; never empty.

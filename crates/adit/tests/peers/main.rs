@@ -11,6 +11,7 @@ mod crashes;
 mod pool;
 mod program;
 mod reference;
+mod several;
 mod shares;
 mod stratum_v1;
 mod templates;

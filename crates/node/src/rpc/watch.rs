@@ -217,8 +217,12 @@ fn progress(info: &Value) -> Result<Progress, Trouble> {
     let number = |name: &str| info.get(name).and_then(Value::as_u64);
     let chain = info.get("chain").and_then(Value::as_str);
     let chain = chain.ok_or_else(|| Trouble::Strange("getblockchaininfo names no chain".into()))?;
-    // btcd calls it "mainnet".
-    let chain = if chain == "mainnet" { "main" } else { chain };
+    // As btcd calls them, and Bitcoin Core.
+    let chain = match chain {
+        "mainnet" => "main",
+        "testnet3" => "test",
+        other => other,
+    };
     Ok(Progress {
         chain: chain.to_owned(),
         test_chain: chain != "main",
