@@ -43,6 +43,7 @@ const FOUND: &[(Lie, &[&str])] = &[
     (
         Lie::AcceptsBadShares,
         &[
+            "ext.worker-name-too-long",
             "share.duplicate",
             "share.early-ntime",
             "share.short-extranonce",
@@ -59,6 +60,7 @@ const FOUND: &[(Lie, &[&str])] = &[
         Lie::RefusesGoodShares,
         &[
             "ext.unnegotiated-tlv",
+            "ext.worker-named",
             "share.extended",
             "share.late-ntime",
             "share.rolled-ntime",
@@ -110,7 +112,12 @@ const FOUND: &[(Lie, &[&str])] = &[
     (Lie::GroupsStrangers, &["heard.grouping"]),
     (
         Lie::WitnessInCoinbase,
-        &["ext.unnegotiated-tlv", "job.stripped-coinbase", "share.extended"],
+        &[
+            "ext.unnegotiated-tlv",
+            "ext.worker-named",
+            "job.stripped-coinbase",
+            "share.extended",
+        ],
     ),
     (Lie::ForbidsRolling, &["job.rolling-allowed"]),
     (Lie::OverlappingPrefixes, &["channel.unique-space"]),
@@ -119,7 +126,7 @@ const FOUND: &[(Lie, &[&str])] = &[
     (Lie::TakesAnyFloat, &["frm.odd-floats"]),
     (
         Lie::EndsAtTrailingBytes,
-        &["ext.unnegotiated-tlv", "frm.trailing-bytes"],
+        &["ext.unnegotiated-tlv", "ext.worker-named", "frm.trailing-bytes"],
     ),
     (Lie::PadsTruncated, &["frm.truncated"]),
     (Lie::TakesCustomJobs, &["custom.refused"]),
