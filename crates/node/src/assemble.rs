@@ -7,6 +7,10 @@ use bitcoin::{CompactTarget, Transaction, TxMerkleNode, VarInt};
 
 use crate::{Solution, Template};
 
+/// A node that crashed has forgotten its last blocks and learns them again: no reason to give up ours.
+pub(crate) const NO_PARENT_YET: &str =
+    "the node does not have the block before this one: it is behind, or on another branch; trying again";
+
 /// The header that was mined.
 ///
 /// # Errors

@@ -13,10 +13,16 @@ use adit_node::{BlockStatus, Handle, Solution, SubmitError, Verdict};
 use adit_proto::Time;
 use bitcoin::BlockHash;
 use bitcoin::hashes::Hash;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 /// How often the chain is asked whether it has a block.
 const ASK_EVERY: Duration = Duration::from_secs(1);
+/// Blocks on it that make a block safe, and how often they are counted. A node that crashes forgets its last blocks,
+/// and it may be the only one that ever had them.
+const BURIED: u32 = 6;
+const COUNT_EVERY: Duration = Duration::from_secs(2);
+/// Blocks that are watched until they are buried; with more the chain is one for tests.
+const WATCHED_MAX: usize = 64;
 /// Times that a block the node has taken is asked for before it is left to the next start.
 const ASK_MAX: usize = 3600;
 
@@ -59,6 +65,9 @@ pub(crate) struct BlockPath {
     /// On their way in this process; resending leaves them alone.
     under_way: HashSet<[u8; 32]>,
     disk: Arc<Semaphore>,
+    watched: Arc<Semaphore>,
+    /// Told when the node is back: nobody waits any longer.
+    up: watch::Sender<()>,
     /// Every way has a clone of it until its block is safe.
     unsafe_yet: mpsc::Sender<()>,
     all_safe: mpsc::Receiver<()>,
@@ -75,6 +84,8 @@ impl BlockPath {
             news,
             under_way: HashSet::new(),
             disk,
+            watched: Arc::new(Semaphore::new(WATCHED_MAX)),
+            up: watch::Sender::new(()),
             unsafe_yet,
             all_safe,
         }
@@ -101,6 +112,7 @@ impl BlockPath {
 
     /// The node is (back) up: everything that is not known to be in the chain is sent once more.
     pub(crate) fn resend(&mut self) {
+        self.up.send_replace(());
         let pending = match self.store.pending() {
             Ok(pending) => pending,
             Err(error) => {
@@ -131,6 +143,8 @@ impl BlockPath {
             store: Arc::clone(&self.store),
             news: self.news.clone(),
             disk: Arc::clone(&self.disk),
+            watched: Arc::clone(&self.watched),
+            up: self.up.subscribe(),
             settled: AtomicBool::new(false),
         };
         tokio::spawn(way.go(block, fresh, self.unsafe_yet.clone()));
@@ -149,6 +163,8 @@ struct Way {
     store: Arc<BlockStore>,
     news: mpsc::Sender<News>,
     disk: Arc<Semaphore>,
+    watched: Arc<Semaphore>,
+    up: watch::Receiver<()>,
     /// The chain has it, or another in its place.
     settled: AtomicBool,
 }
@@ -167,7 +183,41 @@ impl Way {
         if written {
             self.settle(&block, &what).await;
         }
+        let is_in_chain = matches!(what, What::Confirmed);
         self.tell(&block, what).await;
+        if is_in_chain {
+            self.bury(&block).await;
+        }
+    }
+
+    /// Until enough blocks stand on it: a node that has forgotten it gets it again. Ends with the pool.
+    async fn bury(&self, block: &FoundBlock) {
+        let Ok(_place) = self.watched.try_acquire() else {
+            return;
+        };
+        let hash = BlockHash::from_byte_array(block.hash);
+        for _ in 0..ASK_MAX {
+            tokio::select! {
+                () = self.news.closed() => return,
+                () = tokio::time::sleep(COUNT_EVERY) => {}
+            }
+            match self.node.status(hash).await {
+                Ok(BlockStatus::Confirmed(depth)) if depth >= BURIED => return,
+                Ok(BlockStatus::Stale) => return self.tell(block, What::Stale).await,
+                Ok(BlockStatus::Unknown) if !block.block.is_empty() => {
+                    let answer = self.node.submit_block(block.block.clone()).await;
+                    match answer {
+                        Ok(verdict) => {
+                            tracing::warn!(height = block.height, %hash, ?verdict, "the node had forgotten a block of ours");
+                        }
+                        Err(error) => {
+                            tracing::debug!(height = block.height, %hash, ?error, "not taken again yet")
+                        }
+                    }
+                }
+                Ok(_) | Err(_) => {}
+            }
+        }
     }
 
     /// From submission to the end, if that can be seen.
@@ -187,6 +237,7 @@ impl Way {
     async fn submit(&self, block: &FoundBlock, fresh: Option<Fresh>) -> Option<Verdict> {
         let (mut solution, mut read_at) = fresh.map(|fresh| (fresh.solution, fresh.read_at)).unzip();
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+        let mut up = self.up.clone();
         loop {
             let answer = match solution.clone() {
                 Some(solution) => self.ask(block, solution, read_at.take()).await,
@@ -215,7 +266,10 @@ impl Way {
                         ?error,
                         "a found block was not taken yet; trying on"
                     );
-                    tokio::time::sleep(backoff.next_wait()).await;
+                    tokio::select! {
+                        () = tokio::time::sleep(backoff.next_wait()) => {}
+                        Ok(()) = up.changed() => {}
+                    }
                 }
             }
         }

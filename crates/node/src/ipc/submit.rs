@@ -26,6 +26,8 @@ const ANSWER: Duration = WORK;
 const BLOCK_BYTES_MAX: usize = 4_000_000;
 /// The node's reason for a block that it refused before; it does not say that reason again.
 const KNOWN_BAD: &str = "duplicate-invalid";
+/// The node's reason for a block whose parent it does not have.
+const NO_PARENT: &str = "prev-blk-not-found";
 
 /// Submits one solution after the other; ends when nobody can ask any more.
 pub(super) async fn solutions(shared: Rc<Shared>, mut queue: mpsc::Receiver<Question<Solution, Verdict>>) {
@@ -180,6 +182,9 @@ async fn whole(
     match send(shared, session, lane, block).await {
         Ok(Sent::Taken) => Ok(shared.accepted.borrow_mut().verdict(hash)),
         Ok(Sent::Known) => Ok(Verdict::Duplicate),
+        Ok(Sent::Refused(reason)) if reason.starts_with(NO_PARENT) => {
+            Err(SubmitError::Unavailable(assemble::NO_PARENT_YET.into()))
+        }
         Ok(Sent::Refused(reason)) => Ok(Verdict::Rejected(reason)),
         Err(Trouble::Unimplemented(_)) => Err(SubmitError::Unsupported),
         Err(trouble) => Err(SubmitError::Unavailable(trouble.reason(&shared.settings.path))),

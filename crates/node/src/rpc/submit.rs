@@ -15,6 +15,8 @@ use crate::{BlockStatus, Solution, SubmitError, Verdict, assemble};
 /// A node checks a full block within seconds, on a slow disk too.
 const SUBMIT: Duration = Duration::from_secs(10);
 const QUERY: Duration = Duration::from_secs(4);
+/// The node's reason for a block whose parent it does not have.
+const NO_PARENT: &str = "prev-blk-not-found";
 /// No block is longer.
 const BLOCK_BYTES_MAX: usize = 4_000_000;
 
@@ -50,6 +52,9 @@ pub(super) async fn block(shared: &Rc<Shared>, block: &[u8]) -> Result<Verdict, 
 async fn send(shared: &Rc<Shared>, hash: BlockHash, block: &[u8]) -> Result<Verdict, SubmitError> {
     let params = json!([block.to_lower_hex_string()]);
     let verdict = match shared.client.call("submitblock", params, SUBMIT).await {
+        Ok(Value::String(reason)) if reason == NO_PARENT => {
+            return Err(SubmitError::Unavailable(assemble::NO_PARENT_YET.into()));
+        }
         Ok(Value::Null) => Ok(shared.accepted.borrow_mut().verdict(hash)),
         Ok(Value::String(reason)) => Ok(judge(shared, hash, reason)),
         Ok(other) => Err(Trouble::Strange(format!("submitblock answered {other}"))),
