@@ -5,12 +5,42 @@ use std::collections::HashSet;
 use adit_testkit::{BitcoinNode, MINE_TO, peers};
 
 use crate::BLOCK_WORK;
-use crate::pool::{Pool, device};
-use crate::program::wait;
+use crate::pool::{Pool, adit, device};
+use crate::program::{Program, wait};
 use crate::reference;
 
 /// Blocks that everybody has to find.
 const BLOCKS: u64 = 2;
+
+/// Blocks of the measurement, found by so many connections in so many seconds; every share is one.
+const MEASURED: u64 = 100;
+const CONNECTIONS: &str = "10";
+const RATE: &str = "2";
+const SECONDS: &str = "12";
+/// Expected hashes of each.
+const MEASURED_WORK: u64 = 1 << 10;
+/// Longest that 99 of 100 blocks may take to the node's door, in microseconds. The goal is a tenth of it on a machine
+/// that does nothing else; this one may be busy.
+const SUBMIT_P99_MAX_US: u64 = 50_000;
+
+/// From the winning share read to the node asked.
+#[test]
+fn a_found_block_is_handed_to_the_node_within_milliseconds() {
+    let Some(node) = BitcoinNode::start() else { return };
+    let pool = Pool::on(&node, MEASURED_WORK);
+    let mut command = adit();
+    command
+        .args(["load", "--upstream", &pool.url(), "--connections", CONNECTIONS])
+        .args(["--rate", RATE, "--seconds", SECONDS]);
+    let mut load = Program::start("load", pool.folder(), &mut command);
+    load.finish();
+    pool.reaches("/blocks/submit_latency/count", MEASURED, &[&load]);
+    let status = pool.status().expect("a status");
+    let latency = &status["blocks"]["submit_latency"];
+    println!("from share to node: {latency}");
+    let p99 = latency["p99_us"].as_u64().expect("microseconds");
+    assert!(p99 < SUBMIT_P99_MAX_US, "{latency}{}", pool.program.said());
+}
 
 /// Their device and ours, standard and extended, on our pool over a node with a transaction in its mempool.
 #[test]

@@ -1,6 +1,8 @@
 //! Killed pools and killed nodes: what was acknowledged stays, and mining goes on.
 
-use adit_testkit::BitcoinNode;
+use std::time::Duration;
+
+use adit_testkit::{BitcoinNode, until};
 
 use crate::BLOCK_WORK;
 use crate::pool::{Pool, device, report};
@@ -44,6 +46,53 @@ fn a_killed_pool_goes_on_where_it_was() {
     });
     assert!(node.is_running());
     pool.program.stop();
+}
+
+/// Pools that are killed one after the other, and how long each may live, in milliseconds.
+const KILLS: u64 = 100;
+const LIFE_MAX_MS: u64 = 400;
+
+/// `kill -9` of a hundred pools, each at another moment after its start, with a device at work: the node does not
+/// notice, and the last pool finds all in order.
+#[test]
+fn a_hundred_killed_pools_leave_the_node_running() {
+    let Some(mut node) = BitcoinNode::start() else {
+        return;
+    };
+    let mut pool = Pool::on(&node, BLOCK_WORK);
+    let mut miner = device(pool.folder(), &pool.url(), "miner", "extended", &[]);
+    pool.reaches("/blocks/accepted", 1, &[&miner]);
+    for kill in 0..KILLS {
+        // Spread over the whole range, in no order.
+        let life = Duration::from_millis(kill * 61 % LIFE_MAX_MS);
+        let ended = until(life, || pool.program.has_ended().then_some(()));
+        assert!(
+            ended.is_none(),
+            "pool {kill} ended by itself{}",
+            pool.program.said()
+        );
+        pool.kill();
+        assert!(node.is_running(), "the node died after {} kills", kill + 1);
+        if kill % 10 == 9 {
+            node.mine(1);
+        }
+        pool.start_again();
+    }
+    node.mine(1);
+    assert!(node.is_running());
+    let before = pool.count("/blocks/accepted").unwrap_or_default();
+    pool.reaches("/blocks/accepted", before + 1, &[&miner]);
+    miner.stop();
+    assert_eq!(pool.verify()["starts"], KILLS + 1);
+    let report = report(&miner);
+    assert!(
+        report["shares_accepted"]
+            .as_u64()
+            .is_some_and(|shares| shares > 0),
+        "{report}"
+    );
+    pool.program.stop();
+    assert!(node.is_running());
 }
 
 /// A node killed under the pool: the devices stay connected, and blocks come again when the node does.

@@ -5,6 +5,7 @@
 //! On regtest every share is a block, so `shares.work_min` decides how often blocks come: [`BLOCK_WORK`] hashes
 //! keep two cores at about one block a second.
 
+mod absences;
 mod blocks;
 mod conformance;
 mod crashes;
