@@ -52,12 +52,21 @@ async fn template(node: &mut Node, wish: impl Fn(&Template) -> bool) -> Arc<Temp
     .await
 }
 
-async fn transactions(node: &mut Node, wanted: TemplateId) -> Arc<Vec<Vec<u8>>> {
+/// The newest template with this room and its transactions: those of one that was replaced meanwhile need not come.
+async fn whole(node: &mut Node, room: Constraints) -> (Arc<Template>, Arc<Vec<Vec<u8>>>) {
+    let mut newest: Option<Arc<Template>> = None;
     event(node, |event| match event {
+        Event::Template(template) if template.constraints == room => {
+            newest = Some(template);
+            None
+        }
         Event::Transactions {
             template,
             transactions,
-        } if template == wanted => Some(transactions),
+        } => {
+            let newest = newest.as_ref().filter(|newest| newest.id == template)?;
+            Some((Arc::clone(newest), transactions))
+        }
         _ => None,
     })
     .await
@@ -111,8 +120,7 @@ async fn conforms(mut node: Node, limits: Limits) {
         max_additional_sigops: 0,
     };
     node.handle.constrain(vec![room]).await.unwrap();
-    let first = template(&mut node, |it| it.constraints == room).await;
-    let rest = transactions(&mut node, first.id).await;
+    let (first, rest) = whole(&mut node, room).await;
     assert!(!rest.is_empty());
     let made = coinbase(&first, 1);
     assert_eq!(check::coinbase(&first, &made), []);
@@ -233,6 +241,15 @@ async fn a_provider_on_bitcoin_core_conforms() {
     let data = tempfile::tempdir().unwrap();
     let provider = provider(data.path(), &format!("ipc:{}", core.socket().display())).await;
     conforms(by_distribution(&provider), Limits::Distribution).await;
+}
+
+/// A provider on a provider: nothing is lost on the second leg.
+#[tokio::test]
+async fn a_provider_on_a_provider_conforms() {
+    let data = tempfile::tempdir().unwrap();
+    let first = provider(&data.path().join("first"), "embedded:8").await;
+    let second = provider(&data.path().join("second"), &format!("tdp:{}", first.url())).await;
+    conforms(by_distribution(&second), Limits::Distribution).await;
 }
 
 #[tokio::test]

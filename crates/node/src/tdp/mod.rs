@@ -29,10 +29,16 @@ use self::outbox::Outbox;
 use self::store::Store;
 pub use self::store::TIPS_MAX;
 use self::upstream::{Line, Upstream};
-use crate::{Constraints, Event, Request, Requests, SubmitError, TemplateId, TemplateSource};
+use crate::{
+    CONSTRAINTS_MAX, Constraints, Event, Request, Requests, SubmitError, TemplateId, TemplateSource,
+};
 
 /// First and longest wait before another attempt to connect.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// How long a connection outlives the wish for its templates.
+const LINGER: Duration = Duration::from_secs(60);
+/// With more connections than these none outlives it.
+const LINES_MAX: usize = 2 * CONSTRAINTS_MAX;
 /// Solutions that may wait for the tip to change.
 const SUBMITS_MAX: usize = 64;
 /// How long an orderly end waits for solutions under way.
@@ -177,7 +183,7 @@ async fn stay_connected(shared: &Rc<Shared>, constraints: Constraints) -> Constr
     while !gone(&wanted.borrow()) {
         let ended = tokio::select! {
             biased;
-            _ = wanted.wait_for(gone) => break,
+            () = unwanted(shared, constraints) => break,
             ended = connect(shared, constraints, &place) => ended,
         };
         if ended.worked {
@@ -192,6 +198,22 @@ async fn stay_connected(shared: &Rc<Shared>, constraints: Constraints) -> Constr
         tokio::select! { () = wait => {} _ = wanted.wait_for(gone) => break }
     }
     constraints
+}
+
+/// Ready when these constraints have not been wanted for a while. Templates of a connection die with it: blocks that
+/// are found on the last of them shall still find their way.
+async fn unwanted(shared: &Shared, constraints: Constraints) {
+    let mut wanted = shared.constraints.subscribe();
+    loop {
+        let _ = wanted.wait_for(|list| !list.contains(&constraints)).await;
+        if shared.lines.borrow().len() > LINES_MAX {
+            return;
+        }
+        let again = wanted.wait_for(|list| list.contains(&constraints));
+        if tokio::time::timeout(LINGER, again).await.is_err() {
+            return;
+        }
+    }
 }
 
 /// How a connection ended.
