@@ -90,7 +90,8 @@ async fn blocks_found_on_a_provider_are_in_its_chain() {
 #[tokio::test]
 async fn a_pool_waits_for_its_provider() {
     let data = tempfile::tempdir().unwrap();
-    let first = provider(data.path(), "127.0.0.1:0").await;
+    // An address of its own, so that nobody takes the port meanwhile.
+    let first = provider(data.path(), "127.0.7.9:0").await;
     let (url, port) = (first.url().to_string(), first.url().port);
     let pool = pool(data.path(), &url).await;
     picture(&pool, "templates", |now| now.node.state == NodeState::Up).await;
@@ -98,7 +99,7 @@ async fn a_pool_waits_for_its_provider() {
     first.stop().await.unwrap();
     let down = picture(&pool, "trouble", |now| now.node.state == NodeState::Down).await;
     assert!(down.node.reason.contains(&url), "{}", down.node.reason);
-    let again = provider(data.path(), &format!("127.0.0.1:{port}")).await;
+    let again = provider(data.path(), &format!("127.0.7.9:{port}")).await;
     picture(&pool, "templates again", |now| now.node.state == NodeState::Up).await;
     again.node().reorganise(0).await.unwrap();
     let tip = async {

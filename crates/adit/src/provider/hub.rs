@@ -126,8 +126,8 @@ pub(super) struct Hub {
     newest: RefCell<Option<(Arc<Template>, adit_proto::Time)>>,
 }
 
-/// Serves until shutdown, then until the last block is safe.
-pub(super) async fn run(parts: Parts, mut arrivals: mpsc::Receiver<Incoming>) {
+/// Serves until shutdown, then until the last block is safe. Gives back what the node says.
+pub(super) async fn run(parts: Parts, mut arrivals: mpsc::Receiver<Incoming>) -> mpsc::Receiver<Event> {
     let Parts {
         plan,
         node,
@@ -184,6 +184,7 @@ pub(super) async fn run(parts: Parts, mut arrivals: mpsc::Receiver<Incoming>) {
     regrouping.abort();
     hub.wind_up().await;
     hub.publish(&status, &*parts.refused_at_the_door);
+    events
 }
 
 impl Hub {

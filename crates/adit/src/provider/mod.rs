@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use adit_ledger::DataLock;
 use adit_net::{Clock, Listener, Url};
+use adit_node::Event;
 use adit_proto::{setup, template};
 use adit_wire::common::protocol;
 use tokio::sync::{mpsc, watch};
@@ -33,6 +34,8 @@ use crate::pool::open::{raise_file_limit, shown_host};
 use crate::shutdown::{Shutdown, Stop};
 use hub::Plan;
 
+/// How long a stopping provider waits for its source: as long as that may submit its last blocks.
+const NODE_PATIENCE: Duration = Duration::from_secs(15);
 /// Accepted connections that may wait for the provider's attention.
 const INCOMING_MAX: usize = 256;
 
@@ -46,7 +49,8 @@ pub struct Provider {
     node: adit_node::Handle,
     stop: Stop,
     accepting: tokio::task::JoinHandle<()>,
-    thread: JoinHandle<()>,
+    /// Gives back what the node says, for whoever waits for its end.
+    thread: JoinHandle<mpsc::Receiver<Event>>,
     http_task: Option<tokio::task::JoinHandle<()>>,
     _lock: DataLock,
 }
@@ -112,7 +116,7 @@ impl Provider {
             .name("adit-provider".into())
             .spawn(move || {
                 let local = tokio::task::LocalSet::new();
-                local.block_on(&runtime, hub::run(parts, arrivals));
+                local.block_on(&runtime, hub::run(parts, arrivals))
             })
             .map_err(|error| Exit::failed(format!("cannot start the provider's thread: {error}")))?;
         let accepting = tokio::spawn(accept(listener, incoming, shutdown.clone()));
@@ -172,17 +176,25 @@ impl Provider {
             accepting,
             thread,
             http_task,
+            node,
+            status,
             ..
         } = self;
         let _ = accepting.await;
-        let joined = tokio::task::spawn_blocking(move || thread.join().is_ok()).await;
-        if !matches!(joined, Ok(true)) {
+        let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+        let Ok(Ok(mut events)) = joined else {
             return Err(Exit::failed("the provider broke while stopping"));
+        };
+        // The node's side ends when nobody can ask it any more; its files are free then.
+        drop(node);
+        let ended = async { while events.recv().await.is_some() {} };
+        if tokio::time::timeout(NODE_PATIENCE, ended).await.is_err() {
+            tracing::warn!("stopped without waiting for the node's side to end");
         }
         if let Some(task) = http_task {
             let _ = task.await;
         }
-        let last = Arc::clone(&self.status.borrow());
+        let last = Arc::clone(&status.borrow());
         Ok(last)
     }
 }

@@ -24,6 +24,8 @@ async fn a_solution_becomes_the_tip_of_everybody() {
         assert_eq!(next.tip.prev_hash.0, *AsRef::<[u8; 32]>::as_ref(&hash));
     }
     assert_eq!(house.status(hash).await, BlockStatus::Confirmed(1));
+    let mut status = house.provider.status();
+    status.wait_for(|now| now.blocks.accepted == 1).await.unwrap();
     let last = house.provider.stop().await.unwrap();
     assert_eq!(
         (last.blocks.found, last.blocks.accepted, last.blocks.rejected),

@@ -186,10 +186,13 @@ impl TemplateSource for Embedded {
                 }
                 request = requests.recv() => match request {
                     Some(request) => self.answer(request),
-                    None => return,
+                    None => break,
                 },
             }
         }
+        // The chain's file is free before anybody hears that this source has ended.
+        drop(self);
+        drop(events);
     }
 }
 
