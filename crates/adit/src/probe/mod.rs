@@ -1,7 +1,7 @@
 //! `adit probe`: what a server keeps of Stratum V2, asked from outside.
 //!
-//! First a [`survey`] asks what many checks need (certificate, setup answers, extensions, channels), then every row of
-//! the one [`table`] is asked, each on connections of its own. A probe is a guest: one connection at a time, and a
+//! First a survey asks what many checks need (certificate, setup answers, extensions, channels), then every row of
+//! the one table is asked, each on connections of its own. A probe is a guest: one connection at a time, and a
 //! bound on connections, bytes, shares, hashes and seconds ([`Options`]). It knows a server by what it says only; nothing
 //! acts on an error code.
 

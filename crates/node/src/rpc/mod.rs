@@ -4,7 +4,7 @@
 //! connection. One task follows the node's templates (`watch`): a long poll waits for the next one while
 //! a glance every second sees a new tip that the long poll missed, and a node that hangs. `zmq` hears of
 //! new blocks from the node's publisher, where that is configured. Solutions are made into whole blocks,
-//! from templates that are kept with their transactions ([`crate::kept`]), and sent by `submitblock`.
+//! from templates that are kept with their transactions (`kept`), and sent by `submitblock`.
 //!
 //! What `getblocktemplate` cannot say is settled here: the weight and signature operations that our
 //! coinbase needs are kept free by leaving transactions out from the end, where nothing else depends on

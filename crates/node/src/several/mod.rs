@@ -1,7 +1,7 @@
 //! Several nodes as one: the first that is well gives the templates, all get the blocks.
 //!
 //! Each member is a source of its own, on its own thread, with its own deadlines: a member that dies or
-//! hangs says [`Event::Down`] within seconds. Who is mined on is decided by [`Chooser`], a machine that
+//! hangs says [`Event::Down`] within seconds. Who is mined on is decided by a machine (`chooser`) that
 //! knows nothing but events and time:
 //!
 //! * the first member of the list that is up, unless it lags behind another by a block for a second;
