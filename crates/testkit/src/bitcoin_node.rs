@@ -1,4 +1,4 @@
-//! Bitcoin Core on a regtest chain of its own, spoken to over its unix socket only.
+//! Bitcoin Core on a regtest chain of its own (or on the real network's rules, alone), spoken to over its unix socket only.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -34,6 +34,8 @@ pub struct BitcoinNode {
     program: PathBuf,
     client: PathBuf,
     extra: Vec<String>,
+    /// What Bitcoin Core calls its chain.
+    chain: &'static str,
     /// Port of the RPC server, where there is one.
     rpc: Option<u16>,
     process: Option<Running>,
@@ -54,6 +56,17 @@ impl BitcoinNode {
     pub fn start_with_rpc() -> Option<Self> {
         Self::on_a_port(|node, port| {
             node.rpc = Some(port);
+        })
+    }
+
+    /// Starts a node with the rules of the real network, without peers and so with nothing but its first block: in
+    /// initial download for ever. It serves JSON-RPC, too.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_on_main() -> Option<Self> {
+        Self::on_a_port(|node, port| {
+            (node.rpc, node.chain) = (Some(port), "main");
         })
     }
 
@@ -116,6 +129,7 @@ impl BitcoinNode {
             program,
             client,
             extra,
+            chain: "regtest",
             rpc: None,
             process: None,
         })
@@ -126,9 +140,17 @@ impl BitcoinNode {
         self.folder.path()
     }
 
+    /// Where this chain's files are.
+    fn chain_folder(&self) -> PathBuf {
+        match self.chain {
+            "main" => self.data().to_owned(),
+            other => self.data().join(other),
+        }
+    }
+
     /// The socket for `ipc:`.
     pub fn socket(&self) -> PathBuf {
-        self.data().join("regtest/node.sock")
+        self.chain_folder().join("node.sock")
     }
 
     /// `host:port` of the RPC server.
@@ -141,12 +163,12 @@ impl BitcoinNode {
 
     /// The file with which anybody who can read it may use the RPC server.
     pub fn cookie(&self) -> PathBuf {
-        self.data().join("regtest/.cookie")
+        self.chain_folder().join(".cookie")
     }
 
     /// The node's log so far.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.data().join("regtest/debug.log")).unwrap_or_default()
+        std::fs::read_to_string(self.chain_folder().join("debug.log")).unwrap_or_default()
     }
 
     /// Starts the node on its chain again and waits until it answers.
@@ -165,7 +187,8 @@ impl BitcoinNode {
         assert!(self.process.is_none(), "the node runs already");
         let mut command = Command::new(&self.program);
         command
-            .args(["-regtest", "-ipcbind=unix", "-server=0", "-printtoconsole=0"])
+            .arg(format!("-chain={}", self.chain))
+            .args(["-ipcbind=unix", "-server=0", "-printtoconsole=0"])
             .args(self.network())
             .args(["-checkblocks=1", "-dbcache=16", "-logtimemicros=1"])
             .arg(format!("-datadir={}", self.data().display()))
@@ -243,7 +266,8 @@ impl BitcoinNode {
     /// When the node does not answer or refuses.
     pub fn cli(&self, arguments: &[&str]) -> Result<String, String> {
         let done = Command::new(&self.client)
-            .args(["-regtest", "-ipcconnect=unix"])
+            .arg(format!("-chain={}", self.chain))
+            .arg("-ipcconnect=unix")
             .arg(format!("-datadir={}", self.data().display()))
             .args(arguments)
             .stdin(Stdio::null())
