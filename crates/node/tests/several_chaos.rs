@@ -202,6 +202,28 @@ impl Chaos {
     }
 }
 
+/// Who waits for a verdict reads no events meanwhile: that keeps nobody from answering.
+#[tokio::test]
+async fn a_verdict_comes_though_nobody_reads_events() {
+    let Some(cores) = BitcoinNode::start_pair() else {
+        return;
+    };
+    let mut node = both(&cores);
+    let first = ipc_support::template(&mut node).await;
+    // Far more news than the queue of events holds.
+    for _ in 0..80 {
+        let tip = cores[0].mine(1);
+        let there = until(LIMIT, || (cores[1].tip() == tip).then_some(()));
+        assert!(there.is_some());
+    }
+    let (solution, _) = solve(&first, 1);
+    let verdict = tokio::time::timeout(LIMIT, node.handle.submit(solution)).await;
+    assert!(
+        matches!(verdict, Ok(Ok(Verdict::Accepted | Verdict::Duplicate))),
+        "{verdict:?}"
+    );
+}
+
 /// REQ-TDP-040: every block that the source called taken is in the chain of the nodes, or another one on the same parent
 /// is: it lost a real race.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

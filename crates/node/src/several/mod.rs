@@ -16,6 +16,7 @@
 mod chooser;
 mod route;
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -71,43 +72,60 @@ impl Several {
 }
 
 impl TemplateSource for Several {
-    async fn run(self, mut requests: Requests, events: mpsc::Sender<Event>) {
+    async fn run(self, requests: Requests, events: mpsc::Sender<Event>) {
         let names = self.members.iter().map(|member| member.name.clone()).collect();
         let givers = self.members.iter().map(|member| member.templates).collect();
-        let mut chooser = Chooser::new(names, givers, self.prefer);
-        let (handles, mut news) = split(self.members);
+        let chooser = Chooser::new(names, givers, self.prefer);
+        let (handles, news) = split(self.members);
         let routes = Rc::new(Routes::new(handles));
-        let mut at_work = JoinSet::new();
-        let start = Instant::now();
-        loop {
-            let due = chooser.deadline().map(|due| start + due);
-            let mut out = Vec::new();
-            tokio::select! {
-                Some((member, event)) = news.next() => {
-                    if let Event::Up { .. } = event {
-                        routes.returned(member);
-                    }
-                    chooser.handle(start.elapsed(), member, event, &mut out);
-                }
-                () = until(due) => chooser.expire(start.elapsed(), &mut out),
-                request = requests.recv() => match request {
-                    Some(request) => {
-                        if at_work.len() >= REQUESTS_MAX {
-                            let _ = at_work.join_next().await;
-                        }
-                        at_work.spawn_local(route::serve(Rc::clone(&routes), chooser.active(), request));
-                        while at_work.try_join_next().is_some() {}
-                    }
-                    None => break,
-                },
-            }
-            for output in out {
-                tell(&routes, &events, output).await;
-            }
-        }
-        // Blocks under way are still submitted; each member bounds its own answers.
-        while at_work.join_next().await.is_some() {}
+        let active = Rc::new(Cell::new(None));
+        // Apart from the requests: who waits for a verdict may not read events, and gets it all the same.
+        let following = follow(chooser, news, Rc::clone(&routes), Rc::clone(&active), events);
+        let following = tokio::task::spawn_local(following);
+        serve(requests, &routes, &active).await;
+        following.abort();
     }
+}
+
+/// Passes on what the members say, as the chooser decides; for ever. `active` is told who is mined on.
+async fn follow(
+    mut chooser: Chooser,
+    mut news: News,
+    routes: Rc<Routes>,
+    active: Rc<Cell<Option<usize>>>,
+    events: mpsc::Sender<Event>,
+) {
+    let start = Instant::now();
+    loop {
+        let due = chooser.deadline().map(|due| start + due);
+        let mut out = Vec::new();
+        tokio::select! {
+            Some((member, event)) = news.next() => {
+                if let Event::Up { .. } = event {
+                    routes.returned(member);
+                }
+                chooser.handle(start.elapsed(), member, event, &mut out);
+            }
+            () = until(due) => chooser.expire(start.elapsed(), &mut out),
+        }
+        active.set(chooser.active());
+        for output in out {
+            tell(&routes, &events, output).await;
+        }
+    }
+}
+
+/// Answers until nobody can ask any more; then blocks under way are still submitted, each member bounds its own answers.
+async fn serve(mut requests: Requests, routes: &Rc<Routes>, active: &Cell<Option<usize>>) {
+    let mut at_work = JoinSet::new();
+    while let Some(request) = requests.recv().await {
+        if at_work.len() >= REQUESTS_MAX {
+            let _ = at_work.join_next().await;
+        }
+        at_work.spawn_local(route::serve(Rc::clone(routes), active.get(), request));
+        while at_work.try_join_next().is_some() {}
+    }
+    while at_work.join_next().await.is_some() {}
 }
 
 async fn tell(routes: &Routes, events: &mpsc::Sender<Event>, output: Output) {
