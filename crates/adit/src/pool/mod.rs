@@ -324,9 +324,10 @@ pub async fn run(
     mut shutdown: Shutdown,
     started: impl FnOnce(&Pool),
 ) -> Result<Arc<Status>, Exit> {
+    // Before anybody can know that it runs.
+    let hangups = tokio::spawn(survive_hangups()?);
     let mut pool = Pool::start(settings, false).await?;
     started(&pool);
-    let hangups = tokio::spawn(survive_hangups()?);
     let wish = tokio::select! {
         () = shutdown.requested() => None,
         () = drain.requested() => Some(None),
