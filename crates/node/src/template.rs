@@ -1,5 +1,7 @@
 //! What there is to mine, and a solution to it.
 
+use std::time::Duration;
+
 use bitcoin::{BlockHash, CompactTarget, TxOut};
 
 use crate::Constraints;
@@ -48,6 +50,26 @@ pub struct Template {
     pub transaction_count: Option<u32>,
     /// Sum of fees in satoshis, where the source knows.
     pub fees: Option<u64>,
+}
+
+impl Template {
+    /// Whether it is worth telling `age` after `old`: another tip or target at once; on the same one, fees that are
+    /// `gain_min_sat` satoshis more, and no sooner than `interval`.
+    pub(crate) fn is_worth_telling_after(
+        &self,
+        old: &Self,
+        age: Duration,
+        gain_min_sat: u64,
+        interval: Duration,
+    ) -> bool {
+        if self.prev_hash != old.prev_hash || self.nbits != old.nbits {
+            return true;
+        }
+        let gain = self
+            .coinbase_tx_value_remaining
+            .saturating_sub(old.coinbase_tx_value_remaining);
+        gain >= gain_min_sat.max(1) && age >= interval
+    }
 }
 
 /// A header and coinbase that solve a template (spec 7.7 SubmitSolution).

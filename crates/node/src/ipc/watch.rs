@@ -108,13 +108,8 @@ async fn discard(watch: &Watch<'_>, templates: Vec<Rc<Remote>>) -> Result<(), Tr
 /// Whether a template is worth telling: another tip or target at once, more fees not too often.
 /// On chains with a minimum difficulty the node offers one every second once the tip is old.
 fn worth(settings: &Settings, old: &Template, new: &Template, age: Duration) -> bool {
-    if new.prev_hash != old.prev_hash || new.nbits != old.nbits {
-        return true;
-    }
-    let gain = new
-        .coinbase_tx_value_remaining
-        .saturating_sub(old.coinbase_tx_value_remaining);
-    gain >= settings.fee_delta_sat.max(1) && age >= Duration::from_millis(settings.interval_ms)
+    let interval = Duration::from_millis(settings.interval_ms);
+    new.is_worth_telling_after(old, age, settings.fee_delta_sat, interval)
 }
 
 /// A template made now. Without the node's own cooldown, which may wait for ever: [`super::ready`] did

@@ -121,15 +121,10 @@ impl Current {
     }
 }
 
-/// Whether a template is worth telling: another tip or target at once, more fees not too often.
+/// As the IPC source: another tip at once, more fees not too often.
 fn worth(settings: &Settings, old: &Template, new: &Template, age: Duration) -> bool {
-    if new.prev_hash != old.prev_hash || new.nbits != old.nbits {
-        return true;
-    }
-    let gain = new
-        .coinbase_tx_value_remaining
-        .saturating_sub(old.coinbase_tx_value_remaining);
-    gain >= settings.fee_delta_sat.max(1) && age >= Duration::from_millis(settings.interval_ms)
+    let interval = Duration::from_millis(settings.interval_ms);
+    new.is_worth_telling_after(old, age, settings.fee_delta_sat, interval)
 }
 
 async fn announce(shared: &Shared, node: &str, whole: Whole) -> Arc<Template> {
