@@ -5,43 +5,10 @@ mod common;
 
 use adit_noise::draft2022::{Aeads, Initiator, Responder, Terms};
 use adit_noise::{Aead, CHUNK_BYTES_MAX, Feed, Session, SessionError, Suite};
-use common::{any, frame, sealed, sessions_of};
+use common::{any, frame, read, sealed, sessions_of};
 use proptest::prelude::*;
 
 const DRAFTS: [Suite; 2] = [Suite::Draft2022(Aead::ChaChaPoly), Suite::Draft2022(Aead::AesGcm)];
-
-/// Reads a stream cut at these lengths (again and again) through one buffer, as a connection does.
-fn read(session: &mut Session, stream: &[u8], cuts: &[usize]) -> Vec<Vec<u8>> {
-    let (mut frames, mut buffer, mut rest) = (Vec::new(), Vec::new(), stream);
-    for cut in cuts.iter().cycle() {
-        let mut start = 0;
-        loop {
-            match session.feed(&mut buffer[start..], any).unwrap() {
-                Feed::Need(bytes) => {
-                    assert!(bytes > buffer.len() - start, "what is there was not enough");
-                    break;
-                }
-                Feed::Frame {
-                    used,
-                    header,
-                    payload,
-                } => {
-                    frames.push([&header.encode(), payload].concat());
-                    start += used;
-                }
-            }
-        }
-        buffer.drain(..start);
-        if rest.is_empty() {
-            break;
-        }
-        let (now, later) = rest.split_at((*cut).min(rest.len()));
-        buffer.extend_from_slice(now);
-        rest = later;
-    }
-    assert!(buffer.is_empty(), "{} bytes are left", buffer.len());
-    frames
-}
 
 /// Records of the draft whose text is cut as somebody else might cut it. What the session has is a sealer of frames, so
 /// the text stands in frames whose own headers are told to nobody: this uses `snow` for the records.

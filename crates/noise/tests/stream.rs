@@ -3,42 +3,9 @@
 
 mod common;
 
-use adit_noise::{CHUNK_BYTES_MAX, Feed, HEADER_RECORD_BYTES, Session, SessionError, payload_records_bytes};
-use common::{any, frame, opened, sealed, sessions};
+use adit_noise::{CHUNK_BYTES_MAX, Feed, HEADER_RECORD_BYTES, SessionError, payload_records_bytes};
+use common::{any, frame, opened, read, sealed, sessions};
 use proptest::prelude::*;
-
-/// Reads a stream cut at these lengths (again and again) through one buffer, as a connection does.
-fn read(session: &mut Session, stream: &[u8], cuts: &[usize]) -> Vec<Vec<u8>> {
-    let (mut frames, mut buffer, mut rest) = (Vec::new(), Vec::new(), stream);
-    for cut in cuts.iter().cycle() {
-        let mut start = 0;
-        loop {
-            match session.feed(&mut buffer[start..], any).unwrap() {
-                Feed::Need(bytes) => {
-                    assert!(bytes > buffer.len() - start, "what is there was not enough");
-                    break;
-                }
-                Feed::Frame {
-                    used,
-                    header,
-                    payload,
-                } => {
-                    frames.push([&header.encode(), payload].concat());
-                    start += used;
-                }
-            }
-        }
-        buffer.drain(..start);
-        if rest.is_empty() {
-            break;
-        }
-        let (now, later) = rest.split_at((*cut).min(rest.len()));
-        buffer.extend_from_slice(now);
-        rest = later;
-    }
-    assert!(buffer.is_empty());
-    frames
-}
 
 /// The text's own way to count: whole records of 65,535, and the rest with its tag.
 fn length_of_the_spec(plain: usize) -> usize {

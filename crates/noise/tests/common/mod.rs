@@ -110,3 +110,36 @@ pub(crate) fn sessions_of(suite: adit_noise::Suite) -> (Session, Session) {
         Suite::Plain => (Session::plain(), Session::plain()),
     }
 }
+
+/// Reads a stream cut at these lengths (again and again) through one buffer, as a connection does.
+pub(crate) fn read(session: &mut Session, stream: &[u8], cuts: &[usize]) -> Vec<Vec<u8>> {
+    let (mut frames, mut buffer, mut rest) = (Vec::new(), Vec::new(), stream);
+    for cut in cuts.iter().cycle() {
+        let mut start = 0;
+        loop {
+            match session.feed(&mut buffer[start..], any).unwrap() {
+                Feed::Need(bytes) => {
+                    assert!(bytes > buffer.len() - start, "what is there was not enough");
+                    break;
+                }
+                Feed::Frame {
+                    used,
+                    header,
+                    payload,
+                } => {
+                    frames.push([&header.encode(), payload].concat());
+                    start += used;
+                }
+            }
+        }
+        buffer.drain(..start);
+        if rest.is_empty() {
+            break;
+        }
+        let (now, later) = rest.split_at((*cut).min(rest.len()));
+        buffer.extend_from_slice(now);
+        rest = later;
+    }
+    assert!(buffer.is_empty(), "{} bytes are left", buffer.len());
+    frames
+}
