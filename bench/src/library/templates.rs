@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use adit_proto::Time;
-use adit_proto::coinbase::Coinbase;
+use adit_proto::coinbase::{Body, Coinbase};
 use adit_proto::extranonce::Space;
 use adit_proto::job::{Fields, Job};
 use adit_proto::mining::server::{Input, Output, Server, Settings};
@@ -229,7 +229,7 @@ fn fields(tip: u64, branches: usize) -> Fields {
         header_timestamp: NTIME,
         min_ntime: NTIME,
         merkle_path: vec![[7; 32]; branches],
-        coinbase: Coinbase {
+        coinbase: Body::Own(Coinbase {
             version: 2,
             script_prefix: vec![3, 1, 2, 3],
             tag: b"/adit/".to_vec(),
@@ -240,7 +240,9 @@ fn fields(tip: u64, branches: usize) -> Fields {
             required_outputs: vec![commitment()],
             locktime: 0,
             witness: Some([0; 32]),
-        },
+        }),
+        share_work_max: None,
+        publish: true,
     }
 }
 

@@ -3,7 +3,7 @@
 //! `cargo run --release -p adit-proto --example share_costs`
 
 use adit_proto::Time;
-use adit_proto::coinbase::Coinbase;
+use adit_proto::coinbase::{Body, Coinbase};
 use adit_proto::extranonce::{Extranonce, FullSize, Space};
 use adit_proto::job::{Fields, Job};
 use adit_proto::merkle;
@@ -340,7 +340,7 @@ fn fields(tip: u64, branches: usize) -> Fields {
         header_timestamp: NTIME,
         min_ntime: NTIME,
         merkle_path: vec![[7; 32]; branches],
-        coinbase: Coinbase {
+        coinbase: Body::Own(Coinbase {
             version: 2,
             script_prefix: vec![3, 1, 2, 3],
             tag: b"/adit/".to_vec(),
@@ -351,6 +351,8 @@ fn fields(tip: u64, branches: usize) -> Fields {
             required_outputs: vec![output(0, 38)],
             locktime: 0,
             witness: Some([0; 32]),
-        },
+        }),
+        share_work_max: None,
+        publish: true,
     }
 }

@@ -11,11 +11,15 @@
 //! holds no signature operations. Jobs carry the halves without BIP141 fields (spec 5.3.16), so that
 //! the hash is the txid; blocks need them back (spec 3.7.1).
 
+mod halves;
+
 use crate::extranonce::{Extranonce, FULL_SIZE_MAX, FullSize};
 use crate::sha::{self, BLOCK_BYTES, Block, START, State};
 use bitcoin::TxOut;
 use bitcoin::consensus::Encodable;
 use core::fmt;
+
+pub use halves::Halves;
 
 /// Largest scriptSig of a coinbase in bytes (consensus).
 pub const SCRIPT_SIG_MAX: usize = 100;
@@ -58,6 +62,99 @@ pub struct Coinbase {
     pub witness: Option<[u8; 32]>,
 }
 
+/// The coinbase of a job: made here of its parts, or given in halves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// Made here; serves every full extranonce size.
+    Own(Coinbase),
+    /// Made by an upstream or a job negotiator; serves the one size that it was made for.
+    Given(Halves),
+}
+
+impl From<Coinbase> for Body {
+    fn from(own: Coinbase) -> Self {
+        Self::Own(own)
+    }
+}
+
+impl From<Halves> for Body {
+    fn from(given: Halves) -> Self {
+        Self::Given(given)
+    }
+}
+
+impl Body {
+    /// Checks everything that does not depend on the extranonce.
+    ///
+    /// # Errors
+    /// When no miner could use it.
+    pub fn check(&self) -> Result<(), CoinbaseError> {
+        match self {
+            Self::Own(own) => own.check(),
+            Self::Given(given) => given.check(),
+        }
+    }
+
+    /// The one size in bytes that a full extranonce may have; any if none.
+    pub const fn size(&self) -> Option<usize> {
+        match self {
+            Self::Own(_) => None,
+            Self::Given(given) => Some(given.size),
+        }
+    }
+
+    /// The stripped transaction up to the extranonce (spec 5.3.16).
+    pub fn prefix(&self, size: FullSize) -> Vec<u8> {
+        match self {
+            Self::Own(own) => own.prefix(size),
+            Self::Given(given) => given.prefix.clone(),
+        }
+    }
+
+    /// The stripped transaction after the extranonce (spec 5.3.16).
+    pub fn suffix(&self) -> Vec<u8> {
+        match self {
+            Self::Own(own) => own.suffix(),
+            Self::Given(given) => given.suffix.clone(),
+        }
+    }
+
+    /// The whole transaction for a block, consensus encoded, with its BIP141 fields where they are known.
+    pub fn transaction(&self, extranonce: &Extranonce) -> Vec<u8> {
+        match self {
+            Self::Own(own) => own.transaction(extranonce),
+            Self::Given(given) => given.transaction(extranonce),
+        }
+    }
+
+    /// Satoshis that the outputs of whoever mines share out; of given halves, of all outputs.
+    pub const fn value(&self) -> u64 {
+        match self {
+            Self::Own(own) => own.value,
+            Self::Given(given) => given.value,
+        }
+    }
+
+    /// The block's height as the scriptSig starts with it (BIP34), if it does.
+    pub fn height(&self) -> Option<u32> {
+        let script = match self {
+            Self::Own(own) => &own.script_prefix,
+            Self::Given(given) => given.script(),
+        };
+        let (first, rest) = script.split_first()?;
+        match usize::from(*first) {
+            0 => Some(0),
+            // OP_1 to OP_16.
+            number @ 0x51..=0x60 => u32::try_from(number - 0x50).ok(),
+            length @ 1..=5 => {
+                let number = bitcoin::script::read_scriptint(rest.get(..length)?).ok()?;
+                u32::try_from(number).ok()
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Why a coinbase cannot be mined.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CoinbaseError {
@@ -78,6 +175,8 @@ pub enum CoinbaseError {
         /// Satoshis of the outputs, all together; saturated.
         found: u64,
     },
+    /// Halves that make no coinbase transaction: what is wrong with them.
+    NotACoinbase(&'static str),
     /// The outputs do not fit the message that carries them.
     TooLarge {
         /// Bytes of the half that is too large.
@@ -261,6 +360,7 @@ impl fmt::Display for CoinbaseError {
                     "the coinbase outputs pay {found} satoshis where the template leaves {expected}"
                 )
             }
+            Self::NotACoinbase(why) => write!(f, "this is no coinbase: {why}"),
             Self::TooLarge { bytes } => write!(f, "half a coinbase has {bytes} bytes, more than {HALF_MAX}"),
         }
     }

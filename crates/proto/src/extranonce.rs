@@ -1,14 +1,15 @@
 //! Who searches where: extranonce prefixes that are never live twice.
 //!
-//! Full extranonce = prefix chosen by us + what the miner rolls. Prefix = front end (2 bytes) |
-//! connection slot (3 bytes) | channel (2 bytes), big endian. A connection leases its slot from the
+//! Full extranonce = prefix chosen by us + what the miner rolls. Prefix = front end | connection slot |
+//! channel, big endian, as wide as the [`Layout`] says: a pool has 2 + 3 + 2 bytes; who stands below an
+//! upstream has to fit into what that leaves. A connection leases its slot from the
 //! [`Space`] of its worker, and a channel leases its number from the connection. What is given back
 //! rests until no work made with it can be credited any more: [`TIPS_KEPT`] further tips.
 
 use core::ops::Range;
 use std::collections::VecDeque;
 
-/// Bytes of the prefix that names a channel.
+/// Most bytes of the prefix that names a channel.
 pub const PREFIX_BYTES: usize = 7;
 
 /// Largest full extranonce (spec 5.1.2, messages B0_32).
@@ -18,39 +19,142 @@ pub const FULL_SIZE_MAX: usize = 32;
 /// that long, and a released prefix rests that long.
 pub const TIPS_KEPT: u64 = 6;
 
-/// End of the slot numbers: they have three bytes.
+/// End of the slot numbers of a pool: they have three bytes.
 pub const SLOTS_END: u32 = 1 << 24;
 
-/// Bytes of a full extranonce: prefix and rolled part, [`PREFIX_BYTES`] to [`FULL_SIZE_MAX`]. All
-/// channels of a group have the same (spec 5.2.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FullSize(u8);
+/// Smallest extranonce that can be shared out below an upstream.
+pub const BRANCH_BYTES_MIN: usize = 4;
 
-impl FullSize {
-    /// The size of every channel that asks for nothing larger: 8 bytes to roll.
-    pub const DEFAULT: Self = Self(PREFIX_BYTES as u8 + 8);
+/// How the extranonce of this side is shared out: the bytes of the prefix that name front end, slot and
+/// channel, and how large the whole is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    front_end: u8,
+    slot: u8,
+    channel: u8,
+    /// Bytes of every full extranonce, where none may have another size.
+    fixed: Option<u8>,
+}
+
+impl Layout {
+    /// A pool's: 2 bytes of front end, 3 of slot, 2 of channel, and as much to roll as a miner asks for.
+    pub const POOL: Self = Self {
+        front_end: 2,
+        slot: 3,
+        channel: 2,
+        fixed: None,
+    };
+
+    /// That of a proxy or negotiator whose upstream leaves it `bytes` to roll: all of them are used, in
+    /// prefixes as long as the room allows. Nothing if they are fewer than [`BRANCH_BYTES_MIN`] or more
+    /// than [`FULL_SIZE_MAX`].
+    ///
+    /// From 8 bytes on 2^24 connections with 256 channels roll the rest, with 6 there are 2^16
+    /// connections, and with 4 each of those has one channel.
+    pub fn branch(bytes: usize) -> Option<Self> {
+        let (slot, channel) = match bytes {
+            8..=FULL_SIZE_MAX => (3, 1),
+            6..8 => (2, 1),
+            BRANCH_BYTES_MIN..6 => (2, 0),
+            _ => return None,
+        };
+        Some(Self {
+            front_end: 0,
+            slot,
+            channel,
+            fixed: u8::try_from(bytes).ok(),
+        })
+    }
+
+    /// Bytes of a channel's prefix.
+    pub const fn prefix_bytes(self) -> usize {
+        (self.front_end + self.slot + self.channel) as usize
+    }
+
+    /// End of the slot numbers.
+    pub const fn slots_end(self) -> u32 {
+        1 << (8 * self.slot as u32)
+    }
+
+    /// End of a connection's channel numbers.
+    pub const fn channels_end(self) -> u32 {
+        1 << (8 * self.channel as u32)
+    }
+
+    /// The size of every channel that asks for nothing larger: 8 bytes to roll, where no size is fixed.
+    pub fn default_size(self) -> FullSize {
+        let prefix = self.front_end + self.slot + self.channel;
+        FullSize {
+            prefix,
+            full: self.fixed.unwrap_or(prefix + ROLLED_DEFAULT),
+        }
+    }
 
     /// The smallest size that leaves the miner `bytes` to roll, at least the default; nothing if that
     /// is too much.
+    pub fn rolling(self, bytes: u16) -> Option<FullSize> {
+        let full = usize::from(bytes) + self.prefix_bytes();
+        let most = self.fixed.map_or(FULL_SIZE_MAX, usize::from);
+        let wanted = |size: FullSize| FullSize {
+            full: size.full.max(full as u8),
+            ..size
+        };
+        (full <= most).then(|| wanted(self.default_size()))
+    }
+}
+
+/// What a miner rolls when it asks for nothing, in bytes.
+const ROLLED_DEFAULT: u8 = 8;
+
+/// Bytes of a full extranonce: prefix and rolled part, up to [`FULL_SIZE_MAX`]. All
+/// channels of a group have the same (spec 5.2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FullSize {
+    prefix: u8,
+    full: u8,
+}
+
+impl FullSize {
+    /// The default size of a pool's channels: 8 bytes to roll.
+    pub const DEFAULT: Self = Self {
+        prefix: PREFIX_BYTES as u8,
+        full: PREFIX_BYTES as u8 + ROLLED_DEFAULT,
+    };
+
+    /// As [`Layout::rolling`] of a pool.
     pub fn rolling(bytes: u16) -> Option<Self> {
-        let full = usize::from(bytes) + PREFIX_BYTES;
-        let fits = full <= FULL_SIZE_MAX;
-        fits.then(|| Self(full as u8).max(Self::DEFAULT))
+        Layout::POOL.rolling(bytes)
     }
 
-    /// Every size there is.
+    /// A size for somebody else's extranonce of `bytes`, at most [`FULL_SIZE_MAX`]: nothing of it is prefix.
+    pub(crate) fn whole(bytes: usize) -> Self {
+        Self {
+            prefix: 0,
+            full: bytes.min(FULL_SIZE_MAX) as u8,
+        }
+    }
+
+    /// Every size there is in a pool.
     pub fn all() -> impl Iterator<Item = Self> {
-        (PREFIX_BYTES as u8..=FULL_SIZE_MAX as u8).map(Self)
+        (PREFIX_BYTES as u8..=FULL_SIZE_MAX as u8).map(|full| Self {
+            prefix: PREFIX_BYTES as u8,
+            full,
+        })
     }
 
     /// Bytes of prefix and rolled part together.
     pub const fn bytes(self) -> usize {
-        self.0 as usize
+        self.full as usize
+    }
+
+    /// Bytes of the prefix.
+    pub const fn prefix(self) -> usize {
+        self.prefix as usize
     }
 
     /// Bytes that the miner rolls.
     pub const fn rolled(self) -> usize {
-        self.bytes() - PREFIX_BYTES
+        self.bytes() - self.prefix()
     }
 }
 
@@ -62,7 +166,8 @@ pub struct Extranonce {
 }
 
 impl Extranonce {
-    /// The only extranonce of a standard channel: its prefix, zeros up to the group's size.
+    /// The only extranonce of a standard channel: its prefix, zeros up to the group's size. `prefix`
+    /// is what [`Slot::channel_prefix`] gives: zeros behind the bytes of the layout.
     pub fn fixed(prefix: [u8; PREFIX_BYTES], size: FullSize) -> Self {
         let mut bytes = [0; FULL_SIZE_MAX];
         if let Some((head, _)) = bytes.split_first_chunk_mut() {
@@ -75,7 +180,7 @@ impl Extranonce {
     /// the miner was given (spec 5.3.12).
     pub fn rolled(prefix: [u8; PREFIX_BYTES], rolled: &[u8], size: FullSize) -> Option<Self> {
         let mut whole = Self::fixed(prefix, size);
-        let place = whole.bytes.get_mut(PREFIX_BYTES..size.bytes())?;
+        let place = whole.bytes.get_mut(size.prefix()..size.bytes())?;
         (place.len() == rolled.len()).then(|| place.copy_from_slice(rolled))?;
         Some(whole)
     }
@@ -94,6 +199,7 @@ impl Extranonce {
 /// A share of the connection slots of one front end. Belongs to one worker.
 #[derive(Debug)]
 pub struct Space {
+    layout: Layout,
     front_end: u16,
     leases: Leases,
 }
@@ -102,8 +208,15 @@ impl Space {
     /// All prefixes of `front_end` whose slot lies in `slots` (cut at [`SLOTS_END`]). Two live spaces
     /// must not overlap: the owner deals the ranges out.
     pub fn new(front_end: u16, slots: Range<u32>) -> Self {
-        let end = slots.end.min(SLOTS_END);
+        Self::of(Layout::POOL, front_end, slots)
+    }
+
+    /// As [`Space::new`], with prefixes of another layout, whose end of slots cuts the range. A layout
+    /// without front ends has room for one: `front_end` does not matter then.
+    pub fn of(layout: Layout, front_end: u16, slots: Range<u32>) -> Self {
+        let end = slots.end.min(layout.slots_end());
         Self {
+            layout,
             front_end,
             leases: Leases::new(slots.start.min(end)..end),
         }
@@ -114,6 +227,7 @@ impl Space {
     pub fn lease(&mut self, tip: u64) -> Option<Slot> {
         let number = self.leases.lease(tip)?;
         Some(Slot {
+            layout: self.layout,
             front_end: self.front_end,
             number,
         })
@@ -131,19 +245,32 @@ impl Space {
 }
 
 /// The right to use the prefixes of one connection slot. Not `Clone`: one owner.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Slot {
+    layout: Layout,
     front_end: u16,
     number: u32,
 }
 
 impl Slot {
-    /// The prefix of channel number `channel` of this connection.
+    /// The prefix of channel number `channel` of this connection, in as many bytes as the layout has;
+    /// zeros after them.
     pub fn channel_prefix(&self, channel: u16) -> [u8; PREFIX_BYTES] {
-        let [a, b] = self.front_end.to_be_bytes();
-        let [_, c, d, e] = self.number.to_be_bytes();
-        let [f, g] = channel.to_be_bytes();
-        [a, b, c, d, e, f, g]
+        let Layout {
+            front_end,
+            slot,
+            channel: width,
+            ..
+        } = self.layout;
+        let front = u64::from(self.front_end) & ((1 << (8 * front_end)) - 1);
+        let numbers = (front << (8 * slot) | u64::from(self.number)) << (8 * width) | u64::from(channel);
+        let [prefix @ .., _] = (numbers << (64 - 8 * self.layout.prefix_bytes())).to_be_bytes();
+        prefix
+    }
+
+    /// How this side shares its extranonces out.
+    pub const fn layout(&self) -> Layout {
+        self.layout
     }
 
     /// The slot's number within its front end, for logs.
@@ -203,11 +330,42 @@ mod tests {
 
     #[test]
     fn a_prefix_names_front_end_slot_and_channel() {
-        let slot = Slot {
+        let slot = |layout| Slot {
+            layout,
             front_end: 0x0102,
             number: 0x03_0405,
         };
-        assert_eq!(slot.channel_prefix(0x0607), [1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(slot(Layout::POOL).channel_prefix(0x0607), [1, 2, 3, 4, 5, 6, 7]);
+        let branch = Layout::branch(8).unwrap();
+        assert_eq!(slot(branch).channel_prefix(0x07), [3, 4, 5, 7, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_branch_uses_all_that_its_upstream_leaves() {
+        for bytes in 0..=FULL_SIZE_MAX + 2 {
+            let layout = Layout::branch(bytes);
+            assert_eq!(
+                layout.is_some(),
+                (BRANCH_BYTES_MIN..=FULL_SIZE_MAX).contains(&bytes)
+            );
+            let Some(layout) = layout else { continue };
+            let size = layout.default_size();
+            assert_eq!(size.bytes(), bytes);
+            assert_eq!(size.prefix(), layout.prefix_bytes());
+            assert!(size.rolled() >= 2, "{bytes}");
+            // Whatever is asked for, the size is the same or none.
+            assert_eq!(layout.rolling(0), Some(size));
+            assert_eq!(layout.rolling(size.rolled() as u16), Some(size));
+            assert_eq!(layout.rolling(size.rolled() as u16 + 1), None);
+            assert_eq!(layout.rolling(u16::MAX), None);
+        }
+        let small = Layout::branch(4).unwrap();
+        assert_eq!((small.slots_end(), small.channels_end()), (1 << 16, 1));
+        let mut space = Space::of(small, 0, (1 << 16) - 1..u32::MAX);
+        let slot = space.lease(0).unwrap();
+        assert_eq!(space.lease(0), None);
+        let whole = Extranonce::rolled(slot.channel_prefix(0), &[1, 2], small.default_size()).unwrap();
+        assert_eq!(whole.as_bytes(), [0xff, 0xff, 1, 2]);
     }
 
     /// REQ-MIN-027, REQ-MIN-057

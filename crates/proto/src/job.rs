@@ -1,7 +1,7 @@
 //! Jobs: what there is to mine, made once and shared by every connection.
 
-use crate::coinbase::{Coinbase, CoinbaseError, Hasher};
-use crate::extranonce::{Extranonce, FULL_SIZE_MAX, FullSize, PREFIX_BYTES};
+use crate::coinbase::{Body, CoinbaseError, Hasher};
+use crate::extranonce::{Extranonce, FULL_SIZE_MAX, FullSize};
 use crate::merkle;
 use crate::target::Target;
 use adit_wire::frame::Header as FrameHeader;
@@ -40,20 +40,29 @@ pub struct Fields {
     /// Hashes beside the coinbase's branch, deepest first, raw hash order.
     pub merkle_path: Vec<[u8; 32]>,
     /// The coinbase but for its extranonce.
-    pub coinbase: Coinbase,
+    pub coinbase: Body,
+    /// Most expected hashes of a share, where an upstream would not get shares that are rarer; none but
+    /// those of a block otherwise.
+    pub share_work_max: Option<u64>,
+    /// Whether a block is ours to publish: `template` is one of our own source. Otherwise whoever gave us the
+    /// job publishes it when the share arrives.
+    pub publish: bool,
 }
 
 /// Immutable content of a job. It has no id: every connection numbers its jobs itself.
 ///
-/// One job serves every full extranonce size. The coinbase holds that size as a length, so bytes and
+/// One job serves every full extranonce size, unless its coinbase was given in halves: then it serves the
+/// one that they were made for. The coinbase holds that size as a length, so bytes and
 /// midstate differ by size: the default is made at once, any other when the first connection needs it,
 /// and then serves all.
 pub struct Job {
     fields: Fields,
     network: Target,
     network_work: u64,
+    /// Bytes of the full extranonce of `default`.
+    default_bytes: usize,
     default: Variant,
-    others: [OnceLock<Box<Variant>>; FULL_SIZE_MAX - PREFIX_BYTES + 1],
+    others: [OnceLock<Box<Variant>>; FULL_SIZE_MAX + 1],
 }
 
 /// Why no job can be made of a template.
@@ -78,10 +87,12 @@ impl Job {
             });
         }
         let network = Target::from_nbits(fields.nbits);
+        let size = fields.coinbase.size().map_or(FullSize::DEFAULT, FullSize::whole);
         Ok(Self {
             network,
             network_work: network.share_work(),
-            default: Variant::new(&fields, FullSize::DEFAULT),
+            default_bytes: size.bytes(),
+            default: Variant::new(&fields, size),
             others: [const { OnceLock::new() }; _],
             fields,
         })
@@ -105,6 +116,20 @@ impl Job {
     /// Expected hashes of a block, capped. A share is never harder.
     pub const fn network_work(&self) -> u64 {
         self.network_work
+    }
+
+    /// Expected hashes of the hardest share: of a block, or what an upstream still takes.
+    pub fn share_work_max(&self) -> u64 {
+        let most = self.fields.share_work_max.unwrap_or(u64::MAX);
+        most.min(self.network_work).max(1)
+    }
+
+    /// Whether channels whose full extranonce has `size` can work on this job.
+    pub fn serves(&self, size: FullSize) -> bool {
+        self.fields
+            .coinbase
+            .size()
+            .is_none_or(|bytes| bytes == size.bytes())
     }
 
     /// Header time for miners to start from, seconds: current, and inside consensus.
@@ -164,10 +189,11 @@ impl Job {
     }
 
     fn variant(&self, size: FullSize) -> &Variant {
-        if size == FullSize::DEFAULT {
+        // Halves serve one size only: whoever asks for another was not to (`serves`).
+        if size.bytes() == self.default_bytes || self.fields.coinbase.size().is_some() {
             return &self.default;
         }
-        let place = self.others.get(size.rolled());
+        let place = self.others.get(size.bytes());
         place.map_or(&self.default, |cell| {
             cell.get_or_init(|| Box::new(Variant::new(&self.fields, size)))
         })

@@ -1,6 +1,6 @@
 //! One connection on its worker: bytes to machines, machines' outputs to bytes, ledger and hub.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -8,7 +8,9 @@ use std::task::{Context, Poll};
 
 use adit_net::{End, Protocol};
 use adit_proto::extension::{self, Route};
-use adit_proto::mining::server::{AccountId, Event, Input, Kind, Ledger, Output, Server, Share};
+use adit_proto::mining::server::{
+    AccountId, Event, Input, Kind, Ledger, Mined as With, Output, Server, Share,
+};
 use adit_proto::{Fault, Time, setup};
 use adit_wire::common::{self, ChannelEndpointChanged};
 use adit_wire::frame::Header;
@@ -16,6 +18,7 @@ use adit_wire::mining::{SubmitSharesExtended, ToServer};
 use adit_wire::tlv::{self, WorkerName};
 use adit_wire::{DecodeError, Message, negotiation, refusal};
 
+use super::branch::Mined;
 use super::drain::SETTLE_MAX;
 use super::mailbox::{CLOSING, COMMITTED, DRAIN, LEDGER, Mailbox, WORK};
 use super::report::ToHub;
@@ -69,6 +72,9 @@ pub(super) struct Connection {
     channels: Vec<(u32, AccountId, Kind)>,
     /// The newest block found here: its share follows.
     block: Option<[u8; 32]>,
+    /// Below an upstream: what the share that follows was found with, and who the channels belong to.
+    mined: Option<With>,
+    identities: HashMap<u32, Arc<str>>,
     messages: Budget,
     /// Which extensions are in use, once the connection is set up.
     extensions: extension::Server,
@@ -92,6 +98,8 @@ impl Connection {
             ticketed: 0,
             channels: Vec::new(),
             block: None,
+            mined: None,
+            identities: HashMap::new(),
             messages,
             extensions,
             leaving: Leaving::No,
@@ -212,6 +220,7 @@ impl Connection {
         match output {
             Output::Send(message) => message.encode_frame(out),
             Output::Job(frame) => frame.encode(out),
+            Output::Mined(mined) => self.mined = Some(mined),
             Output::Share(share) => self.share(now, &share),
             Output::Block(found) => {
                 self.block = Some(found.hash);
@@ -234,6 +243,14 @@ impl Connection {
         self.worker.report.borrow_mut().accepted(now, share);
         let is_block = self.block.take_if(|hash| *hash == share.hash).is_some();
         self.worker.push(share, is_block);
+        if let Some(with) = self.mined.take() {
+            let name = self.identities.get(&share.channel_id);
+            self.worker.send_up(Mined {
+                share: *share,
+                with,
+                identity: name.map_or_else(|| Arc::from(""), Arc::clone),
+            });
+        }
     }
 
     fn observe(&mut self, event: Event) {
@@ -247,10 +264,15 @@ impl Connection {
                 ..
             } => {
                 self.channels.push((channel_id, account, kind));
+                if self.worker.plan.mining.tell_mined {
+                    let name = String::from_utf8_lossy(&user_identity);
+                    self.identities.insert(channel_id, name.into());
+                }
                 self.worker.name(account, &user_identity);
                 report.opened(account, kind, &user_identity);
             }
             Event::Closed { channel_id } => {
+                self.identities.remove(&channel_id);
                 if let Some(at) = self.channels.iter().position(|(id, ..)| *id == channel_id) {
                     let (_, account, kind) = self.channels.swap_remove(at);
                     report.closed(account, kind);

@@ -15,6 +15,7 @@ use bitcoin::{BlockHash, ScriptBuf};
 use tokio::sync::{mpsc, watch};
 
 use super::blocks::{BlockPath, News, What};
+use super::branch::{Assigned, Orders};
 use super::coinbase;
 use super::drain::Progress;
 use super::records;
@@ -61,13 +62,22 @@ pub(super) struct Hub {
     pub(super) ledger: Arc<adit_ledger::Writer>,
     pub(super) drain: watch::Receiver<Progress>,
     pub(super) refused_at_the_door: Box<dyn Fn() -> u64 + Send>,
+    pub(super) branch: Option<Uplink>,
     pub(super) state: Mining,
+}
+
+/// What the hub has of a [`Branch`](super::branch::Branch).
+pub(super) struct Uplink {
+    pub(super) orders: watch::Receiver<Orders>,
+    pub(super) events: Option<mpsc::Sender<Event>>,
 }
 
 /// What is mined on.
 #[derive(Debug, Default)]
 pub(super) struct Mining {
     tip: u64,
+    /// The block that generation `tip` builds on.
+    prev_hash: Option<[u8; 32]>,
     template: Option<(Arc<Template>, adit_proto::Time)>,
     transactions: VecDeque<(TemplateId, Arc<Vec<Vec<u8>>>)>,
     ledger_commits: adit_ledger::writer::Stats,
@@ -92,7 +102,11 @@ impl Hub {
                     Some(ToHub::Report(report)) => self.totals.add(self.clock.now(), *report),
                     None => break,
                 },
-                Some(event) = events.recv() => self.event(event),
+                Some(event) = events.recv() => {
+                    self.pass_on(&event);
+                    self.event(event);
+                }
+                () = changed(&mut self.branch) => self.take_orders(),
                 Some(news) = news.recv() => self.news(news),
                 _ = beat.tick() => {
                     beats = beats.wrapping_add(1);
@@ -146,31 +160,75 @@ impl Hub {
         self.publish();
     }
 
-    /// A template becomes the job that everybody mines.
+    /// A template becomes the job that everybody mines, unless an uplink gives other work.
     fn template(&mut self, template: Arc<Template>) {
         let now = self.clock.now();
-        let new_tip = self
-            .state
-            .template
-            .as_ref()
-            .is_none_or(|(last, _)| last.prev_hash != template.prev_hash);
-        if new_tip {
-            self.state.tip += 1;
+        self.state.template = Some((Arc::clone(&template), now));
+        if self.mines_own() {
+            self.turn_to(template.prev_hash.to_byte_array(), template.height);
+            let job = self.job(&template);
+            self.publish_job(job, template.height, now);
         }
-        match self.job(&template) {
-            Ok(job) => {
-                self.work.send_replace(Some(Published {
-                    job: Arc::new(job),
-                    height: template.height,
-                    at: now,
-                }));
-                if new_tip {
-                    tracing::info!(height = template.height, prev = %template.prev_hash, "new tip");
+    }
+
+    fn mines_own(&self) -> bool {
+        self.branch
+            .as_ref()
+            .is_none_or(|uplink| matches!(*uplink.orders.borrow(), Orders::Solo))
+    }
+
+    /// The uplink wants something else.
+    fn take_orders(&mut self) {
+        let Some(uplink) = &mut self.branch else { return };
+        let orders = uplink.orders.borrow_and_update().clone();
+        let now = self.clock.now();
+        match orders {
+            Orders::Job(Assigned { fields, height }) => {
+                self.turn_to(fields.prev_hash, height);
+                let job = Job::new(Fields {
+                    tip: self.state.tip,
+                    ..Fields::clone(&fields)
+                });
+                self.publish_job(job, height, now);
+            }
+            Orders::Wait => {}
+            Orders::Solo => {
+                if let Some((template, at)) = self.state.template.clone() {
+                    self.template(template);
+                    // It is not younger for being mined now.
+                    if let Some((_, known)) = &mut self.state.template {
+                        *known = at;
+                    }
                 }
             }
-            Err(error) => tracing::error!(height = template.height, %error, "a template is of no use"),
         }
-        self.state.template = Some((template, now));
+    }
+
+    fn pass_on(&self, event: &Event) {
+        let events = self.branch.as_ref().and_then(|uplink| uplink.events.as_ref());
+        if events.is_some_and(|events| events.try_send(event.clone()).is_err()) {
+            tracing::warn!("the uplink is behind: it missed an event of the node");
+        }
+    }
+
+    /// Jobs build on `prev_hash` from now on. Generations count up, also when a tip returns.
+    fn turn_to(&mut self, prev_hash: [u8; 32], height: u32) {
+        if self.state.prev_hash != Some(prev_hash) {
+            self.state.prev_hash = Some(prev_hash);
+            self.state.tip += 1;
+            let prev = BlockHash::from_byte_array(prev_hash);
+            tracing::info!(height, %prev, "new tip");
+        }
+    }
+
+    fn publish_job(&self, job: Result<Job, JobError>, height: u32, at: adit_proto::Time) {
+        match job {
+            Ok(job) => {
+                let job = Arc::new(job);
+                self.work.send_replace(Some(Published { job, height, at }));
+            }
+            Err(error) => tracing::error!(height, %error, "a template is of no use"),
+        }
     }
 
     fn job(&self, template: &Template) -> Result<Job, JobError> {
@@ -189,7 +247,9 @@ impl Hub {
             header_timestamp: template.header_timestamp,
             min_ntime: template.min_ntime,
             merkle_path: template.merkle_path.clone(),
-            coinbase,
+            coinbase: coinbase.into(),
+            share_work_max: None,
+            publish: true,
         })
     }
 
@@ -197,7 +257,7 @@ impl Hub {
     fn found(&mut self, found: &Found, read_at: adit_proto::Time) {
         let now = self.clock.now();
         let template = TemplateId(found.job.fields().template);
-        let height = self.height_of(found);
+        let height = found.job.fields().coinbase.height().unwrap_or_default();
         let known = self
             .state
             .transactions
@@ -213,6 +273,9 @@ impl Hub {
             known.map(|(_, transactions)| transactions.as_slice()).or(alone),
         );
         let record = records::block(&block, found.worker);
+        if !found.job.fields().publish {
+            return self.found_for_upstream(found, record);
+        }
         let solution = Solution {
             template,
             version: found.version,
@@ -243,17 +306,15 @@ impl Hub {
         self.publish();
     }
 
-    /// BIP34: the height stands at the start of the coinbase's scriptSig.
-    fn height_of(&self, found: &Found) -> u32 {
-        let script = ScriptBuf::from_bytes(found.job.fields().coinbase.script_prefix.clone());
-        match script.instructions().next() {
-            Some(Ok(bitcoin::script::Instruction::PushBytes(bytes))) => {
-                bitcoin::script::read_scriptint(bytes.as_bytes()).map_or(0, |height| height as u32)
-            }
-            Some(Ok(bitcoin::script::Instruction::Op(op))) => u32::from(op.to_u8())
-                .saturating_sub(u32::from(bitcoin::opcodes::all::OP_PUSHNUM_1.to_u8()) - 1),
-            _ => 0,
+    /// A block of a job that somebody else gave: they publish it, and its share is on its way to them.
+    fn found_for_upstream(&mut self, found: &Found, record: adit_ledger::record::BlockFound) {
+        let (height, hash) = (record.height, BlockHash::from_byte_array(found.hash));
+        tracing::info!(height, %hash, "block found for the upstream");
+        self.picture.blocks.found += 1;
+        if self.lane.block(record).is_err() {
+            tracing::warn!(height, "the ledger is down: this block is not noted");
         }
+        self.publish();
     }
 
     fn news(&mut self, news: News) {
@@ -354,4 +415,14 @@ fn drain_picture(progress: &Progress) -> Option<status::Drain> {
         left: progress.left as u64,
         total: progress.total as u64,
     })
+}
+
+/// Waits for other orders than before; for ever, where there is no uplink or it has gone.
+async fn changed(branch: &mut Option<Uplink>) {
+    if let Some(uplink) = branch
+        && uplink.orders.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }

@@ -9,6 +9,7 @@
 //! ```
 
 pub(crate) mod blocks;
+pub mod branch;
 pub(crate) mod coinbase;
 pub(crate) mod connection;
 mod control;
@@ -32,7 +33,7 @@ use std::time::Duration;
 use adit_ledger::{DataLock, Writer};
 use adit_net::drive::Bounds;
 use adit_net::{Clock, Listener, Url};
-use adit_proto::extranonce::{SLOTS_END, Space};
+use adit_proto::extranonce::{Layout, Space};
 use adit_proto::{extension, mining, setup};
 use adit_wire::common::{flags, protocol};
 use tokio::sync::{mpsc, watch};
@@ -45,6 +46,7 @@ use crate::http;
 use crate::observe::{self as status, Status};
 use crate::shutdown::{Shutdown, Stop};
 use blocks::BlockPath;
+use branch::Branch;
 use control::Wish;
 use drain::Order;
 use hub::Hub;
@@ -92,6 +94,22 @@ impl Pool {
     /// Whatever keeps a pool from starting, with what to do about it. A node that is away is no such thing: the
     /// pool waits for it and its miners may connect already.
     pub async fn start(settings: &Settings, or_free_port: bool) -> Result<Self, Exit> {
+        Self::start_under(settings, or_free_port, None).await
+    }
+
+    /// As [`Pool::start`], below an upstream.
+    ///
+    /// # Errors
+    /// As [`Pool::start`].
+    pub async fn start_branch(settings: &Settings, or_free_port: bool, branch: Branch) -> Result<Self, Exit> {
+        Self::start_under(settings, or_free_port, Some(branch)).await
+    }
+
+    async fn start_under(
+        settings: &Settings,
+        or_free_port: bool,
+        branch: Option<Branch>,
+    ) -> Result<Self, Exit> {
         open::raise_file_limit();
         let clock = Clock::system();
         let opened = open::open(settings, &clock)?;
@@ -122,7 +140,11 @@ impl Pool {
         opened.writer.watch(Arc::new(move || ledger.send_replace(())));
         let plan = Plan {
             clock: clock.clone(),
-            mining: Arc::new(machine_settings(settings)),
+            mining: Arc::new(mining::server::Settings {
+                tell_mined: branch.is_some(),
+                ..machine_settings(settings)
+            }),
+            mined: branch.as_ref().map(|branch| branch.mined.clone()),
             setup: Arc::new(setup_settings(settings)),
             identities: identities_rx,
             rules: settings.security.rules(),
@@ -143,7 +165,8 @@ impl Pool {
             drain: drain_rx.clone(),
             shutdown: shutdown.clone(),
         };
-        let workers = start_workers(settings, &plan, &opened.writer)?;
+        let layout = branch.as_ref().map_or(Layout::POOL, |branch| branch.layout);
+        let workers = start_workers(settings, layout, &plan, &opened.writer)?;
         let loads = workers.iter().map(|worker| Arc::clone(&worker.load)).collect();
         drop(plan);
 
@@ -168,6 +191,10 @@ impl Pool {
             ledger: Arc::clone(&opened.writer),
             refused_at_the_door: Box::new(refused),
             drain: progress_rx.clone(),
+            branch: branch.map(|branch| hub::Uplink {
+                orders: branch.orders,
+                events: branch.events,
+            }),
             state: hub::Mining::default(),
             clock,
         };
@@ -392,17 +419,23 @@ async fn accept(
     }
 }
 
-fn start_workers(settings: &Settings, plan: &Plan, writer: &Writer) -> Result<Vec<WorkerHandle>, Exit> {
+fn start_workers(
+    settings: &Settings,
+    layout: Layout,
+    plan: &Plan,
+    writer: &Writer,
+) -> Result<Vec<WorkerHandle>, Exit> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let count = match settings.pool.workers {
         0 => cores,
         workers => workers as usize,
     };
-    let slots = SLOTS_END / u32::try_from(count).unwrap_or(1);
+    let slots = layout.slots_end() / u32::try_from(count).unwrap_or(1);
     (0u32..)
         .take(count)
         .map(|number| {
-            let space = Space::new(settings.pool.front_end, number * slots..(number + 1) * slots);
+            let slots = number * slots..(number + 1) * slots;
+            let space = Space::of(layout, settings.pool.front_end, slots);
             WorkerHandle::start(number, plan.clone(), space, |notify| writer.lane(notify))
         })
         .collect()

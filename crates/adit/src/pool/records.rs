@@ -41,7 +41,7 @@ pub(super) fn found(found: &Found, height: u32, now: Time, transactions: Option<
         hash: found.hash,
         height,
         time_us: now.0,
-        value: found.job.fields().coinbase.value,
+        value: found.job.fields().coinbase.value(),
         account: found.account.0,
         channel: channel(found.prefix),
         header: found.header,

@@ -64,6 +64,8 @@ pub(super) struct Report {
     pub(super) workers: ByWorker<Tally>,
     pub(super) worker_names: Vec<(WorkerKey, WorkerName)>,
     pub(super) refused: Vec<(&'static str, u64)>,
+    /// Accepted shares that the uplink had no room for.
+    pub(super) not_sent_up: u64,
     pub(super) ack: Latency,
     pub(super) fan_out: Latency,
 }

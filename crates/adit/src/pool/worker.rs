@@ -20,6 +20,7 @@ use adit_proto::mining::server::{AccountId, WorkerName};
 use adit_proto::{extension, mining, setup};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
+use super::branch::{HELD_MAX, Mined};
 use super::connection::Connection;
 use super::drain::Order;
 use super::hub::Published;
@@ -61,6 +62,8 @@ pub(super) struct Plan {
     /// Marked as changed when the ledger went down or came up.
     pub(super) ledger: watch::Receiver<()>,
     pub(super) hub: mpsc::Sender<ToHub>,
+    /// Where accepted shares go besides the ledger, below an upstream.
+    pub(super) mined: Option<mpsc::Sender<Vec<Mined>>>,
     pub(super) handshake: Duration,
     pub(super) handshakes_max: usize,
     pub(super) messages_per_second: u32,
@@ -127,6 +130,8 @@ pub(super) struct Worker {
     lane: RefCell<Lane>,
     /// Shares of this turn, on their way to the lane.
     batch: RefCell<Vec<Share>>,
+    /// Shares of this turn, on their way to the upstream.
+    mined: RefCell<Vec<Mined>>,
     /// Shares ever pushed to `batch`: positions in the lane's count of records.
     pushed: Cell<u64>,
     /// Who waits for which position, in rising order.
@@ -202,6 +207,7 @@ impl Worker {
             space: RefCell::new(space),
             lane: RefCell::new(lane),
             batch: RefCell::default(),
+            mined: RefCell::default(),
             pushed: Cell::new(0),
             waiting: RefCell::default(),
             flush: Notify::new(),
@@ -244,7 +250,10 @@ impl Worker {
                     self.seats.borrow().ring(LEDGER);
                 }
                 Some(incoming) = arrivals.recv() => self.admit(incoming),
-                _ = beat.tick() => self.send_report(),
+                _ = beat.tick() => {
+                    self.hand_up();
+                    self.send_report();
+                }
                 () = shutdown.requested() => break,
             }
         }
@@ -280,6 +289,7 @@ impl Worker {
             self.flush.notified().await;
             tokio::task::yield_now().await;
             self.hand_over();
+            self.hand_up();
         }
     }
 
@@ -309,6 +319,27 @@ impl Worker {
                 shares = batch.len(),
                 "the ledger takes no more shares for now"
             );
+        }
+    }
+
+    /// An accepted share goes to the upstream as well, at the end of this turn.
+    pub(super) fn send_up(&self, mined: Mined) {
+        let mut waiting = self.mined.borrow_mut();
+        if waiting.len() < HELD_MAX {
+            waiting.push(mined);
+        } else {
+            self.report.borrow_mut().not_sent_up += 1;
+        }
+    }
+
+    /// Gives the uplink what was mined; what it has no room for waits for the next turn.
+    fn hand_up(&self) {
+        let Some(uplink) = &self.plan.mined else { return };
+        if self.mined.borrow().is_empty() {
+            return;
+        }
+        if let Ok(place) = uplink.try_reserve() {
+            place.send(std::mem::take(&mut *self.mined.borrow_mut()));
         }
     }
 

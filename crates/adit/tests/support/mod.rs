@@ -12,6 +12,7 @@ use std::time::Duration;
 use adit::config::Settings;
 use adit::observe::Status;
 use adit::pool::Pool;
+use adit::pool::branch::Branch;
 use adit_ledger::export::{Format, export};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -32,6 +33,14 @@ impl House {
     pub(crate) async fn open(changes: &[(&str, &str)]) -> Self {
         let data = folder();
         let pool = pool(data.path(), changes).await;
+        Self { data, pool }
+    }
+
+    /// The same below an upstream.
+    pub(crate) async fn open_branch(changes: &[(&str, &str)], branch: Branch) -> Self {
+        let data = folder();
+        let settings = settings(data.path(), changes);
+        let pool = Pool::start_branch(&settings, false, branch).await.unwrap();
         Self { data, pool }
     }
 
@@ -68,6 +77,11 @@ fn folder() -> TempDir {
 
 /// A pool on this data folder.
 pub(crate) async fn pool(data: &Path, changes: &[(&str, &str)]) -> Pool {
+    Pool::start(&settings(data, changes), false).await.unwrap()
+}
+
+/// Settings of a pool on this data folder.
+pub(crate) fn settings(data: &Path, changes: &[(&str, &str)]) -> Settings {
     let base = [
         ("data", data.to_str().unwrap()),
         ("listen", "127.0.0.1:0"),
@@ -81,7 +95,7 @@ pub(crate) async fn pool(data: &Path, changes: &[(&str, &str)]) -> Pool {
     let mut keys: Vec<(&str, &str)> = base.to_vec();
     keys.retain(|(key, _)| changes.iter().all(|(changed, _)| changed != key));
     keys.extend(changes);
-    Pool::start(&Settings::with(&keys).unwrap(), false).await.unwrap()
+    Settings::with(&keys).unwrap()
 }
 
 /// Waits until the picture of `pool` is as wished.

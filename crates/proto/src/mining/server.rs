@@ -29,7 +29,9 @@ use std::sync::Arc;
 use workers::Workers;
 
 pub use adit_wire::tlv::WorkerName;
-pub use door::{AccountId, Event, Found, Input, JobFrame, Kind, Ledger, Output, Settings, Share, WorkerId};
+pub use door::{
+    AccountId, Event, Found, Input, JobFrame, Kind, Ledger, Mined, Output, Settings, Share, WorkerId,
+};
 pub use jobs::JOBS_PER_TIP;
 
 /// One mining connection, pool side.
@@ -64,9 +66,9 @@ impl Server {
         Self {
             header_only: setup.flags & flags::REQUIRES_STANDARD_JOBS != 0,
             extended_only: setup.success_flags & flags::REQUIRES_EXTENDED_CHANNELS != 0,
-            slot,
             channels: Channels::default(),
-            numbers: Leases::new(0..1 << 16),
+            numbers: Leases::new(0..slot.layout().channels_end()),
+            slot,
             book: Book::default(),
             seen: Seen::new(settings.seen_max),
             acks: Acks::default(),

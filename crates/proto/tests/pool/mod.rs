@@ -44,7 +44,7 @@ pub(crate) fn fields(tip: u64, template: u64) -> Fields {
         merkle_path: (0..3u8)
             .map(|n| sha256d::Hash::hash(&[n, template as u8]).to_byte_array())
             .collect(),
-        coinbase: Coinbase {
+        coinbase: adit_proto::coinbase::Body::Own(Coinbase {
             version: 2,
             script_prefix: vec![3, 1, 2, 3],
             tag: b"adit".to_vec(),
@@ -55,7 +55,9 @@ pub(crate) fn fields(tip: u64, template: u64) -> Fields {
             required_outputs: vec![output(0, vec![0x6a; 38])],
             locktime: 0,
             witness: Some([0; 32]),
-        },
+        }),
+        share_work_max: None,
+        publish: true,
     }
 }
 

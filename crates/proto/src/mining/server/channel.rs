@@ -3,7 +3,7 @@
 use super::workers::Crowd;
 use super::{AccountId, Kind};
 use crate::Time;
-use crate::extranonce::{Extranonce, FullSize, PREFIX_BYTES, Slot};
+use crate::extranonce::{Extranonce, FullSize, Slot};
 use crate::job::Job;
 use crate::share::Head;
 use crate::target::Target;
@@ -189,7 +189,7 @@ impl Channel {
     pub(super) fn prefix_bytes<'a>(&self, whole: &'a Extranonce) -> &'a [u8] {
         match self.kind {
             Kind::Standard => whole.as_bytes(),
-            Kind::Extended => whole.as_bytes().get(..PREFIX_BYTES).unwrap_or_default(),
+            Kind::Extended => whole.as_bytes().get(..self.size.prefix()).unwrap_or_default(),
         }
     }
 
@@ -234,7 +234,7 @@ impl Channel {
 pub(super) fn bounds(work_min: u64, target_max: &Target, job: Option<&Job>) -> Bounds {
     Bounds {
         min: target_max.share_work().max(work_min),
-        max: job.map_or(u64::MAX, Job::network_work),
+        max: job.map_or(u64::MAX, Job::share_work_max),
     }
 }
 

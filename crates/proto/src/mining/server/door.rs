@@ -1,7 +1,7 @@
 //! The door's two sides: settings, what comes in, what goes out.
 
 use crate::Time;
-use crate::extranonce::{FullSize, PREFIX_BYTES};
+use crate::extranonce::{Extranonce, FullSize, PREFIX_BYTES};
 use crate::job::Job;
 use crate::target::Target;
 use crate::vardiff::{Aim, SHARES_PER_MINUTE};
@@ -39,6 +39,8 @@ pub struct Settings {
     pub no_channel_timeout_ms: u32,
     /// Refused shares in a row that end the connection; 0 is off.
     pub refused_in_a_row_max: u32,
+    /// Whether every good share comes with [`Output::Mined`], for an upstream.
+    pub tell_mined: bool,
 }
 
 impl Default for Settings {
@@ -56,6 +58,7 @@ impl Default for Settings {
             ack_delay_max_ms: 250,
             no_channel_timeout_ms: 30_000,
             refused_in_a_row_max: 5_000,
+            tell_mined: false,
         }
     }
 }
@@ -172,6 +175,8 @@ pub enum Output {
     Send(ToClient),
     /// Send NewExtendedMiningJob: written with [`Job::encode_extended`].
     Job(JobFrame),
+    /// What the next share was found with, where [`Settings::tell_mined`] asks for it.
+    Mined(Mined),
     /// Write a good share to the ledger.
     Share(Share),
     /// Publish a block. Comes before its share.
@@ -201,6 +206,17 @@ impl JobFrame {
         self.job
             .encode_extended(self.size, self.channel_id, self.job_id, self.min_ntime, out);
     }
+}
+
+/// What a good share was found with: all that an upstream needs besides the [`Share`] itself.
+#[derive(Clone, Debug)]
+pub struct Mined {
+    /// The job that it was found on.
+    pub job: Arc<Job>,
+    /// The full extranonce of this side.
+    pub extranonce: Extranonce,
+    /// The worker that the share named (extension 0x0002).
+    pub worker: Option<WorkerName>,
 }
 
 /// A good share: what the ledger needs to know.

@@ -105,7 +105,8 @@ impl Server {
     /// Newer work: jobs for all channels.
     pub(super) fn work(&mut self, now: Time, job: Arc<Job>, out: &mut Vec<Output>) -> Result<(), Fault> {
         let before = self.book.newest.as_ref().map(|job| job.tip());
-        if before.is_some_and(|tip| job.tip() < tip) {
+        let fits = job.serves(self.slot.layout().default_size());
+        if !fits || before.is_some_and(|tip| job.tip() < tip) {
             return Ok(());
         }
         let turned = before != Some(job.tip());
@@ -113,6 +114,8 @@ impl Server {
             self.seen.turn_to(&job.fields().prev_hash);
             self.book.turn();
         }
+        let hardest = self.book.newest.as_ref().map(|job| job.share_work_max());
+        let turned_or_bound = turned || hardest != Some(job.share_work_max());
         self.book.newest = Some(job);
         if self.channels.is_empty() {
             return Ok(());
@@ -120,8 +123,8 @@ impl Server {
         let Some(entry) = self.book.active()? else {
             return Ok(());
         };
-        if turned {
-            self.bound_all(now, &entry, out);
+        if turned_or_bound {
+            self.bound_all(now, &entry, turned, out);
         }
         self.send_to_groups(&entry, turned, out);
         self.send_to_single_channels(&entry, turned, out);
@@ -130,7 +133,7 @@ impl Server {
 
     /// A block may have become easier than a share: no share is harder than a block. Forgets what only
     /// stale jobs needed.
-    fn bound_all(&mut self, now: Time, entry: &Entry, out: &mut Vec<Output>) {
+    fn bound_all(&mut self, now: Time, entry: &Entry, turned: bool, out: &mut Vec<Output>) {
         let work_min = self.settings.work_min;
         for channel in self.channels.iter_mut() {
             let bounds = channel.bounds(work_min, Some(&entry.job));
@@ -139,7 +142,9 @@ impl Server {
                 channel.retarget(entry.id, None, target);
                 tell_target(channel, target, out);
             }
-            channel.forget_terms_before(entry.id);
+            if turned {
+                channel.forget_terms_before(entry.id);
+            }
         }
     }
 
@@ -351,7 +356,9 @@ mod tests {
             header_timestamp: 0,
             min_ntime: 0,
             merkle_path: Vec::new(),
-            coinbase,
+            coinbase: coinbase.into(),
+            share_work_max: None,
+            publish: true,
         };
         Arc::new(Job::new(fields).unwrap())
     }

@@ -44,7 +44,7 @@ impl Server {
             nominal_hash_rate,
             max_target,
         } = open;
-        let size = (!self.extended_only).then_some(FullSize::DEFAULT);
+        let size = (!self.extended_only).then(|| self.slot.layout().default_size());
         let size = size.ok_or(refusal::OpenMiningChannel::StandardChannelsNotSupported);
         let kind = Kind::Standard;
         self.open(
@@ -77,7 +77,7 @@ impl Server {
         let size = if self.header_only {
             Err(refusal::OpenMiningChannel::ExtendedChannelsNotSupportedForStandardJobs)
         } else {
-            let size = FullSize::rolling(min_extranonce_size);
+            let size = self.slot.layout().rolling(min_extranonce_size);
             size.ok_or(refusal::OpenMiningChannel::MinExtranonceSizeTooLarge)
         };
         let kind = Kind::Extended;

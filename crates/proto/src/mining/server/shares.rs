@@ -3,7 +3,7 @@
 use super::channel::Channel;
 use super::jobs::{Book, Entry, Found as Place};
 use super::workers::{Workers, named};
-use super::{Event, Found, Kind, Ledger, Output, Server, Settings, Share, WorkerId, WorkerName};
+use super::{Event, Found, Kind, Ledger, Mined, Output, Server, Settings, Share, WorkerId, WorkerName};
 use crate::extranonce::{Extranonce, PREFIX_BYTES};
 use crate::share::{self, Claim, Judged, NTIME_AHEAD_MAX, Terms};
 use crate::{Fault, Time};
@@ -182,11 +182,19 @@ impl Server {
         out: &mut Vec<Output>,
     ) -> Result<(), Fault> {
         self.refused_in_a_row = 0;
+        let name = worker.copied();
         let worker = worker.and_then(|worker| self.seen_behind(now, channel_id, worker, out));
         let Some(channel) = self.channels.find_mut(channel_id) else {
             return Ok(());
         };
         let job = &good.job.job;
+        if self.settings.tell_mined {
+            out.push(Output::Mined(Mined {
+                job: Arc::clone(job),
+                extranonce: good.extranonce,
+                worker: name,
+            }));
+        }
         let index = self.acks.push(channel_id, sequence_number, good.judged.work);
         out.push(Output::Share(Share {
             index,

@@ -1,0 +1,59 @@
+//! A pool below somebody else's: the work comes from an uplink, and what is mined goes there as well.
+//!
+//! A mining proxy and a job negotiator are pools in everything that faces miners. What differs is here: a [`Branch`]
+//! tells the hub what to mine ([`Orders`]), and takes every accepted share ([`Mined`]).
+
+use std::sync::Arc;
+
+use adit_node::Event;
+use adit_proto::extranonce::Layout;
+use adit_proto::job::Fields;
+use adit_proto::mining::server::{Mined as With, Share};
+use tokio::sync::{mpsc, watch};
+
+/// Accepted shares that a worker holds while the uplink is behind; more are lost to it, and counted.
+pub const HELD_MAX: usize = 65_536;
+
+/// Work as an uplink gives it.
+#[derive(Clone, Debug)]
+pub struct Assigned {
+    /// The job. The hub numbers tips itself: `tip` is not looked at.
+    pub fields: Arc<Fields>,
+    /// Height of the block to be found.
+    pub height: u32,
+}
+
+/// What an uplink wants to be mined.
+#[derive(Clone, Debug)]
+pub enum Orders {
+    /// What is mined already, until there is a first job: miners may connect and wait.
+    Wait,
+    /// The templates of the own node, paid to the own payout.
+    Solo,
+    /// This.
+    Job(Assigned),
+}
+
+/// An accepted share, with all that an upstream needs to see of it.
+#[derive(Clone, Debug)]
+pub struct Mined {
+    /// The share.
+    pub share: Share,
+    /// Job, extranonce of this side, and the worker by name.
+    pub with: With,
+    /// What the channel's owner calls itself.
+    pub identity: Arc<str>,
+}
+
+/// What an uplink has of the pool below it, and the pool of the uplink.
+#[derive(Debug)]
+pub struct Branch {
+    /// How the extranonce that the upstream leaves is shared out.
+    pub layout: Layout,
+    /// What to mine.
+    pub orders: watch::Receiver<Orders>,
+    /// Where accepted shares go, in the order of each worker.
+    pub mined: mpsc::Sender<Vec<Mined>>,
+    /// Where the events of the node go besides the pool, if somebody wants them. They are dropped when it is behind.
+    pub events: Option<mpsc::Sender<Event>>,
+}
