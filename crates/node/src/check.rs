@@ -316,22 +316,24 @@ fn figures(coinbase: &Transaction, transactions: &[Transaction]) -> Figures {
     let weight = all()
         .map(Transaction::weight)
         .fold(head, |sum, weight| sum + weight);
-    let sigops = |tx: &Transaction| {
-        let inputs = tx
-            .input
-            .iter()
-            .map(|input| input.script_sig.count_sigops_legacy());
-        let outputs = tx
-            .output
-            .iter()
-            .map(|output| output.script_pubkey.count_sigops_legacy());
-        inputs.chain(outputs).map(|count| count as u64).sum::<u64>()
-    };
     Figures {
         weight: weight.to_wu(),
-        sigops: all().map(sigops).sum::<u64>() * SIGOPS_SCALE,
+        sigops: all().map(sigops).fold(0, u64::saturating_add),
         transactions: count,
     }
+}
+
+/// Cost of the signature operations that a transaction shows; the coins that it spends may add to it.
+pub(crate) fn sigops(tx: &Transaction) -> u64 {
+    let inputs = tx
+        .input
+        .iter()
+        .map(|input| input.script_sig.count_sigops_legacy());
+    let outputs = tx
+        .output
+        .iter()
+        .map(|output| output.script_pubkey.count_sigops_legacy());
+    inputs.chain(outputs).map(|count| count as u64).sum::<u64>() * SIGOPS_SCALE
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! The two directions between a source and its consumer, and the thread between them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use bitcoin::BlockHash;
+use bitcoin::{BlockHash, Wtxid};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{Constraints, Solution, Template, TemplateId, TemplateSource};
@@ -13,6 +14,14 @@ const REQUEST_QUEUE_MAX: usize = 64;
 const EVENT_QUEUE_MAX: usize = 64;
 /// Sets of constraints that a source makes templates for at once.
 pub const CONSTRAINTS_MAX: usize = 16;
+/// Transactions that may be asked for at once: as many as a declared job can name (spec 6.4.4), and more than a block
+/// can hold.
+pub const WTXIDS_MAX: usize = u16::MAX as usize;
+/// Bytes of transactions in one answer: no block is longer.
+pub const TRANSACTIONS_BYTES_MAX: usize = 4_000_000;
+/// Longest wait for the answer to an inquiry ([`Handle::transactions_by_wtxid`], [`Handle::check_block`]), whatever the
+/// source does. Each source answers sooner.
+pub const INQUIRY_LIMIT: Duration = Duration::from_secs(20);
 
 /// What a source tells its consumer.
 #[derive(Clone, Debug)]
@@ -66,7 +75,33 @@ pub enum SubmitError {
     Unavailable(String),
     /// This source cannot do that at all.
     Unsupported,
+    /// More was asked for than a block can hold: [`WTXIDS_MAX`], [`TRANSACTIONS_BYTES_MAX`].
+    TooMuch,
 }
+
+/// What a node says to a block that nobody has solved yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BlockCheck {
+    /// It would be accepted as the next block, once it is solved.
+    Valid,
+    /// It would not; the node's reason, see [`BlockCheck::NOT_ON_TIP`].
+    Invalid(String),
+}
+
+impl BlockCheck {
+    /// How the reason starts (BIP23) when the block does not build on the node's tip, which says nothing else about it:
+    /// the node may be a block ahead, or behind.
+    pub const NOT_ON_TIP: &'static str = "inconclusive-not-best-prevblk";
+
+    /// Whether the block does not build on the node's tip, see [`BlockCheck::NOT_ON_TIP`].
+    pub fn is_off_tip(&self) -> bool {
+        matches!(self, Self::Invalid(reason) if reason.starts_with(Self::NOT_ON_TIP))
+    }
+}
+
+/// Transactions, consensus encoded with witness, in the order in which they were asked for; none where the node does
+/// not know one.
+pub type Found = Vec<Option<Vec<u8>>>;
 
 /// Where a block stands in the node's chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +123,10 @@ pub enum Request {
     SubmitBlock(Vec<u8>, oneshot::Sender<Result<Verdict, SubmitError>>),
     /// Where does this block stand?
     Status(BlockHash, oneshot::Sender<Result<BlockStatus, SubmitError>>),
+    /// The transactions that wait for a block under these witness ids, at most [`WTXIDS_MAX`].
+    Transactions(Vec<Wtxid>, oneshot::Sender<Result<Found, SubmitError>>),
+    /// Would this consensus-encoded block be valid as the next one, but for its proof of work?
+    CheckBlock(Vec<u8>, oneshot::Sender<Result<BlockCheck, SubmitError>>),
     /// Make templates for each of these from now on, at most [`CONSTRAINTS_MAX`] of them, instead of for the one set
     /// that the source was started with. A set that is new gets a template at once.
     Constraints(Vec<Constraints>, oneshot::Sender<Result<(), SubmitError>>),
@@ -118,6 +157,31 @@ impl Handle {
         self.ask(|answer| Request::Status(block, answer)).await
     }
 
+    /// The transactions with these witness ids among those that the node would put into blocks, in the order asked.
+    ///
+    /// # Errors
+    /// `TooMuch` for more than [`WTXIDS_MAX`] of them or [`TRANSACTIONS_BYTES_MAX`] bytes, `Unsupported` where the
+    /// source cannot look transactions up, `Unavailable` when the node does not answer in time.
+    pub async fn transactions_by_wtxid(&self, wtxids: Vec<Wtxid>) -> Result<Found, SubmitError> {
+        match wtxids.len() {
+            0 => Ok(Vec::new()),
+            1..=WTXIDS_MAX => inquire(self.ask(|answer| Request::Transactions(wtxids, answer))).await,
+            _ => Err(SubmitError::TooMuch),
+        }
+    }
+
+    /// Whether a block would be valid as the next one, but for its proof of work. A block that is not on the node's tip
+    /// is [`BlockCheck::Invalid`] with [`BlockCheck::NOT_ON_TIP`].
+    ///
+    /// # Errors
+    /// `Unsupported` where the source cannot tell, `Unavailable` when the node does not answer in time.
+    pub async fn check_block(&self, block: Vec<u8>) -> Result<BlockCheck, SubmitError> {
+        if block.len() > TRANSACTIONS_BYTES_MAX {
+            return Ok(BlockCheck::Invalid(format!("a block of {} bytes", block.len())));
+        }
+        inquire(self.ask(|answer| Request::CheckBlock(block, answer))).await
+    }
+
     /// Asks for templates with each of these rooms in their coinbase, instead of the one that the source was started
     /// with. None, or more than [`CONSTRAINTS_MAX`], is [`SubmitError::Unsupported`].
     pub async fn constrain(&self, constraints: Vec<Constraints>) -> Result<(), SubmitError> {
@@ -141,6 +205,14 @@ impl Handle {
         self.0.send(request(answer)).await.map_err(|_| gone())?;
         wait.await.map_err(|_| gone())?
     }
+}
+
+/// The answer, within [`INQUIRY_LIMIT`].
+async fn inquire<T>(answer: impl Future<Output = Result<T, SubmitError>>) -> Result<T, SubmitError> {
+    let late = || SubmitError::Unavailable("the template source has not answered in time".into());
+    tokio::time::timeout(INQUIRY_LIMIT, answer)
+        .await
+        .unwrap_or_else(|_| Err(late()))
 }
 
 /// A running source: ask through `handle`, read `events`. It stops when every handle is dropped.

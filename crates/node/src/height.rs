@@ -1,7 +1,7 @@
 //! The height of a block from its coinbase.
 
 /// Largest start of the scriptSig that a template may give (spec 7.2).
-const PREFIX_BYTES_MAX: usize = 8;
+pub(crate) const PREFIX_BYTES_MAX: usize = 8;
 
 /// The block height that a coinbase scriptSig starts with (BIP34).
 pub(crate) fn of_prefix(prefix: &[u8]) -> Option<u32> {

@@ -13,6 +13,7 @@ mod health;
 mod height;
 pub mod ipc;
 mod kept;
+mod lookup;
 mod merkle;
 mod progress;
 pub mod rpc;
@@ -22,7 +23,8 @@ mod template;
 
 pub use adit_proto::template::Constraints;
 pub use handle::{
-    BlockStatus, CONSTRAINTS_MAX, Event, Handle, Node, Request, Requests, SubmitError, Verdict, spawn,
+    BlockCheck, BlockStatus, CONSTRAINTS_MAX, Event, Found, Handle, INQUIRY_LIMIT, Node, Request, Requests,
+    SubmitError, TRANSACTIONS_BYTES_MAX, Verdict, WTXIDS_MAX, spawn,
 };
 pub use template::{Solution, Template, TemplateId};
 

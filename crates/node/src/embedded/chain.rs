@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use bitcoin::{Block, BlockHash, Network, OutPoint, Txid, constants};
+use bitcoin::{Block, BlockHash, Network, OutPoint, Transaction, Txid, constants};
 
 use super::check::{self, Place};
 use super::coins::{Coin, Coins};
@@ -142,6 +142,28 @@ impl Chain {
         let change = self.switch(hash)?;
         self.headers.prune(self.height().saturating_sub(FORK_DEPTH_MAX));
         Ok(Connected::Tip(change))
+    }
+
+    /// Checks a block in full as the next one, but for its proof of work. The chain does not change.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    pub fn check_next(&mut self, block: &Block, now: u64) -> Result<(), BlockError> {
+        if block.header.prev_blockhash != self.tip() {
+            return Err(BlockError::NotOnTip);
+        }
+        if self.height() >= HEIGHT_MAX {
+            return Err(BlockError::ChainFull);
+        }
+        let place = self.next_place();
+        check::header_without_work(&block.header, &place, now)?;
+        let txids: Vec<Txid> = block.txdata.iter().map(Transaction::compute_txid).collect();
+        check::body(block, &txids, &place)?;
+        let headers = &self.headers;
+        let median_at = |height| headers.median_time_at(height);
+        let undo = self.coins.connect(block, &txids, &place, &median_at)?;
+        self.coins.disconnect(block, &txids, undo);
+        Ok(())
     }
 
     /// What the next block on the tip must fit.

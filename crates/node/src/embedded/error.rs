@@ -19,6 +19,8 @@ pub enum BlockError {
     SideFull,
     /// The chain has reached its largest height.
     ChainFull,
+    /// Asked about as the next block, it does not build on the tip.
+    NotOnTip,
     /// nBits is not what this height asks for.
     BadBits,
     /// The header hash does not meet the target.
@@ -107,6 +109,7 @@ impl fmt::Display for BlockError {
             Self::PrevUnknown => "prev-blk-not-found",
             Self::ForkTooDeep => "fork-too-deep",
             Self::SideFull => "too-many-side-blocks",
+            Self::NotOnTip => crate::BlockCheck::NOT_ON_TIP,
             Self::ChainFull => "chain-full",
             Self::BadBits => "bad-diffbits",
             Self::HighHash => "high-hash",

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use bitcoin::{OutPoint, Transaction, Txid};
+use bitcoin::{OutPoint, Transaction, Txid, Wtxid};
 
 use super::chain::{Chain, Change};
 use super::check;
@@ -57,6 +57,16 @@ impl Mempool {
 
     pub(super) fn waiting(&self, arrival: u64) -> Option<&Waiting> {
         self.waiting.get(&arrival)
+    }
+
+    /// Those of `wanted` that wait.
+    pub(super) fn by_wtxid<'a>(
+        &'a self,
+        wanted: &'a HashSet<Wtxid>,
+    ) -> impl Iterator<Item = (Wtxid, &'a Transaction)> {
+        let all = self.waiting.values().map(|waiting| waiting.tx.as_ref());
+        all.map(|tx| (tx.compute_wtxid(), tx))
+            .filter(|(wtxid, _)| wanted.contains(wtxid))
     }
 
     /// What a next transaction could spend: unspent in the chain and here.

@@ -157,6 +157,12 @@ impl Embedded {
             Request::Status(hash, answer) => {
                 let _ = answer.send(Ok(self.provider.status(&hash)));
             }
+            Request::Transactions(wtxids, answer) => {
+                let _ = answer.send(self.provider.transactions(wtxids));
+            }
+            Request::CheckBlock(block, answer) => {
+                let _ = answer.send(Ok(self.provider.check_block(&block)));
+            }
             Request::Constraints(rooms, answer) => {
                 self.provider.constrain(rooms);
                 let _ = answer.send(Ok(()));

@@ -1,7 +1,7 @@
 //! The template provider: chain, waiting transactions and templates behind one synchronous face.
 
 use bitcoin::consensus::encode;
-use bitcoin::{Amount, Block, BlockHash, TxOut};
+use bitcoin::{Amount, Block, BlockHash, TxOut, Wtxid};
 
 use super::assemble::{empty_block, solve};
 use super::bootstrap::open_script;
@@ -12,7 +12,8 @@ use super::rules::{BLOCK_WEIGHT_MAX, BOOTSTRAP_HEIGHT, Rules, WORK_LOG2_RANGE, s
 use super::store::Store;
 use super::template::{Kept, Templates, Want, header_time};
 use super::{Error, Settings, TRANSACTIONS_MAX};
-use crate::{BlockStatus, Constraints, Solution, SubmitError, TemplateId, Verdict};
+use crate::lookup::Lookup;
+use crate::{BlockCheck, BlockStatus, Constraints, Found, Solution, SubmitError, TemplateId, Verdict};
 
 /// Expected hashes of one [`Provider::reorganise`] at most: about a second of one core.
 pub const REORGANISE_HASHES_MAX: u128 = 1 << 21;
@@ -151,6 +152,31 @@ impl Provider {
             Ok(block) => self.take(block),
             Err(error) => Ok(Verdict::Rejected(format!("bad-block-encoding: {error}"))),
         }
+    }
+
+    /// Whether a consensus-encoded block would be valid as the next one, but for its proof of work.
+    pub fn check_block(&mut self, bytes: &[u8]) -> BlockCheck {
+        let now = self.now();
+        match encode::deserialize(bytes) {
+            Ok(block) => match self.chain.check_next(&block, now) {
+                Ok(()) => BlockCheck::Valid,
+                Err(error) => BlockCheck::Invalid(error.to_string()),
+            },
+            Err(error) => BlockCheck::Invalid(format!("bad-block-encoding: {error}")),
+        }
+    }
+
+    /// The waiting transactions with these witness ids, encoded with witness, in the order asked.
+    ///
+    /// # Errors
+    /// `TooMuch` when they are more than a block can hold.
+    pub fn transactions(&self, wtxids: Vec<Wtxid>) -> Result<Found, SubmitError> {
+        let wanted = wtxids.iter().copied().collect();
+        let mut lookup = Lookup::new(wtxids);
+        for (wtxid, transaction) in self.mempool.by_wtxid(&wanted) {
+            lookup.fill(wtxid, encode::serialize(transaction))?;
+        }
+        lookup.finish()
     }
 
     /// Where a block stands.

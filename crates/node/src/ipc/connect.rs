@@ -20,8 +20,9 @@ use super::generated::mining_capnp::mining;
 use super::generated::proxy_capnp::{thread, thread_map};
 use super::generated::rpc_capnp::rpc;
 
-/// Longest message taken from the node, in 8-byte words: a block of 4 MB and room.
-const MESSAGE_WORDS_MAX: usize = 1 << 20;
+/// Longest message taken from the node, in 8-byte words: [`super::inquire::CHUNK`] transactions of 4 MB each, and room.
+/// A longer one would end the connection, so nobody may be able to ask for it.
+const MESSAGE_WORDS_MAX: usize = (super::inquire::CHUNK + 1) * (4 << 20) / 8;
 /// A node that loads its chain answers its first call when it is done; a long one takes this long.
 const LOADING: Duration = Duration::from_secs(30 * 60);
 
@@ -55,6 +56,8 @@ pub(super) struct Lanes {
     pub(super) block: Lane,
     pub(super) status: Lane,
     pub(super) ping: Lane,
+    pub(super) lookup: Lane,
+    pub(super) check: Lane,
 }
 
 /// Connects and works until the connection ends (`Err`) or `stop` is set (`Ok`).
@@ -165,6 +168,8 @@ async fn lanes(shared: &Shared, map: &thread_map::Client) -> Result<Lanes, Troub
         block: make("adit block").await?,
         status: make("adit status").await?,
         ping: make("adit ping").await?,
+        lookup: make("adit lookup").await?,
+        check: make("adit check").await?,
     })
 }
 

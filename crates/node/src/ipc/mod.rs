@@ -1,9 +1,9 @@
 //! Bitcoin Core 31 or later over its Cap'n Proto unix socket (`bitcoin-node -ipcbind=unix`).
 //!
 //! One connection at a time (`connect`); on it one task waits for templates (`watch`), one asks
-//! every second whether the node still answers (`ping`), and three desks submit solutions, submit
-//! blocks and ask for their state (`submit`, `status`). Each has server threads of its own on the
-//! node (*lanes*), so that none queues behind another.
+//! every second whether the node still answers (`ping`), three desks submit solutions, submit blocks and
+//! ask for their state (`submit`, `status`), and two look up transactions and have blocks checked
+//! (`inquire`). Each has server threads of its own on the node (*lanes*), so that none queues behind another.
 //!
 //! **Every call has a deadline** (`call`): when it passes, [`Event::Down`] says which call the node
 //! owes; when patience ends too, the connection is given up and made again, for ever, with back-off.
@@ -28,6 +28,7 @@ mod connect;
     reason = "made by `cargo xtask capnp` from Bitcoin Core's schemas; not ours to polish"
 )]
 mod generated;
+mod inquire;
 mod parse;
 mod ping;
 mod ready;
@@ -185,18 +186,24 @@ async fn stay_connected(shared: Rc<Shared>) {
 }
 
 /// Hands each request to the desk for its kind; ends when nobody can ask any more.
-async fn serve(shared: &Rc<Shared>, mut requests: Requests) -> [JoinHandle<()>; 3] {
+async fn serve(shared: &Rc<Shared>, mut requests: Requests) -> [JoinHandle<()>; 5] {
     let (solutions, queue) = mpsc::channel(DESK_QUEUE_MAX);
     let solving = tokio::task::spawn_local(submit::solutions(Rc::clone(shared), queue));
     let (blocks, queue) = mpsc::channel(DESK_QUEUE_MAX);
     let sending = tokio::task::spawn_local(submit::blocks(Rc::clone(shared), queue));
     let (questions, queue) = mpsc::channel(DESK_QUEUE_MAX);
     let asking = tokio::task::spawn_local(status::answer(Rc::clone(shared), queue));
+    let (lookups, queue) = mpsc::channel(DESK_QUEUE_MAX);
+    let looking = tokio::task::spawn_local(inquire::lookups(Rc::clone(shared), queue));
+    let (checks, queue) = mpsc::channel(DESK_QUEUE_MAX);
+    let checking = tokio::task::spawn_local(inquire::checks(Rc::clone(shared), queue));
     while let Some(request) = requests.recv().await {
         match request {
             Request::Submit(solution, answer) => hand(&solutions, (solution, answer)),
             Request::SubmitBlock(block, answer) => hand(&blocks, (block, answer)),
             Request::Status(block, answer) => hand(&questions, (block, answer)),
+            Request::Transactions(wtxids, answer) => hand(&lookups, (wtxids, answer)),
+            Request::CheckBlock(block, answer) => hand(&checks, (block, answer)),
             Request::Constraints(rooms, answer) => {
                 shared.constraints.send_replace(rooms);
                 let _ = answer.send(Ok(()));
@@ -204,7 +211,7 @@ async fn serve(shared: &Rc<Shared>, mut requests: Requests) -> [JoinHandle<()>; 
             Request::Reorganise(_, answer) => drop(answer.send(Err(SubmitError::Unsupported))),
         }
     }
-    [solving, sending, asking]
+    [solving, sending, asking, looking, checking]
 }
 
 /// A question and the way to answer it.

@@ -239,7 +239,7 @@ async fn check(shared: &Shared, session: &Rc<Session>, lane: &Lane, block: &[u8]
     Ok(sent(&text(answer.get_reason()), &text(answer.get_debug())))
 }
 
-fn text(text: capnp::Result<capnp::text::Reader<'_>>) -> String {
+pub(super) fn text(text: capnp::Result<capnp::text::Reader<'_>>) -> String {
     text.ok()
         .and_then(|text| text.to_string().ok())
         .unwrap_or_default()

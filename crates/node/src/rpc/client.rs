@@ -153,8 +153,38 @@ impl Client {
             .unwrap_or(Err(Trouble::Silent(method, limit)))
     }
 
+    /// Calls `method` once for each of `params` in one request; an answer for each, in that order, no later than `limit`.
+    pub(super) async fn batch(
+        &self,
+        method: &'static str,
+        params: impl IntoIterator<Item = Value>,
+        limit: Duration,
+    ) -> Result<Vec<Result<Value, Trouble>>, Trouble> {
+        let calls = params
+            .into_iter()
+            .enumerate()
+            .map(|(id, params)| json!({ "jsonrpc": "1.0", "id": id, "method": method, "params": params }));
+        let calls: Vec<Value> = calls.collect();
+        let count = calls.len();
+        let asked = async {
+            let (status, body) = self.post(Value::Array(calls).to_string()).await?;
+            refused(status)?;
+            // Megabytes are read elsewhere: a new tip must not wait for that.
+            let read = tokio::task::spawn_blocking(move || answers(status, &body, count)).await;
+            read.unwrap_or_else(|end| Err(Trouble::Strange(end.to_string())))
+        };
+        timeout(limit, asked)
+            .await
+            .unwrap_or(Err(Trouble::Silent(method, limit)))
+    }
+
     async fn ask(&self, method: &str, params: Value) -> Result<Value, Trouble> {
         let body = json!({ "jsonrpc": "1.0", "id": "adit", "method": method, "params": params }).to_string();
+        let (status, body) = self.post(body).await?;
+        judge(status, &body)
+    }
+
+    async fn post(&self, body: String) -> Result<(StatusCode, Bytes), Trouble> {
         let request = Request::post("/")
             .header(HOST, &self.address)
             .header(AUTHORIZATION, self.authorization()?)
@@ -175,7 +205,7 @@ impl Client {
                 .collect()
                 .await
                 .map_err(|error| Trouble::Strange(error.to_string()))?;
-            judge(status, &body.to_bytes())
+            Ok((status, body.to_bytes()))
         };
         let answer = answer.await;
         connection.abort();
@@ -200,21 +230,56 @@ impl Client {
     }
 }
 
+/// Answers that say all in their status.
+fn refused(status: StatusCode) -> Result<(), Trouble> {
+    match status {
+        StatusCode::UNAUTHORIZED => Err(Trouble::Unauthorized),
+        StatusCode::FORBIDDEN => Err(Trouble::Forbidden),
+        StatusCode::SERVICE_UNAVAILABLE => {
+            Err(Trouble::Node(0, "too many calls at a time (rpcworkqueue)".into()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The result in an answer, or the error.
 fn judge(status: StatusCode, body: &[u8]) -> Result<Value, Trouble> {
-    match status {
-        StatusCode::UNAUTHORIZED => return Err(Trouble::Unauthorized),
-        StatusCode::FORBIDDEN => return Err(Trouble::Forbidden),
-        StatusCode::SERVICE_UNAVAILABLE => {
-            return Err(Trouble::Node(0, "too many calls at a time (rpcworkqueue)".into()));
-        }
-        _ => {}
-    }
-    let Ok(Value::Object(mut answer)) = serde_json::from_slice(body) else {
+    refused(status)?;
+    let Ok(Value::Object(answer)) = serde_json::from_slice(body) else {
         return Err(Trouble::Strange(format!(
             "HTTP status {status} and no JSON object"
         )));
     };
+    result(answer)
+}
+
+/// The answers to a batch of `count` calls with the ids from 0 on, which may come in any order.
+fn answers(status: StatusCode, body: &[u8], count: usize) -> Result<Vec<Result<Value, Trouble>>, Trouble> {
+    let list = match serde_json::from_slice(body) {
+        Ok(Value::Array(list)) => list,
+        Ok(Value::Object(whole)) => return Err(result(whole).err().unwrap_or_else(no_batch)),
+        _ => return Err(Trouble::Strange(format!("HTTP status {status} and no JSON"))),
+    };
+    let mut answers: Vec<Option<Result<Value, Trouble>>> = (0..count).map(|_| None).collect();
+    for answer in list {
+        let Value::Object(answer) = answer else {
+            return Err(no_batch());
+        };
+        let id = answer.get("id").and_then(Value::as_u64);
+        let place = id.and_then(|id| answers.get_mut(usize::try_from(id).ok()?));
+        *place.ok_or_else(no_batch)? = Some(result(answer));
+    }
+    answers
+        .into_iter()
+        .map(|answer| answer.ok_or_else(no_batch))
+        .collect()
+}
+
+fn no_batch() -> Trouble {
+    Trouble::Strange("a batch of calls was not answered call by call".into())
+}
+
+fn result(mut answer: serde_json::Map<String, Value>) -> Result<Value, Trouble> {
     match answer.get("error") {
         None | Some(Value::Null) => answer
             .remove("result")
@@ -245,6 +310,17 @@ mod tests {
         assert_eq!(trouble.kind(), "starting");
         for body in [&b"<html>"[..], b"[]", b"{}", b""] {
             assert!(matches!(judge(ok, body), Err(Trouble::Strange(_))));
+        }
+    }
+
+    #[test]
+    fn a_batch_is_answered_call_by_call() {
+        let ok = StatusCode::OK;
+        let body = br#"[{"id":1,"result":null,"error":{"code":-5,"message":"no"}},{"id":0,"result":7,"error":null}]"#;
+        let both = answers(ok, body, 2).unwrap();
+        assert_eq!(both, [Ok(json!(7)), Err(Trouble::Node(-5, "no".into()))]);
+        for (body, count) in [(&body[..], 1), (body, 3), (b"[7]", 1), (b"{}", 1), (b"x", 0)] {
+            assert!(answers(ok, body, count).is_err());
         }
     }
 

@@ -3,7 +3,8 @@
 //! Each call is an HTTP request of its own with a deadline (`client`), so nothing is lost with a
 //! connection. One task follows the node's templates (`watch`): a long poll waits for the next one while
 //! a glance every second sees a new tip that the long poll missed, and a node that hangs. `zmq` hears of
-//! new blocks from the node's publisher, where that is configured. Solutions are made into whole blocks,
+//! new blocks from the node's publisher, where that is configured. `inquire` looks transactions up and has blocks checked
+//! for who wants to declare jobs. Solutions are made into whole blocks,
 //! from templates that are kept with their transactions (`kept`), and sent by `submitblock`.
 //!
 //! What `getblocktemplate` cannot say is settled here: the weight and signature operations that our
@@ -11,6 +12,7 @@
 //! them (`template`).
 
 mod client;
+mod inquire;
 mod submit;
 mod template;
 mod watch;
@@ -21,13 +23,14 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch as signal};
+use tokio::sync::{Mutex, mpsc, watch as signal};
 use tokio::task::JoinSet;
 
 use self::client::Client;
 use crate::accepted::Accepted;
 use crate::health::Health;
 use crate::kept::Store;
+use crate::lookup::Recent;
 use crate::{Constraints, Event, Request, Requests, SubmitError, TemplateId, TemplateSource};
 
 /// What people call such a node.
@@ -133,6 +136,10 @@ async fn serve(shared: Rc<Shared>, request: Request) {
         Request::Submit(solution, answer) => drop(answer.send(submit::solution(&shared, &solution).await)),
         Request::SubmitBlock(block, answer) => drop(answer.send(submit::block(&shared, &block).await)),
         Request::Status(block, answer) => drop(answer.send(submit::status(&shared, block).await)),
+        Request::Transactions(wtxids, answer) => {
+            drop(answer.send(inquire::transactions(&shared, wtxids).await))
+        }
+        Request::CheckBlock(block, answer) => drop(answer.send(inquire::check(&shared, block).await)),
         Request::Constraints(rooms, answer) => {
             shared.constraints.send_replace(rooms);
             let _ = answer.send(Ok(()));
@@ -148,6 +155,10 @@ struct Shared {
     health: Health,
     store: RefCell<Store<()>>,
     accepted: RefCell<Accepted>,
+    recent: RefCell<Recent>,
+    waiting: Rc<inquire::Waiting>,
+    /// Held while the node checks a block: it does one such thing at a time.
+    checking: Mutex<()>,
     /// What templates are made for.
     constraints: signal::Sender<Vec<Constraints>>,
     last_id: Cell<u64>,
@@ -162,6 +173,9 @@ impl Shared {
             health: Health::new(NODE, events),
             store: RefCell::new(Store::default()),
             accepted: RefCell::new(Accepted::default()),
+            recent: RefCell::default(),
+            waiting: Rc::default(),
+            checking: Mutex::new(()),
             last_id: Cell::new(0),
         }
     }

@@ -135,6 +135,7 @@ async fn announce(shared: &Shared, node: &str, whole: Whole) -> Arc<Template> {
         store.insert(Arc::clone(&template), ());
         store.learn(id, &transactions);
     }
+    shared.recent.borrow_mut().learn(&transactions);
     shared.health.up(node).await;
     shared.health.tell(Event::Template(Arc::clone(&template))).await;
     shared

@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bitcoin::BlockHash;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::watch;
@@ -14,9 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::kept::Store;
-use crate::{
-    BlockStatus, Constraints, Handle, Request, Solution, SubmitError, Template, TemplateId, Verdict, assemble,
-};
+use crate::{Constraints, Handle, Request, Solution, SubmitError, Template, TemplateId, Verdict, assemble};
 
 /// Ids of templates that are remembered.
 const ISSUED_MAX: usize = 256;
@@ -147,7 +144,18 @@ pub(super) async fn serve(routes: Rc<Routes>, active: Option<usize>, request: Re
     match request {
         Request::Submit(solution, answer) => drop(answer.send(submit(&routes, solution).await)),
         Request::SubmitBlock(block, answer) => drop(answer.send(submit_block(&routes, block).await)),
-        Request::Status(block, answer) => drop(answer.send(status(&routes, active, block).await)),
+        Request::Status(block, answer) => {
+            let ask = async |handle: &Handle| handle.status(block).await;
+            drop(answer.send(first_that_can(&routes, active, ask).await));
+        }
+        Request::Transactions(wtxids, answer) => {
+            let ask = async |handle: &Handle| handle.transactions_by_wtxid(wtxids.clone()).await;
+            drop(answer.send(first_that_can(&routes, active, ask).await));
+        }
+        Request::CheckBlock(block, answer) => {
+            let ask = async |handle: &Handle| handle.check_block(block.clone()).await;
+            drop(answer.send(first_that_can(&routes, active, ask).await));
+        }
         Request::Constraints(rooms, answer) => drop(answer.send(constrain(&routes, &rooms).await)),
         Request::Reorganise(depth, answer) => {
             let verdict = match routes.handles.first() {
@@ -244,26 +252,31 @@ fn rank(verdict: &Result<Verdict, SubmitError>) -> u8 {
         Ok(_) => 3,
         Err(SubmitError::Unavailable(_)) => 1,
         Err(SubmitError::UnknownTemplate) => 2,
-        Err(SubmitError::Unsupported) => 0,
+        Err(SubmitError::Unsupported | SubmitError::TooMuch) => 0,
     }
 }
 
-/// Where a block stands: as the member says that is mined on, or else the first that answers.
-async fn status(
+/// What the member says that is mined on, or else the first that can say anything.
+async fn first_that_can<T>(
     routes: &Routes,
     active: Option<usize>,
-    block: BlockHash,
-) -> Result<BlockStatus, SubmitError> {
+    ask: impl AsyncFn(&Handle) -> Result<T, SubmitError>,
+) -> Result<T, SubmitError> {
     let others = (0..routes.handles.len()).filter(|place| Some(*place) != active);
-    let mut last = Err(SubmitError::Unavailable("there is no node to ask".into()));
+    let mut best = SubmitError::Unavailable("there is no node to ask".into());
+    let mut asked = false;
     for place in active.into_iter().chain(others) {
         let Some(handle) = routes.handles.get(place) else {
             continue;
         };
-        last = handle.status(block).await;
-        if last.is_ok() {
-            break;
+        match ask(handle).await {
+            Ok(said) => return Ok(said),
+            Err(SubmitError::TooMuch) => return Err(SubmitError::TooMuch),
+            // That one is away is said rather than that another never can.
+            Err(error) if !asked || error != SubmitError::Unsupported => best = error,
+            Err(_) => {}
         }
+        asked = true;
     }
-    last
+    Err(best)
 }

@@ -10,6 +10,7 @@
 //! gives a second node. Whether a block is in the chain is known of the last [`TIPS_MAX`] tips only. `min_ntime` is the
 //! header time of the provider, which is always valid.
 
+mod inquire;
 mod outbox;
 mod store;
 mod submit;
@@ -29,6 +30,7 @@ use self::outbox::Outbox;
 use self::store::Store;
 pub use self::store::TIPS_MAX;
 use self::upstream::{Line, Upstream};
+use crate::lookup::Recent;
 use crate::{
     CONSTRAINTS_MAX, Constraints, Event, Request, Requests, SubmitError, TemplateId, TemplateSource,
 };
@@ -41,6 +43,8 @@ const LINGER: Duration = Duration::from_secs(60);
 const LINES_MAX: usize = 2 * CONSTRAINTS_MAX;
 /// Solutions that may wait for the tip to change.
 const SUBMITS_MAX: usize = 64;
+/// Questions of job declarators under way at a time; each is answered from memory.
+const INQUIRIES_MAX: usize = 4;
 /// How long an orderly end waits for solutions under way.
 const CLOSE_LIMIT: Duration = Duration::from_secs(6);
 
@@ -88,6 +92,7 @@ struct Shared {
     settings: Settings,
     outbox: Outbox,
     store: RefCell<Store>,
+    recent: RefCell<Recent>,
     /// Marked as changed at every tip.
     tips: watch::Sender<()>,
     /// What templates are made for.
@@ -107,6 +112,7 @@ impl Shared {
         Self {
             outbox: Outbox::default(),
             store: RefCell::default(),
+            recent: RefCell::default(),
             tips: watch::Sender::new(()),
             constraints: watch::Sender::new(vec![settings.constraints]),
             lines: RefCell::default(),
@@ -280,8 +286,13 @@ async fn connect(shared: &Rc<Shared>, constraints: Constraints, place: &Url) -> 
 /// Answers requests until nobody can ask any more, and the solutions under way after that.
 async fn serve(shared: &Rc<Shared>, mut requests: Requests) {
     let mut submits = JoinSet::new();
+    let mut inquiries = JoinSet::new();
     while let Some(request) = requests.recv().await {
         while submits.try_join_next().is_some() {}
+        while inquiries.try_join_next().is_some() {}
+        if inquiries.len() >= INQUIRIES_MAX {
+            let _ = inquiries.join_next().await;
+        }
         match request {
             Request::Submit(_, answer) if submits.len() >= SUBMITS_MAX => {
                 let reason =
@@ -300,6 +311,18 @@ async fn serve(shared: &Rc<Shared>, mut requests: Requests) {
             Request::Constraints(rooms, answer) => {
                 shared.constraints.send_replace(rooms);
                 let _ = answer.send(Ok(()));
+            }
+            Request::Transactions(wtxids, answer) => {
+                let shared = Rc::clone(shared);
+                inquiries.spawn_local(async move {
+                    let _ = answer.send(inquire::transactions(&shared, wtxids).await);
+                });
+            }
+            Request::CheckBlock(block, answer) => {
+                let shared = Rc::clone(shared);
+                inquiries.spawn_local(async move {
+                    let _ = answer.send(inquire::check(&shared, block).await);
+                });
             }
             Request::SubmitBlock(_, answer) => drop(answer.send(Err(SubmitError::Unsupported))),
             Request::Reorganise(_, answer) => drop(answer.send(Err(SubmitError::Unsupported))),

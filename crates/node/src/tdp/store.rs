@@ -63,6 +63,13 @@ impl Store {
         self.kept.iter().rev().find(|kept| kept.template.id == id)
     }
 
+    /// The templates on the present tip, the newest first.
+    pub(super) fn on_tip(&self) -> impl Iterator<Item = &Arc<Template>> {
+        let tip = self.tips.back().map(|(_, hash)| *hash);
+        let from_newest = self.kept.iter().rev().map(|kept| &kept.template);
+        from_newest.filter(move |template| Some(template.prev_hash) == tip)
+    }
+
     /// What the provider calls a template of a connection, as ours.
     pub(super) fn of_line(&self, line: u64, template_id: u64) -> Option<&Kept> {
         let mut from_newest = self.kept.iter().rev();

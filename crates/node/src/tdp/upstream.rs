@@ -226,9 +226,9 @@ impl Upstream {
             } => {
                 if let Some(kept) = self.shared.store.borrow().of_line(self.line.number, template_id) {
                     let transactions = transactions.iter().map(|bytes| bytes.to_vec()).collect();
-                    self.shared
-                        .outbox
-                        .transactions(&kept.template, Arc::new(transactions));
+                    let transactions = Arc::new(transactions);
+                    self.shared.recent.borrow_mut().learn(&transactions);
+                    self.shared.outbox.transactions(&kept.template, transactions);
                 }
                 self.fetching = None;
                 self.fetch(now, out)?;
