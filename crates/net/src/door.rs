@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 use crate::classify::{Class, FIRST_BYTES_MAX, Kind, classify};
-use crate::link::LinkError;
+use crate::link::{LinkError, Speech};
 use crate::{local, random};
 
 /// A draft peer without negotiation has said all it has to say when it was silent for so long. A current client sends
@@ -66,22 +66,25 @@ pub struct Rules {
     pub draft2022_fallback: bool,
     /// Frames without any handshake.
     pub plaintext: Plaintext,
+    /// Lines of Stratum V1, which have no handshake either.
+    pub stratum_v1: bool,
 }
 
 impl Default for Rules {
-    /// Both suites, negotiated; nothing in the clear.
+    /// Both suites, negotiated; nothing in the clear, and no Stratum V1.
     fn default() -> Self {
         Self {
             draft2022: Some(draft2022::Terms::default()),
             draft2022_fallback: false,
             plaintext: Plaintext::Off,
+            stratum_v1: false,
         }
     }
 }
 
-/// A session, and bytes of its first frames that came with the handshake.
+/// What is spoken, and bytes of it that came with the handshake.
 pub(crate) struct Entered {
-    pub(crate) session: Session,
+    pub(crate) speech: Speech,
     pub(crate) early: Vec<u8>,
 }
 
@@ -108,13 +111,13 @@ pub(crate) async fn enter(
         }
         Greeting::Kind(Kind::Plaintext) if rules.plaintext.allows(peer.ip()) => Session::plain(),
         Greeting::Kind(Kind::Plaintext) => return Err(LinkError::PlaintextRefused),
+        Greeting::Kind(Kind::StratumV1) if rules.stratum_v1 => return Ok(caller.lines()),
         Greeting::Kind(Kind::StratumV1) => {
             caller.refuse_stratum_v1().await;
             return Err(LinkError::StratumV1);
         }
     };
-    let early = caller.first.rest().to_vec();
-    Ok(Entered { session, early })
+    Ok(caller.entered(Speech::Frames(session)))
 }
 
 /// Who it is, and what follows from it.
@@ -182,6 +185,16 @@ struct Caller<'a> {
 }
 
 impl Caller<'_> {
+    fn entered(&self, speech: Speech) -> Entered {
+        let early = self.first.rest().to_vec();
+        Entered { speech, early }
+    }
+
+    /// Stratum V1: nothing of its first line is used up.
+    fn lines(&self) -> Entered {
+        self.entered(Speech::Lines)
+    }
+
     /// Spec 4.5: the 64 bytes are there.
     async fn current(&mut self, identity: &ServerIdentity) -> Result<Session, LinkError> {
         self.first.used = FIRST_BYTES_MAX;

@@ -13,10 +13,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use adit_noise::{Feed, SessionError};
+use adit_noise::{Feed, Session, SessionError};
 use adit_proto::{Fault, Time};
 use adit_wire::frame::Header;
 
+use crate::link::Speech;
 use crate::{Clock, Link};
 
 /// Rounds one wake-up may take before other connections get their turn.
@@ -24,7 +25,7 @@ const ROUNDS_MAX: usize = 8;
 /// A worker's buffers shrink back to this after a burst.
 const SCRATCH_KEEP_BYTES: usize = 1024 * 1024;
 
-/// What stands on a link: turns frames and mail into frames.
+/// What stands on a link: turns frames and mail into frames, or lines and mail into lines.
 ///
 /// Every method may append plaintext frames to `out`; they are sealed and sent in that order.
 pub trait Protocol {
@@ -35,6 +36,17 @@ pub trait Protocol {
     /// # Errors
     /// The fault that ends this connection.
     fn frame(&mut self, now: Time, header: &Header, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Fault>;
+    /// One line has arrived, on a link of lines; without its newline. `out` gets whole lines with theirs.
+    ///
+    /// # Errors
+    /// The fault that ends this connection.
+    fn line(&mut self, _now: Time, _line: &[u8], _out: &mut Vec<u8>) -> Result<(), Fault> {
+        Err(Fault::Incompatible("no lines are spoken here"))
+    }
+    /// The longest line, in bytes.
+    fn line_max(&self) -> usize {
+        0
+    }
     /// All frames of one read were given.
     ///
     /// # Errors
@@ -195,29 +207,14 @@ impl<P: Protocol> Driver<'_, P> {
             Poll::Ready(Ok(None)) => return Err(End::Closed),
             Poll::Ready(Ok(Some(filled))) => &mut input[..filled],
         };
-        let mut at = 0;
-        let need = loop {
-            let limit = |header: &Header| self.protocol.length_max(header);
-            match self
-                .link
-                .session
-                .feed(&mut filled[at..], limit)
-                .map_err(End::Session)?
-            {
-                Feed::Need(total) => break total,
-                Feed::Frame {
-                    used,
-                    header,
-                    payload,
-                } => {
-                    self.protocol
-                        .frame(now, &header, payload, frames)
-                        .map_err(End::Fault)?;
-                    at += used;
-                }
-            }
+        let (used, need) = match &mut self.link.speech {
+            Speech::Frames(session) => take_frames(session, self.protocol, now, filled, frames)?,
+            Speech::Lines => (
+                take_lines(self.protocol, now, filled, frames).map_err(End::Fault)?,
+                0,
+            ),
         };
-        self.link.keep(&filled[at..], need);
+        self.link.keep(&filled[used..], need);
         if input.capacity() > SCRATCH_KEEP_BYTES {
             *input = Vec::new();
         }
@@ -306,12 +303,19 @@ impl<P: Protocol> Driver<'_, P> {
 
     fn seal(&mut self, scratch: &mut Scratch) -> Result<(), SessionError> {
         let mut rest = scratch.frames.as_slice();
+        let session = match &mut self.link.speech {
+            Speech::Frames(session) => session,
+            Speech::Lines => {
+                scratch.sealed.extend_from_slice(rest);
+                return Ok(());
+            }
+        };
         while let Some(header) = rest.first_chunk::<{ Header::LEN }>() {
             let length = Header::LEN + Header::parse(*header).msg_length as usize;
             let Some((frame, others)) = rest.split_at_checked(length) else {
                 break;
             };
-            self.link.session.seal(frame, &mut scratch.sealed)?;
+            session.seal(frame, &mut scratch.sealed)?;
             rest = others;
         }
         debug_assert!(rest.is_empty(), "a protocol appends whole frames");
@@ -326,5 +330,53 @@ impl<P: Protocol> Driver<'_, P> {
         if said {
             let _ = self.link.poll_flush(cx);
         }
+    }
+}
+
+/// Gives every whole frame to the protocol; how many bytes they were, and how many the next one needs.
+fn take_frames<P: Protocol>(
+    session: &mut Session,
+    protocol: &mut P,
+    now: Time,
+    filled: &mut [u8],
+    out: &mut Vec<u8>,
+) -> Result<(usize, usize), End> {
+    let mut at = 0;
+    loop {
+        let limit = |header: &Header| protocol.length_max(header);
+        match session.feed(&mut filled[at..], limit).map_err(End::Session)? {
+            Feed::Need(total) => return Ok((at, total)),
+            Feed::Frame {
+                used,
+                header,
+                payload,
+            } => {
+                protocol.frame(now, &header, payload, out).map_err(End::Fault)?;
+                at += used;
+            }
+        }
+    }
+}
+
+/// Gives every whole line to the protocol; how many bytes they were.
+fn take_lines<P: Protocol>(
+    protocol: &mut P,
+    now: Time,
+    filled: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<usize, Fault> {
+    const TOO_LONG: Fault = Fault::Malformed("a line is too long");
+    let mut at = 0;
+    while let Some(length) = filled[at..].iter().position(|&byte| byte == b'\n') {
+        if length > protocol.line_max() {
+            return Err(TOO_LONG);
+        }
+        let line = &filled[at..at + length];
+        protocol.line(now, line.strip_suffix(b"\r").unwrap_or(line), out)?;
+        at += length + 1;
+    }
+    match filled.len() - at > protocol.line_max() {
+        true => Err(TOO_LONG),
+        false => Ok(at),
     }
 }

@@ -23,6 +23,14 @@ use crate::socket;
 /// A read asks for at least this many bytes.
 pub(crate) const READ_BYTES: usize = 64 * 1024;
 
+/// What a link carries.
+pub(crate) enum Speech {
+    /// Frames, protected by whatever was agreed on.
+    Frames(Session),
+    /// Lines of Stratum V1.
+    Lines,
+}
+
 /// Why there is no link, or no longer one.
 #[derive(Debug)]
 pub enum LinkError {
@@ -36,7 +44,7 @@ pub enum LinkError {
     Timeout,
     /// The peer ended the connection during the handshake.
     Closed,
-    /// A Stratum V1 miner; it was told where it has come to.
+    /// A Stratum V1 miner, which is not served here; it was told so.
     StratumV1,
     /// Frames without a handshake, which are not taken from this peer.
     PlaintextRefused,
@@ -52,7 +60,7 @@ impl fmt::Display for LinkError {
             Self::Session(error) => write!(f, "session: {error}"),
             Self::Timeout => f.write_str("the handshake took too long"),
             Self::Closed => f.write_str("the peer closed the connection during the handshake"),
-            Self::StratumV1 => f.write_str("a Stratum V1 miner: this port speaks Stratum V2"),
+            Self::StratumV1 => f.write_str("a Stratum V1 miner: this port speaks Stratum V2 (sv1.enabled)"),
             Self::PlaintextRefused => {
                 f.write_str("frames without a handshake: not taken from this peer (security.plaintext)")
             }
@@ -86,11 +94,11 @@ impl From<SessionError> for LinkError {
     }
 }
 
-/// A connection to one peer, secured by whatever suite the two agreed on.
+/// A connection to one peer, secured by whatever suite the two agreed on, or one of lines.
 pub struct Link {
     stream: TcpStream,
     peer: SocketAddr,
-    pub(crate) session: Session,
+    pub(crate) speech: Speech,
     /// The start of a frame whose end has not arrived.
     partial: Vec<u8>,
     /// How many bytes `partial` must grow to before the session can go on.
@@ -157,16 +165,19 @@ impl Link {
         let session = tokio::time::timeout(timeout, greeting)
             .await
             .map_err(|_| LinkError::Timeout)??;
-        let early = Vec::new();
-        Ok(Self::new(stream, peer, Entered { session, early }))
+        let entered = Entered {
+            speech: Speech::Frames(session),
+            early: Vec::new(),
+        };
+        Ok(Self::new(stream, peer, entered))
     }
 
     fn new(stream: TcpStream, peer: SocketAddr, entered: Entered) -> Self {
-        let Entered { session, early } = entered;
+        let Entered { speech, early } = entered;
         Self {
             stream,
             peer,
-            session,
+            speech,
             early: !early.is_empty(),
             partial: early,
             need: 0,
@@ -177,10 +188,19 @@ impl Link {
         }
     }
 
-    /// What protects this connection.
+    /// What protects this connection: nothing, where it is one of lines.
     #[must_use]
     pub fn suite(&self) -> Suite {
-        self.session.suite()
+        match &self.speech {
+            Speech::Frames(session) => session.suite(),
+            Speech::Lines => Suite::Plain,
+        }
+    }
+
+    /// Whether it carries lines of Stratum V1.
+    #[must_use]
+    pub fn is_lines(&self) -> bool {
+        matches!(self.speech, Speech::Lines)
     }
 
     /// The other end.

@@ -3,6 +3,7 @@
 use crate::coinbase::{Body, CoinbaseError, Hasher};
 use crate::extranonce::{Extranonce, FULL_SIZE_MAX, FullSize};
 use crate::merkle;
+use crate::sv1::say;
 use crate::target::Target;
 use adit_wire::frame::Header as FrameHeader;
 use adit_wire::message::Message;
@@ -188,6 +189,23 @@ impl Job {
         out.extend_from_slice(tail);
     }
 
+    /// Appends `mining.notify` of Stratum V1 for a channel whose full extranonce has `size`: the halves are those of the
+    /// extended job, extranonce1 the channel's prefix. Two copies, no encoding.
+    pub fn encode_notify(&self, size: FullSize, job_id: u32, ntime: u32, clean: bool, out: &mut Vec<u8>) {
+        let work = self.variant(size).notify.get_or_init(|| {
+            let (prefix, suffix) = halves(&self.fields, size);
+            let work = say::Work {
+                prev_hash: &self.fields.prev_hash,
+                halves: (&prefix, &suffix),
+                merkle_path: &self.fields.merkle_path,
+                version: self.fields.version,
+                nbits: self.fields.nbits,
+            };
+            work.encode()
+        });
+        say::notify(job_id, work, ntime, clean, out);
+    }
+
     fn variant(&self, size: FullSize) -> &Variant {
         // Halves serve one size only: whoever asks for another was not to (`serves`).
         if size.bytes() == self.default_bytes || self.fields.coinbase.size().is_some() {
@@ -205,11 +223,18 @@ struct Variant {
     /// Payload of NewExtendedMiningJob after `min_ntime`.
     tail: Box<[u8]>,
     hasher: Hasher,
+    /// Parameters of `mining.notify` of Stratum V1, once one of its miners was there.
+    notify: OnceLock<Box<[u8]>>,
+}
+
+/// The stripped coinbase up to the extranonce, and after it.
+fn halves(fields: &Fields, size: FullSize) -> (Vec<u8>, Vec<u8>) {
+    (fields.coinbase.prefix(size), fields.coinbase.suffix())
 }
 
 impl Variant {
     fn new(fields: &Fields, size: FullSize) -> Self {
-        let (prefix, suffix) = (fields.coinbase.prefix(size), fields.coinbase.suffix());
+        let (prefix, suffix) = halves(fields, size);
         let path = fields.merkle_path.iter().copied().map(U256).collect();
         let message = NewExtendedMiningJob {
             channel_id: 0,
@@ -227,6 +252,7 @@ impl Variant {
         Self {
             tail: payload.split_off(9).into_boxed_slice(),
             hasher: Hasher::new(&prefix, size, &suffix),
+            notify: OnceLock::new(),
         }
     }
 }

@@ -9,6 +9,7 @@
 //! * [`template`]: templates from providers, solutions to them (spec 7).
 //! * [`setup`]: the first exchange of a connection (spec 3.6).
 //! * [`extension`]: which extensions a connection uses, and messages of others (spec 3.4).
+//! * [`sv1`]: miners of Stratum V1, served from the mining machine.
 //! * The leaves: [`target`], [`merkle`], [`coinbase`], [`extranonce`], [`job`], [`share`],
 //!   [`vardiff`].
 
@@ -22,6 +23,7 @@ pub mod mining;
 pub mod setup;
 mod sha;
 pub mod share;
+pub mod sv1;
 pub mod target;
 pub mod template;
 mod time;

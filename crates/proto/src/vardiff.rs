@@ -11,6 +11,7 @@
 //! easy give four times the knowledge. Hash rates are estimates and may be floats; work is an integer.
 
 use crate::Time;
+use crate::sv1::difficulty::Difficulty;
 use crate::target::work_of;
 use core::time::Duration;
 
@@ -55,12 +56,51 @@ pub struct Bounds {
     pub min: u64,
     /// Work of a block: a share is never harder.
     pub max: u64,
+    /// Which works there are between them.
+    pub steps: Steps,
 }
 
 impl Bounds {
-    /// `work` inside the bounds.
+    /// The work there is inside the bounds that is next to `work`.
     pub fn clamp(&self, work: u64) -> u64 {
-        work.min(self.max).max(self.min)
+        let work = work.min(self.max).max(self.min);
+        match self.steps {
+            Steps::Any => work,
+            Steps::Difficulties => self.nearest_difficulty(work).work(),
+        }
+    }
+
+    /// Not above a block, and not below the floor, which wins.
+    fn nearest_difficulty(&self, work: u64) -> Difficulty {
+        let inside = |it: &Difficulty| it.work() >= self.min && it.work() <= self.max;
+        let nearest = Difficulty::nearest_work(work);
+        if inside(&nearest) {
+            return nearest;
+        }
+        let below = Difficulty::all().rev().find(|it| inside(it) && *it < nearest);
+        let above = || Difficulty::all().find(|it| it.work() >= self.min);
+        below.or_else(above).unwrap_or(Difficulty::MAX)
+    }
+}
+
+/// Which works a channel may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Steps {
+    /// Every number.
+    #[default]
+    Any,
+    /// Those of the difficulties of Stratum V1.
+    Difficulties,
+}
+
+impl Steps {
+    /// Whether so many times the present work is too much like it to be worth a message. Between powers of two that
+    /// is more than half a step to either side, so that luck does not change a channel to and fro.
+    fn is_tolerable(self, ratio: f64) -> bool {
+        match self {
+            Self::Any => (ratio - 1.0).abs() < TOLERANCE,
+            Self::Difficulties => (0.595..1.68).contains(&ratio),
+        }
     }
 }
 
@@ -94,6 +134,12 @@ impl Vardiff {
         };
         this.claimed(now, claim, aim, bounds);
         this
+    }
+
+    /// The claim that a new channel must make to start at `work`.
+    pub fn claim_for(work: u64, aim: Aim) -> f32 {
+        let ease = if aim.adjust { PROBATION_EASE } else { 1.0 };
+        (work as f64 * f64::from(aim.shares_per_minute.max(1)) * ease / 60.0) as f32
     }
 
     /// Work of the channel's shares from now on.
@@ -195,7 +241,7 @@ impl Vardiff {
         let seconds = self.seconds_per_share(aim);
         let assumed = self.work as f64 / seconds;
         let hash_rate = (self.shares + PRIOR) / (self.exposure + PRIOR / assumed);
-        if (hash_rate / assumed - 1.0).abs() < TOLERANCE {
+        if bounds.steps.is_tolerable(hash_rate / assumed) {
             return false;
         }
         self.set(work_of(hash_rate, seconds), bounds)

@@ -5,7 +5,7 @@ mod pool;
 use adit_proto::Time;
 use adit_proto::mining::server::{Input, Output, Settings};
 use adit_proto::target::Target;
-use adit_proto::vardiff::{Aim, Bounds, SHARES_PER_MINUTE, Vardiff};
+use adit_proto::vardiff::{Aim, Bounds, SHARES_PER_MINUTE, Steps, Vardiff};
 use adit_wire::U256;
 use adit_wire::mining::*;
 use core::time::Duration;
@@ -18,6 +18,7 @@ const AIM: Aim = Aim {
 const OPEN: Bounds = Bounds {
     min: 1,
     max: u64::MAX,
+    steps: Steps::Any,
 };
 
 /// Numbers from a seed: what a test may know of randomness.
@@ -211,6 +212,7 @@ fn whatever_a_peer_claims_the_floor_holds() {
             Bounds {
                 min: 64,
                 max: 1 << 40,
+                steps: Steps::Any,
             },
         )
         .work();

@@ -16,6 +16,7 @@ mod shares;
 mod workers;
 
 use crate::extranonce::{Leases, Slot};
+use crate::job::VERSION_MASK;
 use crate::setup::Established;
 use crate::share::Seen;
 use crate::{Fault, Time};
@@ -140,6 +141,11 @@ impl Server {
     /// Generation of the newest tip that jobs were made for, 0 before any.
     pub fn tip(&self) -> u64 {
         self.book.tip()
+    }
+
+    /// Header version bits that miners of the newest work may roll; all that there are before any.
+    pub fn version_mask(&self) -> u32 {
+        self.book.newest().map_or(VERSION_MASK, |job| job.version_mask())
     }
 
     /// Open channels.

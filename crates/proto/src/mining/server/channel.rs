@@ -1,7 +1,7 @@
 //! What a connection knows of its channels and groups.
 
 use super::workers::Crowd;
-use super::{AccountId, Kind};
+use super::{AccountId, Kind, Settings};
 use crate::Time;
 use crate::extranonce::{Extranonce, FullSize, Slot};
 use crate::job::Job;
@@ -225,16 +225,17 @@ impl Channel {
     }
 
     /// How hard shares may be: from the floor, and what the client accepts, to a block.
-    pub(super) fn bounds(&self, work_min: u64, job: Option<&Job>) -> Bounds {
-        bounds(work_min, &self.target_max, job)
+    pub(super) fn bounds(&self, settings: &Settings, job: Option<&Job>) -> Bounds {
+        bounds(settings, &self.target_max, job)
     }
 }
 
 /// As [`Channel::bounds`], for a channel that is about to be.
-pub(super) fn bounds(work_min: u64, target_max: &Target, job: Option<&Job>) -> Bounds {
+pub(super) fn bounds(settings: &Settings, target_max: &Target, job: Option<&Job>) -> Bounds {
     Bounds {
-        min: target_max.share_work().max(work_min),
+        min: target_max.share_work().max(settings.work_min),
         max: job.map_or(u64::MAX, Job::share_work_max),
+        steps: settings.steps,
     }
 }
 

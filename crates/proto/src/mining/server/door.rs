@@ -4,7 +4,7 @@ use crate::Time;
 use crate::extranonce::{Extranonce, FullSize, PREFIX_BYTES};
 use crate::job::Job;
 use crate::target::Target;
-use crate::vardiff::{Aim, SHARES_PER_MINUTE};
+use crate::vardiff::{Aim, SHARES_PER_MINUTE, Steps};
 use adit_wire::mining::{SubmitSharesExtended, ToClient, ToServer};
 use adit_wire::refusal;
 use adit_wire::tlv::WorkerName;
@@ -23,6 +23,8 @@ pub struct Settings {
     pub shares_per_minute: u32,
     /// Expected hashes of the easiest share, at least 1. Nothing that a peer claims gets below.
     pub work_min: u64,
+    /// Which works channels may have.
+    pub steps: Steps,
     /// Most shares a second of one channel, in the long run; 0 is off. Excess is refused unseen.
     pub shares_per_second: u32,
     /// Seconds of `shares_per_second` that may come at once.
@@ -50,6 +52,7 @@ impl Default for Settings {
             vardiff: true,
             shares_per_minute: SHARES_PER_MINUTE,
             work_min: 1,
+            steps: Steps::Any,
             shares_per_second: 0,
             burst_s: 20,
             seen_max: 1 << 20,
@@ -65,7 +68,7 @@ impl Default for Settings {
 
 impl Settings {
     /// What is wanted of a channel that finds shares `factor` times as fast as others.
-    pub(super) const fn aim(&self, factor: u32) -> Aim {
+    pub(crate) const fn aim(&self, factor: u32) -> Aim {
         Aim {
             adjust: self.vardiff,
             shares_per_minute: self.shares_per_minute.saturating_mul(factor),

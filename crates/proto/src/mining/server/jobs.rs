@@ -134,9 +134,9 @@ impl Server {
     /// A block may have become easier than a share: no share is harder than a block. Forgets what only
     /// stale jobs needed.
     fn bound_all(&mut self, now: Time, entry: &Entry, turned: bool, out: &mut Vec<Output>) {
-        let work_min = self.settings.work_min;
+        let settings = &self.settings;
         for channel in self.channels.iter_mut() {
-            let bounds = channel.bounds(work_min, Some(&entry.job));
+            let bounds = channel.bounds(settings, Some(&entry.job));
             if channel.vardiff.bound(now, bounds) {
                 let target = channel.wanted_target();
                 channel.retarget(entry.id, None, target);

@@ -144,11 +144,7 @@ impl Server {
         let number = number.ok_or(No::ExtranonceSpaceExhausted)?;
         let group_id = self.channels.group_for(size).ok_or(No::TooManyChannels)?;
         let id = self.channels.next_id().ok_or(No::TooManyChannels)?;
-        let bounds = bounds(
-            self.settings.work_min,
-            &target_max,
-            self.book.newest().map(|job| &**job),
-        );
+        let bounds = bounds(&self.settings, &target_max, self.book.newest().map(|job| &**job));
         let vardiff = Vardiff::new(now, request.nominal_hash_rate, self.settings.aim(1), bounds);
         let account = AccountId::of(&request.user_identity);
         Ok(Channel::new(
@@ -231,7 +227,7 @@ impl Server {
             return Err(No::MaxTargetOutOfRange);
         }
         channel.target_max = target_max;
-        let bounds = channel.bounds(self.settings.work_min, newest);
+        let bounds = channel.bounds(&self.settings, newest);
         let (claim, known) = (f64::from(update.nominal_hash_rate), channel.vardiff.hash_rate());
         let is_news = known == 0.0 || claim > known * CLAIM_FACTOR || claim < known / CLAIM_FACTOR;
         if is_news && channel.claimed_at + CLAIM_EVERY <= now {

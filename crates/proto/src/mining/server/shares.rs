@@ -319,13 +319,13 @@ impl Server {
         if let Some(workers) = &mut self.workers {
             workers.turn(now, self.channels.iter_mut());
         }
-        let work_min = self.settings.work_min;
+        let settings = &self.settings;
         let newest = self.book.newest().map(|job| &**job);
         let Some(channel) = self.channels.find_mut(channel_id) else {
             return Ok(());
         };
-        let aim = self.settings.aim(channel.crowd.factor());
-        let bounds = channel.bounds(work_min, newest);
+        let aim = settings.aim(channel.crowd.factor());
+        let bounds = channel.bounds(settings, newest);
         let changed = channel.vardiff.look(now, aim, bounds);
         let deadline = channel.vardiff.deadline();
         self.look_by(deadline);
