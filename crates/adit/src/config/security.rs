@@ -10,7 +10,7 @@ use super::source::Raw;
 use super::table::SecurityKeys;
 
 impl SecurityKeys {
-    /// What the miners' port speaks.
+    /// What a port speaks of Stratum V2.
     pub fn rules(&self) -> Rules {
         let terms = Terms {
             aeads: self.draft2022_aeads,
@@ -20,6 +20,7 @@ impl SecurityKeys {
             draft2022: self.draft2022.then_some(terms),
             draft2022_fallback: self.draft2022_fallback,
             plaintext: self.plaintext,
+            ..Rules::default()
         }
     }
 }

@@ -10,7 +10,7 @@ use super::payout::{Payout, name};
 use super::source::{Config, Sources};
 use super::table::{
     Coinbase, Device, Embedded, Extensions, Http, Ipc, KeyKeys, LedgerKeys, Limits, Log, NodeKeys,
-    PayoutKeys, PoolKeys, ProviderKeys, SecurityKeys, ShareKeys, Top, UpstreamKeys,
+    PayoutKeys, PoolKeys, ProviderKeys, SecurityKeys, ShareKeys, Sv1Keys, Top, UpstreamKeys,
 };
 use super::values::{Listen, NetworkChoice, NodeSpec, Nodes, WorkFloor};
 use crate::exit::Exit;
@@ -49,6 +49,8 @@ pub struct Settings {
     pub keys: KeyKeys,
     /// What the miners' port speaks.
     pub security: SecurityKeys,
+    /// Miners of Stratum V1.
+    pub sv1: Sv1Keys,
     /// Servers that we connect to.
     pub upstream: UpstreamKeys,
     /// Several nodes.
@@ -136,6 +138,7 @@ impl Settings {
         let provider = ProviderKeys::read(config, problems);
         let keys = KeyKeys::read(config, problems);
         let security = SecurityKeys::read(config, problems);
+        let sv1 = Sv1Keys::read(config, problems);
         let upstream = UpstreamKeys::read(config, problems);
         let nodes = NodeKeys::read(config, problems);
         let ipc = Ipc::read(config, problems);
@@ -166,6 +169,7 @@ impl Settings {
             provider: provider?,
             keys: keys?,
             security: security?,
+            sv1: sv1?,
             upstream: upstream?,
             nodes: nodes?,
             ipc: ipc?,

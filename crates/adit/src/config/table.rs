@@ -236,7 +236,7 @@ table! {
         clock_leeway_s: u32 = "60", 0..=86400, unit "seconds";
     }
     /// What the port for miners speaks. It tells its callers apart by their first bytes: the current handshake, which is
-    /// always spoken, that of the 2022 draft, frames without any, and Stratum V1, which is refused politely.
+    /// always spoken, that of the 2022 draft, frames without any, and Stratum V1 (`sv1.enabled`).
     ["security."] SecurityKeys {
         /// Speak the handshake of the 2022 draft (Noise_NX_25519) too.
         draft2022: bool = "true";
@@ -250,6 +250,15 @@ table! {
         /// From whom frames without encryption are taken: `off` is nobody, `loopback` this machine, `private` also
         /// private networks. Who sits in between can read and change everything.
         plaintext: Plaintext = "off";
+    }
+    /// Miners of Stratum V1 on the same port. Their protocol has no encryption: who sits in between can read user names
+    /// and shares, and can send the hash rate elsewhere. docs/sv1.md says what of it is spoken.
+    ["sv1."] Sv1Keys {
+        /// Serve them. Otherwise they are told that this port speaks Stratum V2.
+        enabled: bool = "true";
+        /// Difficulty at which a miner starts that wishes for none. It finds its own within a minute, be it
+        /// an ESP32 or a whole rack.
+        start_difficulty: u32 = "512", 1..=2147483648;
     }
     /// Servers that we connect to. The key in a URL says which handshake is spoken.
     ["upstream."] UpstreamKeys {

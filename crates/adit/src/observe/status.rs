@@ -165,7 +165,8 @@ pub struct Connections {
     pub open: u64,
     /// Accepted so far.
     pub accepted: u64,
-    /// The same by what protects them: `current`, `draft2022-chachapoly`, `draft2022-aesgcm`, `plain`.
+    /// The same by what protects them: `current`, `draft2022-chachapoly`, `draft2022-aesgcm`, `plain`;
+    /// and `stratum-v1`, which nothing protects.
     pub by_suite: BTreeMap<&'static str, u64>,
     /// Turned away at the door for a limit.
     pub refused: u64,

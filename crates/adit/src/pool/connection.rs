@@ -11,7 +11,7 @@ use adit_proto::extension::{self, Route};
 use adit_proto::mining::server::{
     AccountId, Event, Input, Kind, Ledger, Mined as With, Output, Server, Share,
 };
-use adit_proto::{Fault, Time, setup};
+use adit_proto::{Fault, Time, setup, sv1};
 use adit_wire::common::{self, ChannelEndpointChanged};
 use adit_wire::frame::Header;
 use adit_wire::mining::{SubmitSharesExtended, ToServer};
@@ -28,6 +28,8 @@ use super::worker::Worker;
 enum Stage {
     ExpectSetup(setup::Server),
     Mining(Box<Server>),
+    /// A miner of Stratum V1, from its first line on.
+    StratumV1(Box<sv1::Server>),
     /// Over: nothing is taken any more.
     Over,
 }
@@ -111,15 +113,48 @@ impl Connection {
     pub(super) fn ended(&mut self, end: &End) {
         tracing::debug!(peer = %self.peer, %end, "connection ended");
         self.worker.report.borrow_mut().ended(end);
-        if let Stage::Mining(server) = std::mem::replace(&mut self.stage, Stage::Over) {
-            let mut report = self.worker.report.borrow_mut();
-            for (_, account, kind) in self.channels.drain(..) {
-                report.closed(account, kind);
+        let (slot, tip) = match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Mining(server) => {
+                let tip = server.tip();
+                (server.into_slot(), tip)
             }
-            drop(report);
-            let tip = server.tip();
-            self.worker.release(server.into_slot(), tip);
+            Stage::StratumV1(server) => {
+                let tip = server.mining().tip();
+                (server.into_slot(), tip)
+            }
+            _ => return,
+        };
+        let mut report = self.worker.report.borrow_mut();
+        for (_, account, kind) in self.channels.drain(..) {
+            report.closed(account, kind);
         }
+        drop(report);
+        self.worker.release(slot, tip);
+    }
+
+    /// The peer speaks Stratum V1: there is nothing to set up.
+    pub(super) fn serve_lines(&mut self) -> Result<(), Fault> {
+        let now = self.worker.plan.clock.now();
+        let slot = self.worker.lease().ok_or(NO_SLOT)?;
+        let settings = Arc::clone(&self.worker.plan.sv1);
+        let (lines, shares) = (
+            self.worker.plan.messages_per_second,
+            settings.mining.shares_per_second,
+        );
+        if lines > 0 && shares > 0 {
+            // Shares are lines too.
+            self.messages = Budget::new(lines.saturating_add(shares), now);
+        } else {
+            self.messages = Budget::new(0, now);
+        }
+        let server = sv1::Server::new(now, settings, slot, adit_net::random::bytes());
+        self.stage = Stage::StratumV1(Box::new(server));
+        // Nobody has asked for anything, so that nothing is said.
+        let out = &mut Vec::new();
+        if !self.worker.ledger_up.get() {
+            self.mining(now, Input::Ledger(Ledger::Down), out)?;
+        }
+        self.take_work(now, out)
     }
 
     fn setup(&mut self, now: Time, input: setup::ServerInput, out: &mut Vec<u8>) -> Result<(), Fault> {
@@ -143,10 +178,7 @@ impl Connection {
         established: &setup::Established,
         out: &mut Vec<u8>,
     ) -> Result<(), Fault> {
-        let slot = self
-            .worker
-            .lease()
-            .ok_or(Fault::Expired("no connection slot is free"))?;
+        let slot = self.worker.lease().ok_or(NO_SLOT)?;
         let settings = Arc::clone(&self.worker.plan.mining);
         self.stage = Stage::Mining(Box::new(Server::new(now, settings, established, slot)));
         if !self.worker.ledger_up.get() {
@@ -160,18 +192,28 @@ impl Connection {
 
     /// The pool is drained: the peer is told where to go, and served until it does (spec 3.6.5).
     fn send_away(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
-        let Stage::Mining(_) = self.stage else {
+        let set_up = match &self.stage {
+            Stage::Mining(_) => true,
+            Stage::StratumV1(server) => server.is_subscribed(),
+            _ => false,
+        };
+        if !set_up {
             self.leaving = Leaving::Due;
             return Ok(());
-        };
+        }
         let order = self.worker.plan.drain.borrow().clone();
         let Some(order) = order.filter(|_| matches!(self.leaving, Leaving::No | Leaving::Due)) else {
             return Ok(());
         };
-        order.message.encode_frame(out);
         self.leaving = Leaving::Told {
             until: now + order.patience,
         };
+        if matches!(self.stage, Stage::StratumV1(_)) {
+            let host = String::from_utf8_lossy(order.message.new_host.as_bytes());
+            let port = order.message.new_port;
+            return self.stratum_v1(now, sv1::server::Input::Reconnect { host: &host, port }, out);
+        }
+        order.message.encode_frame(out);
         self.mining(now, Input::Drain, out)
     }
 
@@ -204,11 +246,32 @@ impl Connection {
     }
 
     fn mining(&mut self, now: Time, input: Input, out: &mut Vec<u8>) -> Result<(), Fault> {
+        if let Stage::StratumV1(_) = self.stage {
+            return self.stratum_v1(now, sv1::server::Input::Mining(input), out);
+        }
         let Stage::Mining(server) = &mut self.stage else {
             return Ok(());
         };
         let mut outputs = self.worker.outputs.take();
         let result = server.handle(now, input, &mut outputs);
+        for output in outputs.drain(..) {
+            self.perform(now, output, out);
+        }
+        self.worker.outputs.replace(outputs);
+        result
+    }
+
+    fn stratum_v1(
+        &mut self,
+        now: Time,
+        input: sv1::server::Input<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        let Stage::StratumV1(server) = &mut self.stage else {
+            return Ok(());
+        };
+        let mut outputs = self.worker.outputs.take();
+        let result = server.handle(now, input, out, &mut outputs);
         for output in outputs.drain(..) {
             self.perform(now, output, out);
         }
@@ -438,7 +501,7 @@ impl Protocol for Connection {
             Stage::Mining(_) => ToServer::length_max(header)
                 .or_else(|| negotiation::ToServer::length_max(header))
                 .unwrap_or(UNKNOWN_BYTES_MAX),
-            Stage::Over => 0,
+            Stage::StratumV1(_) | Stage::Over => 0,
         }
     }
 
@@ -454,8 +517,24 @@ impl Protocol for Connection {
             }
             Stage::Mining(_) if matches!(self.leaving, Leaving::Settling { .. }) => Ok(()),
             Stage::Mining(_) => self.decode_mining(now, header, payload, out),
-            Stage::Over => Ok(()),
+            Stage::StratumV1(_) | Stage::Over => Ok(()),
         }
+    }
+
+    fn line(&mut self, now: Time, line: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
+        self.messages.spend(now)?;
+        if matches!(self.leaving, Leaving::Settling { .. }) {
+            return Ok(());
+        }
+        self.stratum_v1(now, sv1::server::Input::Line(line), out)?;
+        if self.leaving == Leaving::Due {
+            return self.send_away(now, out);
+        }
+        Ok(())
+    }
+
+    fn line_max(&self) -> usize {
+        sv1::line::LINE_BYTES_MAX
     }
 
     fn batch_end(&mut self, now: Time, _out: &mut Vec<u8>) -> Result<(), Fault> {
@@ -508,6 +587,7 @@ impl Protocol for Connection {
         let machine = match &self.stage {
             Stage::ExpectSetup(machine) => machine.deadline(),
             Stage::Mining(server) => server.deadline(),
+            Stage::StratumV1(server) => server.deadline(),
             Stage::Over => None,
         };
         [machine, self.leave_by()].into_iter().flatten().min()
@@ -516,7 +596,7 @@ impl Protocol for Connection {
     fn expire(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
         match self.stage {
             Stage::ExpectSetup(_) => self.setup(now, setup::ServerInput::Deadline, out),
-            Stage::Mining(_) => {
+            Stage::Mining(_) | Stage::StratumV1(_) => {
                 self.see_off(now, out)?;
                 self.mining(now, Input::Deadline, out)
             }
@@ -528,6 +608,9 @@ impl Protocol for Connection {
         self.closing
     }
 }
+
+/// Nothing is left of the extranonce space.
+const NO_SLOT: Fault = Fault::Expired("no connection slot is free");
 
 /// The longest frame of an extension or type we do not know that is read, to be discarded.
 pub(crate) const UNKNOWN_BYTES_MAX: u32 = 72 * 1024;

@@ -32,9 +32,11 @@ use std::time::Duration;
 
 use adit_ledger::{DataLock, Writer};
 use adit_net::drive::Bounds;
-use adit_net::{Clock, Listener, Url};
+use adit_net::{Clock, Listener, Rules, Url};
 use adit_proto::extranonce::{Layout, Space};
-use adit_proto::{extension, mining, setup};
+use adit_proto::sv1::difficulty::Difficulty;
+use adit_proto::vardiff::Steps;
+use adit_proto::{extension, mining, setup, sv1};
 use adit_wire::common::{flags, protocol};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -138,16 +140,21 @@ impl Pool {
         let (drain, drain_rx) = watch::channel(None);
         let (progress, progress_rx) = watch::channel(Progress::default());
         opened.writer.watch(Arc::new(move || ledger.send_replace(())));
+        let machine = mining::server::Settings {
+            tell_mined: branch.is_some(),
+            ..machine_settings(settings)
+        };
         let plan = Plan {
             clock: clock.clone(),
-            mining: Arc::new(mining::server::Settings {
-                tell_mined: branch.is_some(),
-                ..machine_settings(settings)
-            }),
+            mining: Arc::new(machine.clone()),
             mined: branch.as_ref().map(|branch| branch.mined.clone()),
             setup: Arc::new(setup_settings(settings)),
+            sv1: Arc::new(sv1_settings(settings, machine)),
             identities: identities_rx,
-            rules: settings.security.rules(),
+            rules: Rules {
+                stratum_v1: settings.sv1.enabled,
+                ..settings.security.rules()
+            },
             extensions: Arc::new(extension::ServerSettings {
                 supported: settings.extensions.supported.ids().to_vec(),
                 required: settings.extensions.required.ids().to_vec(),
@@ -467,6 +474,18 @@ fn machine_settings(settings: &Settings) -> mining::server::Settings {
         channels_max: limits.channels_max as usize,
         no_channel_timeout_ms: u32::try_from(limits.first_channel_ms).unwrap_or(u32::MAX),
         ..mining::server::Settings::default()
+    }
+}
+
+/// The same for Stratum V1, whose works are its difficulties.
+fn sv1_settings(settings: &Settings, machine: mining::server::Settings) -> sv1::server::Settings {
+    sv1::server::Settings {
+        mining: Arc::new(mining::server::Settings {
+            steps: Steps::Difficulties,
+            channels_max: 1,
+            ..machine
+        }),
+        start: Difficulty::nearest(settings.sv1.start_difficulty.into()).unwrap_or(Difficulty::ONE),
     }
 }
 

@@ -52,6 +52,8 @@ pub(super) struct Report {
     pub(super) connections_accepted: u64,
     /// The same by suite, in the order of [`Suite::ALL`].
     pub(super) accepted_by_suite: [u64; Suite::ALL.len()],
+    /// Those of Stratum V1, which have no suite.
+    pub(super) accepted_lines: u64,
     pub(super) connections_ended: u64,
     pub(super) faulted: u64,
     pub(super) handshakes_refused: u64,
@@ -119,6 +121,12 @@ impl Report {
         for (count, known) in self.accepted_by_suite.iter_mut().zip(Suite::ALL) {
             *count += u64::from(known == suite);
         }
+    }
+
+    /// A miner of Stratum V1 is there.
+    pub(super) fn entered_lines(&mut self) {
+        self.connections_accepted += 1;
+        self.accepted_lines += 1;
     }
 
     /// A share was accepted.

@@ -40,6 +40,9 @@ struct Account {
     rate: HashRate,
 }
 
+/// What stands for Stratum V1 among the suites.
+const STRATUM_V1: &str = "stratum-v1";
+
 impl Totals {
     /// Starts to count at `now`.
     pub(super) fn starting(now: Time) -> Self {
@@ -56,6 +59,7 @@ impl Totals {
         for (suite, count) in Suite::ALL.iter().zip(report.accepted_by_suite) {
             *connections.by_suite.entry(suite.name()).or_default() += count;
         }
+        *connections.by_suite.entry(STRATUM_V1).or_default() += report.accepted_lines;
         connections.refused += report.handshakes_refused;
         connections.faulted += report.faulted + report.handshakes_failed;
         connections.open =

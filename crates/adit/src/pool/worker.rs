@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use adit_ledger::{Lane, Share};
 use adit_net::drive::Bounds;
-use adit_net::{Clock, Identities, Link, LinkError, Permit, Rules, drive};
+use adit_net::{Clock, End, Identities, Link, LinkError, Permit, Rules, drive};
 use adit_proto::extranonce::{Slot, Space};
 use adit_proto::mining::server::{AccountId, WorkerName};
-use adit_proto::{extension, mining, setup};
+use adit_proto::{extension, mining, setup, sv1};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 use super::branch::{HELD_MAX, Mined};
@@ -55,6 +55,7 @@ pub(super) struct Plan {
     pub(super) clock: Clock,
     pub(super) mining: Arc<mining::server::Settings>,
     pub(super) setup: Arc<setup::Settings>,
+    pub(super) sv1: Arc<sv1::server::Settings>,
     pub(super) identities: watch::Receiver<Arc<Identities>>,
     pub(super) rules: Rules,
     pub(super) extensions: Arc<extension::ServerSettings>,
@@ -510,14 +511,24 @@ impl Worker {
                 return;
             }
         };
-        self.report.borrow_mut().entered(link.suite());
+        match link.is_lines() {
+            true => self.report.borrow_mut().entered_lines(),
+            false => self.report.borrow_mut().entered(link.suite()),
+        }
         let mailbox = Rc::new(Mailbox::default());
         let seat = self.seats.borrow_mut().take(Rc::clone(&mailbox));
         if self.draining.get() {
             mailbox.ring(DRAIN);
         }
         let mut connection = Box::new(Connection::new(Rc::clone(&self), mailbox, peer));
-        let end = drive(&mut link, &mut *connection, &self.plan.clock, self.plan.bounds).await;
+        let started = match link.is_lines() {
+            true => connection.serve_lines(),
+            false => Ok(()),
+        };
+        let end = match started {
+            Ok(()) => drive(&mut link, &mut *connection, &self.plan.clock, self.plan.bounds).await,
+            Err(fault) => End::Fault(fault),
+        };
         connection.ended(&end);
         self.seats.borrow_mut().leave(seat);
         self.left.notify_one();

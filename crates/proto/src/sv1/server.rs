@@ -173,6 +173,11 @@ impl Server {
         &self.agent
     }
 
+    /// Whether `mining.subscribe` was answered: before that nothing else may be told.
+    pub fn is_subscribed(&self) -> bool {
+        self.subscribed
+    }
+
     /// The name of this session.
     pub fn session(&self) -> &str {
         &self.session
