@@ -17,7 +17,7 @@ use support::{House, SOON};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-const OPEN: &[(&str, &str)] = &[("security.plaintext", "loopback")];
+const OPEN: &[(&str, &str)] = &[("security.plaintext", "loopback"), ("sv1.enabled", "false")];
 
 fn without_key(url: &Url) -> Url {
     Url {

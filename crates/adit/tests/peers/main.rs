@@ -14,6 +14,7 @@ mod program;
 mod reference;
 mod several;
 mod shares;
+#[path = "../support/stratum_v1.rs"]
 mod stratum_v1;
 mod templates;
 mod their_pool;

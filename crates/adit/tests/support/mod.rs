@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic like the tests")]
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub(crate) mod lines;
 pub(crate) mod miner;
 pub(crate) mod peer;
 pub(crate) mod process;

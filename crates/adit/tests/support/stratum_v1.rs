@@ -1,5 +1,6 @@
-//! A Stratum V1 device of a hundred lines, for the proxy of the reference implementation: it hashes for real and
-//! rolls the version (BIP 310).
+//! A Stratum V1 device of a hundred lines, for our pool and for the proxy of the reference implementation: it hashes
+//! for real and rolls the version (BIP 310).
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -10,8 +11,8 @@ use adit_testkit::until;
 use bitcoin::hashes::{Hash, sha256d};
 use serde_json::{Value, json};
 
-use crate::program::LIMIT;
-
+/// How long a test waits for anything. Far more than is needed: the machine may be busy.
+const LIMIT: Duration = Duration::from_secs(90);
 /// Bits that BIP 320 lets devices roll.
 const ROLLED_MASK: u32 = 0x1fff_e000;
 /// The bits that this device sets.
@@ -38,6 +39,8 @@ pub(crate) struct Device {
     rolls: bool,
     difficulty: f64,
     job: Option<Job>,
+    /// Jobs so far: each is searched with another extranonce 2.
+    jobs: u64,
     next_id: u64,
     submitted_from: u64,
     tally: Tally,
@@ -74,7 +77,7 @@ pub(crate) fn mine(address: &str, user: &str, goal: u64) -> Tally {
 
 impl Device {
     fn connect(address: &str, user: &str) -> Self {
-        let stream = until(LIMIT, || TcpStream::connect(address).ok()).expect("the proxy listens");
+        let stream = until(LIMIT, || TcpStream::connect(address).ok()).expect("it listens");
         let reader = BufReader::new(stream.try_clone().expect("a second handle"));
         let (send, lines) = channel();
         std::thread::spawn(move || {
@@ -94,6 +97,7 @@ impl Device {
             rolls: false,
             difficulty: f64::INFINITY,
             job: None,
+            jobs: 0,
             next_id: 0,
             submitted_from: u64::MAX,
             tally: Tally::default(),
@@ -125,9 +129,7 @@ impl Device {
         let id = self.next_id;
         self.next_id += 1;
         let line = json!({"id": id, "method": method, "params": params}).to_string() + "\n";
-        self.stream
-            .write_all(line.as_bytes())
-            .expect("the proxy takes a line");
+        self.stream.write_all(line.as_bytes()).expect("it takes a line");
         id
     }
 
@@ -148,7 +150,10 @@ impl Device {
         let params = &message["params"];
         match message["method"].as_str() {
             Some("mining.set_difficulty") => self.difficulty = params[0].as_f64().expect("a difficulty"),
-            Some("mining.notify") => self.job = Some(self.read_job(params)),
+            Some("mining.notify") => {
+                self.jobs += 1;
+                self.job = Some(self.read_job(params));
+            }
             Some("mining.set_extranonce") => {
                 params[0]
                     .as_str()
@@ -170,7 +175,7 @@ impl Device {
     fn read_job(&self, params: &Value) -> Job {
         let text = |index: usize| params[index].as_str().expect("text");
         let number = |index: usize| u32::from_str_radix(text(index), 16).expect("a number");
-        let extranonce_2 = format!("{:0>1$}", "1", self.extranonce_2_bytes * 2);
+        let extranonce_2 = format!("{:01$x}", self.jobs, self.extranonce_2_bytes * 2);
         let coinbase = bytes(&[text(2), &self.extranonce_1, &extranonce_2, text(3)].concat());
         let mut root = sha256d::Hash::hash(&coinbase).to_byte_array();
         for branch in params[4].as_array().expect("branches") {
