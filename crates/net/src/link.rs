@@ -24,6 +24,7 @@ use crate::socket;
 pub(crate) const READ_BYTES: usize = 64 * 1024;
 
 /// What a link carries.
+#[expect(clippy::large_enum_variant, reason = "nearly every link is one of frames")]
 pub(crate) enum Speech {
     /// Frames, protected by whatever was agreed on.
     Frames(Session),
