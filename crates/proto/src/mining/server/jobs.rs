@@ -287,7 +287,7 @@ fn send_job(
     let Some(number) = channel.term().map(|term| term.number) else {
         return;
     };
-    let merkle_root = U256(*channel.head(&entry.job, entry.id, slot, number).merkle_root());
+    let merkle_root = U256(channel.head(&entry.job, entry.id, slot, number).merkle_root());
     let version = entry.job.fields().version;
     let message = NewMiningJob {
         channel_id,
