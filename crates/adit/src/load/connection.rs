@@ -9,6 +9,7 @@ use adit_net::{Protocol, Url};
 use adit_proto::extension::Patience;
 use adit_proto::mining::client::{self as mining, Event, Kind, Open, Withheld, Work};
 use adit_proto::{Fault, Time};
+use adit_wire::mining::ToClient;
 use adit_wire::{Header, U256};
 use tokio::sync::{mpsc, oneshot};
 
@@ -123,6 +124,23 @@ impl Connection {
             max_target: U256::MAX,
         };
         self.upstream.open(now, open, out, heard)
+    }
+
+    /// Nothing is mined, and the first work is there: what follows is counted and not followed.
+    fn listens(&self) -> bool {
+        self.settings.hold && self.ready.is_none()
+    }
+
+    /// Notes a job or a new tip; false for everything else. The generator shares the cores with the pool that it
+    /// measures: a connection that only listens costs it the reading and the decryption, and little else.
+    fn listen(&self, now: Time, header: &Header, payload: &[u8]) -> bool {
+        let mut stats = self.stats.borrow_mut();
+        match ToClient::decode(header, payload) {
+            Ok(ToClient::SetNewPrevHash(it)) => stats.tip(it.prev_hash, now),
+            Ok(ToClient::NewMiningJob(_) | ToClient::NewExtendedMiningJob(_)) => stats.jobs += 1,
+            _ => return false,
+        }
+        true
     }
 
     fn attend(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
@@ -281,6 +299,9 @@ impl Protocol for Connection {
     }
 
     fn frame(&mut self, now: Time, header: &Header, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
+        if self.listens() && self.listen(now, header, payload) {
+            return Ok(());
+        }
         let result = self.upstream.frame(now, header, payload, out, &mut self.heard);
         self.attend(now, out)?;
         result
