@@ -165,7 +165,7 @@ impl Hub {
         let now = self.clock.now();
         self.state.template = Some((Arc::clone(&template), now));
         if self.mines_own() {
-            self.turn_to(template.prev_hash.to_byte_array(), template.height);
+            self.turn_to(template.prev_hash.to_byte_array(), template.height, now);
             let job = self.job(&template);
             self.publish_job(job, template.height, now);
         }
@@ -184,7 +184,7 @@ impl Hub {
         let now = self.clock.now();
         match orders {
             Orders::Job(Assigned { fields, height }) => {
-                self.turn_to(fields.prev_hash, height);
+                self.turn_to(fields.prev_hash, height, now);
                 let job = Job::new(Fields {
                     tip: self.state.tip,
                     ..Fields::clone(&fields)
@@ -212,12 +212,12 @@ impl Hub {
     }
 
     /// Jobs build on `prev_hash` from now on. Generations count up, also when a tip returns.
-    fn turn_to(&mut self, prev_hash: [u8; 32], height: u32) {
+    fn turn_to(&mut self, prev_hash: [u8; 32], height: u32, at: adit_proto::Time) {
         if self.state.prev_hash != Some(prev_hash) {
             self.state.prev_hash = Some(prev_hash);
             self.state.tip += 1;
             let prev = BlockHash::from_byte_array(prev_hash);
-            tracing::info!(height, %prev, "new tip");
+            tracing::info!(height, %prev, noticed_us = at.0, "new tip");
         }
     }
 
