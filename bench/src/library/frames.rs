@@ -85,6 +85,15 @@ pub(super) fn extended() -> SubmitSharesExtended {
     }
 }
 
+/// What a header-only channel is told of a new block.
+pub(crate) fn new_block() -> (NewMiningJob, SetNewPrevHash) {
+    let job = NewMiningJob {
+        min_ntime: None,
+        ..job()
+    };
+    (job, tip())
+}
+
 fn tip() -> SetNewPrevHash {
     SetNewPrevHash {
         channel_id: 1,

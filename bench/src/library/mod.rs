@@ -9,6 +9,8 @@ mod templates;
 
 use crate::measure::Case;
 
+pub(crate) use frames::new_block;
+pub(crate) use records::sessions;
 pub use report::rows;
 
 /// Every case, in the order of the table.

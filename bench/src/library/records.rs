@@ -58,7 +58,8 @@ fn share() -> Vec<u8> {
     frame
 }
 
-fn sessions() -> (Session, Session) {
+/// A client's and a server's session.
+pub(crate) fn sessions() -> (Session, Session) {
     let (initiator, act1) = Initiator::new([0x11; 32]).certain();
     let (act2, server) = respond(&identity(), &act1, [0x22; 32]).certain();
     let trust = Trust::Authority(authority().public());

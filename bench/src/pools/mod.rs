@@ -2,6 +2,7 @@
 //!
 //! Every stage runs on a fresh pool, ours and then the reference's, so that both meet the same minute of the machine.
 
+mod floor;
 mod load;
 mod node;
 mod process;
@@ -119,8 +120,16 @@ pub fn rows(adit: &Path, scale: Scale, mut said: impl FnMut(&Row)) -> Result<Fou
             }
         }
     }
+    eprintln!("the floor of a fan-out");
+    let fan_out_us = match floor::fan_out_us(scale.connections) {
+        Ok(us) => Some(us),
+        Err(failure) => {
+            notes.push(format!("the floor of a fan-out: not measured: {failure}"));
+            None
+        }
+    };
     let their_figures = reference.is_some().then_some(their_figures);
-    let rows = rows::rows(&our_figures, their_figures.as_ref(), scale);
+    let rows = rows::rows(&our_figures, their_figures.as_ref(), scale, fan_out_us);
     rows.iter().for_each(&mut said);
     Ok(Found { rows, notes })
 }

@@ -95,7 +95,7 @@ fn tip_us(log: &str, hash: &str) -> Option<u64> {
 }
 
 /// Microseconds since the Unix epoch of a time such as `2026-11-22T00:03:01.594966Z`.
-fn unix_us(text: &str) -> Option<u64> {
+pub(super) fn unix_us(text: &str) -> Option<u64> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
     let mut date = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
     let (year, month, day) = (date.next()??, date.next()??, date.next()??);

@@ -17,7 +17,12 @@ struct Line {
 }
 
 /// One row a figure.
-pub(super) fn rows(ours: &Figures, reference: Option<&Figures>, scale: Scale) -> Vec<Row> {
+pub(super) fn rows(
+    ours: &Figures,
+    reference: Option<&Figures>,
+    scale: Scale,
+    fan_out_us: Option<f64>,
+) -> Vec<Row> {
     let mut rows: Vec<Row> = lines(scale)
         .iter()
         .map(|line| row(line, ours, reference))
@@ -34,8 +39,32 @@ pub(super) fn rows(ours: &Figures, reference: Option<&Figures>, scale: Scale) ->
         reference,
         |figures| Some(figures.open_many_us? / figures.open_few_us?),
     ));
+    rows.extend(floor(ours, reference, fan_out_us));
     rows.extend(rates(ours, reference));
     rows
+}
+
+/// The last channel beside the least that this machine can do for all of them in the same minutes.
+fn floor(ours: &Figures, reference: Option<&Figures>, fan_out_us: Option<f64>) -> Vec<Row> {
+    let Some(floor_us) = fan_out_us else {
+        return Vec::new();
+    };
+    let shown = |figures: &Figures| {
+        let times = figures.notice_last_us? / floor_us;
+        Some(format!("{times:.2}x"))
+    };
+    let unknown = || "not measured".to_owned();
+    vec![Row {
+        what: format!(
+            "the last channel, as a multiple of the machine's floor ({})",
+            us(floor_us)
+        ),
+        reference: reference.map_or_else(|| "absent".to_owned(), |it| shown(it).unwrap_or_else(unknown)),
+        ours: shown(ours).unwrap_or_else(unknown),
+        ratio: "-".to_owned(),
+        goal: "-".to_owned(),
+        met: Met::Unknown,
+    }]
 }
 
 fn lines(scale: Scale) -> Vec<Line> {
@@ -71,16 +100,28 @@ fn lines(scale: Scale) -> Vec<Line> {
             (200.0, 660.0),
         ),
         line(
-            format!("new block to the first of {connections} channels"),
-            |it| it.tip_first_us,
+            format!("source's notice of a block to the first of {connections} channels"),
+            |it| it.notice_first_us,
             us,
             (3_000.0, 250_000.0),
         ),
         line(
-            format!("new block to the last of {connections} channels"),
-            |it| it.tip_last_us,
+            format!("source's notice of a block to the last of {connections} channels"),
+            |it| it.notice_last_us,
             us,
             (60_000.0, 390_000.0),
+        ),
+        line(
+            "the same from the node's own line: first channel".to_owned(),
+            |it| it.tip_first_us,
+            us,
+            (f64::NAN, 250_000.0),
+        ),
+        line(
+            "the same from the node's own line: last channel".to_owned(),
+            |it| it.tip_last_us,
+            us,
+            (f64::NAN, 390_000.0),
         ),
     ]
 }
@@ -182,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_goal_is_met_absolutely_or_by_ratio_or_not() {
-        let met = |our, their: f64| rows(&figures(our), Some(&figures(their)), Scale::FULL)[0].met;
+        let met = |our, their: f64| rows(&figures(our), Some(&figures(their)), Scale::FULL, None)[0].met;
         assert_eq!(met(1.9, 5.0), Met::Yes);
         assert_eq!(met(3.0, 17.0), Met::ByRatio);
         assert_eq!(met(3.0, 9.6), Met::No);
@@ -190,7 +231,7 @@ mod tests {
 
     #[test]
     fn nothing_is_invented() {
-        let rows = rows(&figures(1.9), None, Scale::FULL);
+        let rows = rows(&figures(1.9), None, Scale::FULL, None);
         assert_eq!(
             (rows[0].reference.as_str(), rows[0].ratio.as_str()),
             ("absent", "-")

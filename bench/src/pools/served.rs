@@ -10,7 +10,7 @@ use adit_noise::AuthorityKeypair;
 use adit_testkit::{Running, until};
 use tempfile::TempDir;
 
-use super::node::{Node, PAY_TO};
+use super::node::{Node, PAY_TO, unix_us};
 use super::process;
 use crate::Failure;
 
@@ -30,7 +30,47 @@ pub(super) enum Kind {
 pub(super) struct Served {
     pub(super) url: String,
     process: Running,
+    notice: Notice,
+    log: PathBuf,
     _folder: TempDir,
+}
+
+/// How a log says that the pool's source of templates has seen a new tip.
+#[derive(Clone, Copy, Debug)]
+enum Notice {
+    /// `new tip`, with the time at which the template had been read as a field.
+    Ours,
+    /// A line written when the template had been read, with its time in front.
+    Reference,
+}
+
+impl Notice {
+    /// Microseconds since the Unix epoch of the newest notice in `log`; of this tip, where the log names tips as the
+    /// node does.
+    fn newest(self, log: &str, tip: &str) -> Option<u64> {
+        let log = without_colours(log);
+        let mut lines = log.lines().rev();
+        match self {
+            Self::Ours => {
+                let line = lines.find(|line| line.contains("new tip") && line.contains(tip))?;
+                let (_, us) = line.split_once("noticed_us=")?;
+                us.split(|it: char| !it.is_ascii_digit()).next()?.parse().ok()
+            }
+            Self::Reference => {
+                let line = lines.find(|line| line.contains("Chain Tip changed!"))?;
+                unix_us(line.split_whitespace().next()?)
+            }
+        }
+    }
+}
+
+/// Without the escape sequences that colour a terminal.
+fn without_colours(text: &str) -> String {
+    let mut parts = text.split('\u{1b}');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |plain, part| {
+        plain + part.split_once('m').map_or(part, |(_, rest)| rest)
+    })
 }
 
 impl Served {
@@ -45,6 +85,11 @@ impl Served {
             }
         }?;
         Ok(served)
+    }
+
+    /// When the pool's source of templates noticed this new tip, microseconds since the Unix epoch.
+    pub(super) fn noticed_us(&self, tip: &str) -> Option<u64> {
+        self.notice.newest(&fs::read_to_string(&self.log).ok()?, tip)
     }
 
     pub(super) fn cpu_us(&self) -> Result<f64, Failure> {
@@ -72,7 +117,7 @@ fn ours(program: &Path, node: Option<&Node>, folder: TempDir) -> Result<Served, 
         "shares.seen_max=1048576",
         "limits.shares_per_second=0",
         "limits.connections_per_address_max=0",
-        "log.level=warn",
+        "log.level=info",
     ] {
         command.args(["--set", key]);
     }
@@ -88,6 +133,8 @@ fn ours(program: &Path, node: Option<&Node>, folder: TempDir) -> Result<Served, 
     Ok(Served {
         url,
         process,
+        notice: Notice::Ours,
+        log,
         _folder: folder,
     })
 }
@@ -109,7 +156,10 @@ fn reference(program: &Path, node: &Node, folder: TempDir, batch: u32) -> Result
     );
     fs::write(&config, text)?;
     let mut command = Command::new(program);
-    command.arg("-c").arg(&config).env("RUST_LOG", "warn");
+    command
+        .arg("-c")
+        .arg(&config)
+        .env("RUST_LOG", "warn,bitcoin_core_sv2=info");
     let log = folder.path().join("log");
     let process = logged(&mut command, &log)?;
     let address = ([127, 0, 0, 1], port).into();
@@ -118,6 +168,8 @@ fn reference(program: &Path, node: &Node, folder: TempDir, batch: u32) -> Result
     Ok(Served {
         url: format!("stratum2+tcp://127.0.0.1:{port}/{}", keys.public()),
         process,
+        notice: Notice::Reference,
+        log,
         _folder: folder,
     })
 }
@@ -128,4 +180,21 @@ fn logged(command: &mut Command, log: &Path) -> Result<Running, Failure> {
     let program = command.get_program().to_string_lossy().into_owned();
     command.stdin(Stdio::null()).stdout(out).stderr(err);
     Running::start(command).map_err(|error| format!("{program}: {error}").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notices_are_found_in_both_logs() {
+        let ours = "2026-11-22T05:00:00Z  INFO new tip height=2 prev=00ab noticed_us=17\n\
+                    2026-11-22T05:00:00Z  INFO new tip height=3 prev=00cd noticed_us=18 \n";
+        assert_eq!(Notice::Ours.newest(ours, "00ab"), Some(17));
+        assert_eq!(Notice::Ours.newest(ours, "00ef"), None);
+        let theirs = "\u{1b}[2m1970-01-01T00:00:00.000019Z\u{1b}[0m \u{1b}[32m INFO\u{1b}[0m bitcoin_core_sv2: \
+                      Chain Tip changed! New prev_hash: cd00\n";
+        assert_eq!(Notice::Reference.newest(theirs, "00cd"), Some(19));
+        assert_eq!(Notice::Reference.newest("", "00cd"), None);
+    }
 }

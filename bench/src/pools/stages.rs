@@ -50,7 +50,10 @@ pub(super) struct Figures {
     /// Memory for a channel that is open, in bytes.
     pub(super) memory: Option<f64>,
     pub(super) memory_churned: Option<f64>,
-    /// From the node's new tip to the first and last channel, in microseconds.
+    /// From the source's notice of a new tip to the first and last channel, in microseconds.
+    pub(super) notice_first_us: Option<f64>,
+    pub(super) notice_last_us: Option<f64>,
+    /// The same from the line of the node's log.
     pub(super) tip_first_us: Option<f64>,
     pub(super) tip_last_us: Option<f64>,
 }
@@ -69,7 +72,11 @@ impl Site<'_> {
     }
 
     fn hold(&self, pool: &Served, connections: u32, more: &[&str]) -> Result<Load, Failure> {
-        let flags = [&["--hold"], more].concat();
+        // The generator's part of the work shall use all cores, as the pool's does.
+        let threads = std::thread::available_parallelism()
+            .map_or(1, usize::from)
+            .to_string();
+        let flags = [&["--hold", "--threads", &threads], more].concat();
         let load = Load::ready(self.adit, &pool.url, connections, HOLD_S, &flags)?;
         Ok(load)
     }
@@ -136,25 +143,29 @@ fn open_many(site: &Site<'_>, figures: &mut Figures) -> Result<(), Failure> {
     };
     let mut blocks = Vec::new();
     for _ in 0..site.scale.blocks {
-        blocks.push(node.mine()?);
+        let (hash, at) = node.mine()?;
         sleep(SPREAD);
+        blocks.push((pool.noticed_us(&hash), at, hash));
     }
     load.stop()?;
     let report = load.report()?;
-    let times: Vec<(f64, f64)> = blocks
-        .iter()
-        .filter_map(|(hash, at)| spread(&report, hash, *at))
-        .collect();
-    if times.len() < blocks.len() {
-        return Err("a new block did not reach the connections".into());
-    }
-    let (first, last): (Vec<f64>, Vec<f64>) = times.into_iter().unzip();
-    figures.tip_first_us = Some(quantile(&first, 0.5));
-    figures.tip_last_us = Some(quantile(&last, 0.5));
+    // The median over the blocks of what `from` gives: a start, or nothing where it is not known.
+    let median = |from: fn(&(Option<u64>, u64, String)) -> Option<u64>| {
+        let times: Vec<_> = blocks
+            .iter()
+            .filter_map(|block| spread(&report, &block.2, from(block)?))
+            .collect();
+        let (first, last): (Vec<f64>, Vec<f64>) = times.into_iter().unzip();
+        (first.len() == blocks.len()).then(|| (quantile(&first, 0.5), quantile(&last, 0.5)))
+    };
+    let tip = median(|(_, at, _)| Some(*at)).ok_or("a new block did not reach the connections")?;
+    (figures.tip_first_us, figures.tip_last_us) = (Some(tip.0), Some(tip.1));
+    let notice = median(|(noticed, ..)| *noticed).ok_or("the pool's log does not name the new tips")?;
+    (figures.notice_first_us, figures.notice_last_us) = (Some(notice.0), Some(notice.1));
     Ok(())
 }
 
-/// Microseconds from the node's new tip to the first and to the last connection.
+/// Microseconds from `at` to the first and to the last connection that heard of the block.
 fn spread(report: &Value, hash: &str, at: u64) -> Option<(f64, f64)> {
     let tips = report.get("tips")?.as_array()?;
     let tip = tips
