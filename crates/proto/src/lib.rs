@@ -7,6 +7,7 @@
 //!
 //! * [`mining`]: jobs to miners, shares from miners (spec 5).
 //! * [`template`]: templates from providers, solutions to them (spec 7).
+//! * [`distribute`]: negotiated jobs to whoever mines them (`docs/job-distribution.md`).
 //! * [`setup`]: the first exchange of a connection (spec 3.6).
 //! * [`extension`]: which extensions a connection uses, and messages of others (spec 3.4).
 //! * [`sv1`]: miners of Stratum V1, served from the mining machine.
@@ -14,6 +15,7 @@
 //!   [`vardiff`].
 
 pub mod coinbase;
+pub mod distribute;
 pub mod extension;
 pub mod extranonce;
 mod fault;

@@ -10,7 +10,7 @@ pub mod protocol {
     pub const JOB_DECLARATION: u8 = 1;
     /// Template distribution protocol.
     pub const TEMPLATE_DISTRIBUTION: u8 = 2;
-    /// Job distribution protocol: the seeds only (C-02).
+    /// Job distribution protocol: numbered by the seeds, defined by this project (C-02).
     pub const JOB_DISTRIBUTION: u8 = 3;
 }
 
@@ -31,6 +31,8 @@ pub mod flags {
     pub const REQUIRES_EXTENDED_CHANNELS: u32 = 1 << 1;
     /// Job declaration, client: will declare its transactions (spec 6.4.1).
     pub const DECLARE_TX_DATA: u32 = 1 << 0;
+    /// Job distribution, client: sends it no future jobs (job distribution 3).
+    pub const REQUIRES_ACTIVE_JOBS: u32 = 1 << 0;
 }
 
 messages! {

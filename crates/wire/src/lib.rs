@@ -2,8 +2,8 @@
 //!
 //! * [`types`] the data types of spec 3.1, [`codec`] how they are read and written,
 //! * [`frame`] the six-byte header of spec 3.2,
-//! * [`common`], [`mining`], [`declare`], [`template`], [`negotiation`]: one table of messages a protocol,
-//!   each with the two direction enums `ToServer` and `ToClient`,
+//! * [`common`], [`mining`], [`declare`], [`template`], [`distribute`], [`negotiation`]: one table of messages a
+//!   protocol, each with the two direction enums `ToServer` and `ToClient`,
 //! * [`extension`] the one table of extensions, [`tlv`] the fields they append (spec 3.4.3),
 //! * [`refusal`] the error codes we send.
 //!
@@ -33,6 +33,7 @@ pub mod frame;
 mod table;
 pub mod common;
 pub mod declare;
+pub mod distribute;
 pub mod extension;
 pub mod message;
 pub mod mining;
@@ -48,10 +49,11 @@ pub use message::Message;
 pub use types::*;
 
 /// The tables of all protocols, as data.
-pub const TABLES: [&[message::Row]; 5] = [
+pub const TABLES: [&[message::Row]; 6] = [
     common::ROWS,
     mining::ROWS,
     declare::ROWS,
     template::ROWS,
+    distribute::ROWS,
     negotiation::ROWS,
 ];

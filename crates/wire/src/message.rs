@@ -10,8 +10,8 @@ use crate::frame::{Header, MSG_LENGTH_MAX};
 pub const TLV_ROOM: u32 = 512;
 
 /// A Stratum V2 message. All of them are rows of the tables in [`common`](crate::common),
-/// [`mining`](crate::mining), [`declare`](crate::declare), [`template`](crate::template) and
-/// [`negotiation`](crate::negotiation).
+/// [`mining`](crate::mining), [`declare`](crate::declare), [`template`](crate::template),
+/// [`distribute`](crate::distribute) and [`negotiation`](crate::negotiation).
 pub trait Message: Sized {
     /// Name in the spec, such as `SubmitShares.Success`.
     const NAME: &'static str;

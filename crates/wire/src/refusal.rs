@@ -306,6 +306,36 @@ refusals! {
             "The template is no longer kept."
             "Ask for the newest template."
     }
+    /// Reasons in WithdrawJob.reason_code (job distribution 4.4).
+    WithdrawJob in "WithdrawJob.reason_code" {
+        StaleChainTip "stale-chain-tip"
+            "A new block has ended the job, and none for the new block is negotiated yet."
+            "Mine the pool's own jobs until the next distributed one."
+        RefusedByPool "refused-by-pool"
+            "The pool does not take the job after all."
+            "Mine the pool's own jobs; the distributor negotiates again."
+        UpstreamLost "upstream-lost"
+            "The distributor's connection to the pool is gone."
+            "Mine the pool's own jobs, if it is not gone for you too."
+        NoTemplate "no-template"
+            "The distributor has no block template any more."
+            "Mine the pool's own jobs until the next distributed one."
+        Replaced "replaced"
+            "Another future job took this one's place."
+            "Forget the future job."
+    }
+    /// Codes of JobRefused that are not the pool's own (job distribution 4.5).
+    JobRefused in "JobRefused.error_code" {
+        ExtranonceSizeMismatch "extranonce-size-mismatch"
+            "The pool gave a channel whose extranonce has another size than the job was negotiated with."
+            "Open the channel with the min_extranonce_size of SetPool, at the pool that SetPool names."
+        WorkSelectionRefused "work-selection-refused"
+            "The pool does not take custom jobs on this connection."
+            "Check that the pool serves REQUIRES_WORK_SELECTION on that port."
+        NoAnswer "no-answer"
+            "The pool did not answer SetCustomMiningJob in time."
+            "Check the pool; the receiver mines the pool's own jobs."
+    }
     /// Reasons in CloseChannel.reason_code. The spec names none.
     CloseChannel in "CloseChannel.reason_code" {
         Done "done"
@@ -383,13 +413,13 @@ mod tests {
     #[test]
     fn every_code_is_printable_and_found_again() {
         check_families! { SetupConnection OpenMiningChannel UpdateChannel SubmitShares SetCustomMiningJob
-        DeclareMiningJob RequestTransactionData CloseChannel }
+        DeclareMiningJob RequestTransactionData WithdrawJob JobRefused CloseChannel }
     }
 
     /// No code is told in two ways: within a table, codes and other spellings are all different.
     #[test]
     fn tables_hold_every_family_once() {
-        assert_eq!(TABLES.len(), 8);
+        assert_eq!(TABLES.len(), 10);
         for table in TABLES {
             let mut all: Vec<_> = table.rows.iter().map(|row| row.code).collect();
             all.extend(table.rows.iter().flat_map(|row| row.aliases));

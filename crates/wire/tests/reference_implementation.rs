@@ -9,6 +9,13 @@ use stratum_core::framing_sv2::framing::{EncodableFrame, MessageFrame};
 use stratum_core::framing_sv2::header::Header as TheirHeader;
 use stratum_core::parsers_sv2::{AnyMessage, IsSv2Message, Tlv as TheirTlv, parse_message_frame_with_tlvs};
 
+/// Job distribution is defined by this project only (C-02).
+fn is_ours(row: &adit_wire::message::Row) -> bool {
+    adit_wire::distribute::ROWS
+        .iter()
+        .any(|it| (it.extension, it.msg_type) == (row.extension, row.msg_type))
+}
+
 /// Their decoding and re-encoding of a frame of ours.
 fn through_theirs(frame: &mut [u8]) -> Result<Vec<u8>, String> {
     let header = TheirHeader::from_bytes(frame).map_err(|e| format!("header: {e:?}"))?;
@@ -35,6 +42,7 @@ proptest! {
     fn every_message_survives_the_reference_implementation((row, fields) in support::any_message()) {
         // They know the protocols 0 to 2 only, and refuse the payload for another.
         prop_assume!(row.name != "SetupConnection" || fields[0][0] <= 2);
+        prop_assume!(!is_ours(row));
         let payload = fields.concat();
         let ours = support::decode(&support::header(row, &payload), &payload).expect("a legal payload");
         let theirs = through_theirs(&mut ours.frame.clone());
@@ -45,7 +53,7 @@ proptest! {
 /// The same for the shortest payload of every message, so that none is missed by chance.
 #[test]
 fn no_message_is_unknown_to_the_reference_implementation() {
-    for row in support::rows() {
+    for row in support::rows().filter(|row| !is_ours(row)) {
         let payload: Vec<_> = row
             .fields
             .iter()

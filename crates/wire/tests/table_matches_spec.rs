@@ -1,4 +1,5 @@
-//! Holds our tables against `docs/spec/messages.md`, so that table and document cannot drift apart.
+//! Holds our tables against `docs/spec/messages.md` and, for the protocol that is ours, `docs/job-distribution.md`, so that
+//! tables and documents cannot drift apart.
 
 mod support;
 
@@ -7,6 +8,7 @@ use std::collections::BTreeMap;
 use adit_wire::message::{Direction, Row};
 
 const DOCUMENT: &str = include_str!("../../../docs/spec/messages.md");
+const DISTRIBUTION: &str = include_str!("../../../docs/job-distribution.md");
 
 /// A message as the document has it.
 #[derive(Debug, Default)]
@@ -26,7 +28,7 @@ type Cells<'a> = BTreeMap<&'a str, String>;
 fn table_rows() -> Vec<(&'static str, Cells<'static>)> {
     let (mut section, mut columns, mut rows) = ("", Vec::new(), Vec::new());
     let mut before = "";
-    for line in DOCUMENT.lines() {
+    for line in DOCUMENT.lines().chain(DISTRIBUTION.lines()) {
         if let Some(title) = line.strip_prefix("## ") {
             section = title;
         } else if line.starts_with("|---") {
@@ -64,7 +66,7 @@ fn entries() -> BTreeMap<(u16, u8), (String, Entry)> {
         if ["reserved", "unassigned"].contains(&name.as_str()) {
             continue;
         }
-        let list = if section.starts_with("4.") {
+        let list = if *section == "4. Mining protocol" {
             field_lists[name]
         } else {
             cells
@@ -192,5 +194,20 @@ fn every_message_is_as_the_document_says() {
         support::rows().count(),
         "messages in the document and in the tables"
     );
-    assert_eq!(entries.len(), 44, "messages in the document");
+    assert_eq!(entries.len(), 50, "messages in the documents");
+}
+
+/// REQ-JDIST-003: no message of job distribution is for a channel, all are of the core, and their numbers are of no other
+/// protocol's range.
+#[test]
+fn job_distribution_has_a_range_of_its_own() {
+    for row in adit_wire::distribute::ROWS {
+        assert!((0x80..=0x8f).contains(&row.msg_type), "{}", row.name);
+        assert!(!row.channel_msg && row.extension == 0, "{}", row.name);
+    }
+    let mut others = support::rows().filter(|row| {
+        let ours = adit_wire::distribute::ROWS.iter();
+        !ours.clone().any(|it| std::ptr::eq(it, *row))
+    });
+    assert!(others.all(|row| row.extension != 0 || row.msg_type < 0x80));
 }

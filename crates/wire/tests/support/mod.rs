@@ -3,7 +3,7 @@
 
 use adit_wire::message::Row;
 use adit_wire::{DecodeError, Header, TABLES, TransactionList};
-use adit_wire::{common, declare, mining, negotiation, template};
+use adit_wire::{common, declare, distribute, mining, negotiation, template};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -60,7 +60,7 @@ macro_rules! for_each_direction {
 
 /// Decodes with all direction enums; one result for each that knows the message.
 pub(crate) fn decode_all(header: &Header, payload: &[u8]) -> Vec<Result<Decoded, DecodeError>> {
-    for_each_direction!(header payload common mining declare template negotiation)
+    for_each_direction!(header payload common mining declare template distribute negotiation)
 }
 
 /// Decodes with the enums that know the message, which must agree.
