@@ -23,6 +23,12 @@ const SCHEMAS: [&str; 6] = [
 ];
 /// Imported by the others as `/mp/proxy.capnp`.
 const PROXY: &str = "src/ipc/libmultiprocess/include/mp/proxy.capnp";
+/// Our own, below the root of the workspace: what other versions speak. They give the same interfaces other methods, so
+/// each is compiled by itself.
+const VERSIONS: [&str; 2] = [
+    "crates/node/schema/core30.capnp",
+    "crates/node/schema/core32.capnp",
+];
 /// Where the code goes, below the root of the workspace.
 const OUTPUT: &str = "crates/node/src/ipc/generated";
 
@@ -38,10 +44,10 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let cache = Cache::open()?;
     let stage = cache.build("capnp");
-    let fresh = generate(&core_source(&cache)?, &stage)?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .ok_or("xtask stands outside a workspace")?;
+    let fresh = generate(&core_source(&cache)?, root, &stage)?;
     let output = root.join(OUTPUT);
     let changed: Vec<&PathBuf> = fresh.iter().filter(|path| differs(path, &output)).collect();
     if options.check {
@@ -65,15 +71,13 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
 }
 
 /// Compiles the schemas into the stage; returns the files made.
-fn generate(source: &Path, stage: &Path) -> Result<Vec<PathBuf>, Failure> {
+fn generate(source: &Path, root: &Path, stage: &Path) -> Result<Vec<PathBuf>, Failure> {
     let wrong = |path: &Path, e: std::io::Error| format!("{}: {e}", path.display());
     let out = stage.join("out");
     for folder in [stage.join("mp"), out.clone()] {
         fs::create_dir_all(&folder).map_err(|e| wrong(&folder, e))?;
     }
-    let mut compiler = capnpc::CompilerCommand::new();
-    compiler.import_path(stage).src_prefix(stage).output_path(&out);
-    compiler.default_parent_module(vec!["ipc".into(), "generated".into()]);
+    let mut compiler = compiler(stage, &out);
     for schema in SCHEMAS {
         let from = source.join(schema);
         let folder = if schema == PROXY {
@@ -85,9 +89,14 @@ fn generate(source: &Path, stage: &Path) -> Result<Vec<PathBuf>, Failure> {
         fs::copy(&from, &to).map_err(|e| wrong(&from, e))?;
         compiler.file(&to);
     }
-    compiler
-        .run()
-        .map_err(|e| format!("capnp: {e}\nrun `cargo xtask peers` once, it installs the compiler"))?;
+    let failed = |e| format!("capnp: {e}\nrun `cargo xtask peers` once, it installs the compiler");
+    compiler.run().map_err(failed)?;
+    for schema in VERSIONS {
+        let from = root.join(schema);
+        let to = stage.join(name(&from));
+        fs::copy(&from, &to).map_err(|e| wrong(&from, e))?;
+        self::compiler(stage, &out).file(&to).run().map_err(failed)?;
+    }
     let made = |schema: &&str| {
         let folder = if *schema == PROXY {
             out.join("mp")
@@ -96,7 +105,14 @@ fn generate(source: &Path, stage: &Path) -> Result<Vec<PathBuf>, Failure> {
         };
         folder.join(name(Path::new(schema)).replace(".capnp", "_capnp.rs"))
     };
-    Ok(SCHEMAS.iter().map(made).collect())
+    Ok(SCHEMAS.iter().chain(&VERSIONS).map(made).collect())
+}
+
+fn compiler(stage: &Path, out: &Path) -> capnpc::CompilerCommand {
+    let mut compiler = capnpc::CompilerCommand::new();
+    compiler.import_path(stage).src_prefix(stage).output_path(out);
+    compiler.default_parent_module(vec!["ipc".into(), "generated".into()]);
+    compiler
 }
 
 fn differs(fresh: &Path, output: &Path) -> bool {

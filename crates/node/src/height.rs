@@ -22,6 +22,16 @@ pub(crate) fn of_prefix(prefix: &[u8]) -> Option<u32> {
     }
 }
 
+/// The push of the height alone, of a scriptSig that starts with it.
+pub(crate) fn push(script: &[u8]) -> Option<&[u8]> {
+    let length = match *script.first()? {
+        length @ 1..=4 => usize::from(length) + 1,
+        _ => 1,
+    };
+    let push = script.get(..length)?;
+    of_prefix(push).map(|_| push)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -72,7 +72,7 @@ impl Trouble {
                  hangs. Connecting again"
             ),
             Self::Unimplemented(call) => {
-                format!("the Bitcoin Core at {path} does not know {call}: version 31 or later is needed")
+                format!("the Bitcoin Core at {path} does not know {call}: version 30 or later is needed")
             }
             Self::Failed(call, cause) => format!("Bitcoin Core at {path} failed in {call}: {cause}"),
             Self::Strange(what) => format!("Bitcoin Core at {path} sent something unexpected: {what}"),

@@ -1,5 +1,6 @@
 //! One connection: from the socket to the mining interface, and the tasks that live on it.
 
+use std::cell::Cell;
 use std::io::ErrorKind;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
@@ -32,6 +33,9 @@ pub(super) type Lane = thread::Client;
 /// The interfaces of a connected node and the lanes to use them on.
 pub(super) struct Session {
     pub(super) mining: mining::Client,
+    pub(super) version: Version,
+    /// Whether submitSolution tells a reason (after version 31); taken for granted until the node does not know it.
+    pub(super) tells_reasons: Cell<bool>,
     /// The node's RPC methods, where it offers them over IPC.
     pub(super) rpc: Option<rpc::Client>,
     pub(super) lanes: Lanes,
@@ -41,6 +45,15 @@ pub(super) struct Session {
     pub(super) reading: Mutex<()>,
     /// Held while templates are destroyed, for that lane.
     pub(super) destroying: Mutex<()>,
+}
+
+/// Which numbers the node's methods have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    /// Bitcoin Core 30.
+    Core30,
+    /// Bitcoin Core 31 and later.
+    Core31,
 }
 
 /// One lane for everything that may be under way at the same time.
@@ -124,9 +137,19 @@ async fn introduce(shared: &Shared, init: &init::Client) -> Result<Session, Trou
     let lanes = lanes(shared, &map).await?;
     let mut request = init.make_mining_request();
     request.get().init_context().set_thread(lanes.make.clone());
-    let answer = watched(health, LOAD, WORK, LOADING, request.send().promise).await?;
-    let mining = answer.get().and_then(|answer| answer.get_result());
-    let mining = mining.map_err(|e| Trouble::of(LOAD, e))?;
+    let (mining, version) = match watched(health, LOAD, WORK, LOADING, request.send().promise).await {
+        Ok(answer) => {
+            let mining = answer.get().and_then(|answer| answer.get_result());
+            (mining.map_err(|e| Trouble::of(LOAD, e))?, Version::Core31)
+        }
+        Err(Trouble::Unimplemented(_)) => {
+            let make = super::core30::make_mining(init, &lanes.make);
+            let mining = watched(health, LOAD, WORK, LOADING, make).await?;
+            (mining, Version::Core30)
+        }
+        Err(trouble) => return Err(trouble),
+    };
+    tracing::debug!(?version, "the mining interface is there");
     let mut request = init.make_rpc_request();
     request.get().init_context().set_thread(lanes.status.clone());
     let rpc = match watched(health, "Init.makeRpc", QUERY, PATIENCE, request.send().promise).await {
@@ -136,6 +159,8 @@ async fn introduce(shared: &Shared, init: &init::Client) -> Result<Session, Trou
     };
     Ok(Session {
         mining,
+        version,
+        tells_reasons: Cell::new(version != Version::Core30),
         rpc,
         lanes,
         threads: map,
@@ -193,7 +218,7 @@ fn refused(path: &Path, error: &std::io::Error) -> Trouble {
         (ErrorKind::NotFound, _) => Trouble::Connect(
             "missing",
             format!(
-                "no socket at {shown}: start Bitcoin Core 31 or later as `bitcoin-node -ipcbind=unix`; its socket \
+                "no socket at {shown}: start Bitcoin Core 30 or later as `bitcoin-node -ipcbind=unix`; its socket \
                  is node.sock in its data folder (regtest/node.sock on regtest)"
             ),
         ),
@@ -222,7 +247,7 @@ fn not_core(path: &Path, trouble: Trouble) -> Trouble {
         other => Trouble::Connect(
             "stranger",
             format!(
-                "what answers on {} is not a Bitcoin Core with the mining interface ({}): start Bitcoin Core 31 or \
+                "what answers on {} is not a Bitcoin Core with the mining interface ({}): start Bitcoin Core 30 or \
                  later as `bitcoin-node -ipcbind=unix`",
                 path.display(),
                 other.reason(path)

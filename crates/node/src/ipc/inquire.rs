@@ -14,8 +14,9 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::call::Trouble;
+use super::connect::{Session, Version};
 use super::submit::text;
-use super::{Question, Shared};
+use super::{Question, Shared, core30};
 use crate::lookup::Lookup;
 use crate::{BlockCheck, Found, SubmitError};
 
@@ -117,6 +118,20 @@ async fn lookup(shared: &Shared, wtxids: Vec<Wtxid>) -> Result<Found, SubmitErro
 async fn check(shared: &Shared, block: &[u8]) -> Result<BlockCheck, SubmitError> {
     let session = shared.session()?;
     let call = "Mining.checkBlock";
+    match ask(&session, block).await {
+        Ok(said) => Ok(said),
+        // Core's word for bytes that are no block; it closes nothing for that.
+        Err(error) if error.kind == capnp::ErrorKind::Failed && is_undecodable(block) => {
+            Ok(BlockCheck::Invalid("the block does not decode".into()))
+        }
+        Err(error) => Err(unavailable(shared, Trouble::of(call, error))),
+    }
+}
+
+async fn ask(session: &Session, block: &[u8]) -> Result<BlockCheck, capnp::Error> {
+    if session.version == Version::Core30 {
+        return core30::check(&session.mining, block, false).await;
+    }
     let mut request = session.mining.check_block_request();
     let mut params = request.get();
     params
@@ -127,25 +142,24 @@ async fn check(shared: &Shared, block: &[u8]) -> Result<BlockCheck, SubmitError>
     let mut options = params.init_options();
     options.set_check_merkle_root(true);
     options.set_check_pow(false);
-    let failed = |error| unavailable(shared, Trouble::of(call, error));
-    let answer = match request.send().promise.await {
-        Ok(answer) => answer,
-        // Core's word for bytes that are no block; it closes nothing for that.
-        Err(error) if error.kind == capnp::ErrorKind::Failed && is_undecodable(block) => {
-            return Ok(BlockCheck::Invalid("the block does not decode".into()));
-        }
-        Err(error) => return Err(failed(error)),
-    };
-    let answer = answer.get().map_err(failed)?;
-    if answer.get_result() {
-        return Ok(BlockCheck::Valid);
+    let answer = request.send().promise.await?;
+    let answer = answer.get()?;
+    Ok(said(answer.get_result(), answer.get_reason(), answer.get_debug()))
+}
+
+type Text<'a> = capnp::Result<capnp::text::Reader<'a>>;
+
+/// What the node says to a block, in one value.
+pub(super) fn said(valid: bool, reason: Text<'_>, debug: Text<'_>) -> BlockCheck {
+    if valid {
+        return BlockCheck::Valid;
     }
-    let (reason, debug) = (text(answer.get_reason()), text(answer.get_debug()));
-    Ok(BlockCheck::Invalid(match (reason.is_empty(), debug.is_empty()) {
+    let (reason, debug) = (text(reason), text(debug));
+    BlockCheck::Invalid(match (reason.is_empty(), debug.is_empty()) {
         (true, true) => "without a reason".into(),
         (_, true) => reason,
         _ => format!("{reason}: {debug}"),
-    }))
+    })
 }
 
 fn is_undecodable(block: &[u8]) -> bool {

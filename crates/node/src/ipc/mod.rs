@@ -1,4 +1,4 @@
-//! Bitcoin Core 31 or later over its Cap'n Proto unix socket (`bitcoin-node -ipcbind=unix`).
+//! Bitcoin Core 30 or later over its Cap'n Proto unix socket (`bitcoin-node -ipcbind=unix`).
 //!
 //! One connection at a time (`connect`); on it one task waits for templates (`watch`), one asks
 //! every second whether the node still answers (`ping`), three desks submit solutions, submit blocks and
@@ -9,6 +9,10 @@
 //! owes; when patience ends too, the connection is given up and made again, for ever, with back-off.
 //! Losing a connection loses nothing of ours: the last templates are kept with their transactions
 //! (`kept`), and a solution that comes later is sent as a whole block.
+//!
+//! **Versions** find themselves: `Init.makeMining` has another number since version 31, so a node that does not know that
+//! one is asked as version 30 (`core30`), and a solution goes to the method that tells a reason, which is newer than 31,
+//! wherever the node knows it (`submit`).
 //!
 //! **Initial download**: on a real network there are no templates while the node is in initial
 //! download or behind the headers it knows. A chain made for tests calls itself in initial download
@@ -22,6 +26,9 @@
 mod call;
 mod chain;
 mod connect;
+mod core30;
+#[cfg(test)]
+mod fake;
 #[rustfmt::skip]
 #[allow(
     dead_code, missing_docs, unreachable_pub, clippy::all, clippy::unwrap_used, clippy::unimplemented,

@@ -9,7 +9,8 @@ use capnp::data_list;
 
 use super::Shared;
 use super::call::{PATIENCE, QUERY, Trouble, watched};
-use super::connect::Session;
+use super::connect::{Session, Version};
+use super::core30;
 use super::generated::mining_capnp::block_template::Client;
 use super::generated::mining_capnp::coinbase_tx;
 use crate::{Constraints, Template, TemplateId, height};
@@ -30,10 +31,6 @@ pub(super) async fn read(
     let (health, lanes) = (&shared.health, &session.lanes);
     let mut header = client.get_block_header_request();
     header.get().init_context().set_thread(lanes.header.clone());
-    let mut coinbase = client.get_coinbase_tx_request();
-    coinbase.get().init_context().set_thread(lanes.coinbase.clone());
-    let mut path = client.get_coinbase_merkle_path_request();
-    path.get().init_context().set_thread(lanes.path.clone());
     let mut fees = client.get_tx_fees_request();
     fees.get().init_context().set_thread(lanes.fees.clone());
     let (header, coinbase, path, fees) = tokio::try_join!(
@@ -49,14 +46,14 @@ pub(super) async fn read(
             "BlockTemplate.getCoinbaseTx",
             QUERY,
             PATIENCE,
-            coinbase.send().promise
+            coinbase_of(session, client)
         ),
         watched(
             health,
             "BlockTemplate.getCoinbaseMerklePath",
             QUERY,
             PATIENCE,
-            path.send().promise
+            path_of(session, client)
         ),
         watched(
             health,
@@ -68,21 +65,68 @@ pub(super) async fn read(
     )?;
     let template = (|| {
         let fees = sum(fees.get()?.get_result()?);
-        let path = branches(path.get()?.get_result()?)?;
-        template(
-            id,
-            header.get()?.get_result()?,
-            coinbase.get()?.get_result()?,
-            path,
-            fees,
-        )
+        template(id, header.get()?.get_result()?, coinbase?, path?, fees)
     })();
     template.map_err(|wrong: Wrong| Trouble::Strange(wrong.0))
 }
 
+async fn coinbase_of(session: &Session, client: &Client) -> Result<Result<Coinbase, Wrong>, capnp::Error> {
+    let lane = &session.lanes.coinbase;
+    if session.version == Version::Core30 {
+        return core30::coinbase(client, lane).await;
+    }
+    let mut request = client.get_coinbase_tx_request();
+    request.get().init_context().set_thread(lane.clone());
+    let answer = request.send().promise.await?;
+    Ok(Coinbase::read(answer.get()?.get_result()?))
+}
+
+async fn path_of(session: &Session, client: &Client) -> Result<Result<Vec<[u8; 32]>, Wrong>, capnp::Error> {
+    let lane = &session.lanes.path;
+    if session.version == Version::Core30 {
+        return core30::path(client, lane).await;
+    }
+    let mut request = client.get_coinbase_merkle_path_request();
+    request.get().init_context().set_thread(lane.clone());
+    let answer = request.send().promise.await?;
+    Ok(branches(answer.get()?.get_result()?))
+}
+
+/// What the node says about the coinbase of a template.
+#[derive(Debug)]
+pub(super) struct Coinbase {
+    pub(super) version: u32,
+    pub(super) sequence: u32,
+    /// Start of the scriptSig.
+    pub(super) prefix: Vec<u8>,
+    /// The one item of the witness; nothing where no transaction has a witness.
+    pub(super) witness: Vec<u8>,
+    /// Satoshis.
+    pub(super) reward_remaining: u64,
+    pub(super) required_outputs: Vec<TxOut>,
+    pub(super) lock_time: u32,
+}
+
+impl Coinbase {
+    fn read(coinbase: coinbase_tx::Reader<'_>) -> Result<Self, Wrong> {
+        let Ok(reward_remaining) = u64::try_from(coinbase.get_block_reward_remaining()) else {
+            return wrong("a negative block reward");
+        };
+        Ok(Self {
+            version: coinbase.get_version(),
+            sequence: coinbase.get_sequence(),
+            prefix: coinbase.get_script_sig_prefix()?.to_vec(),
+            witness: coinbase.get_witness()?.to_vec(),
+            reward_remaining,
+            required_outputs: outputs(coinbase.get_required_outputs()?)?,
+            lock_time: coinbase.get_lock_time(),
+        })
+    }
+}
+
 /// What is wrong with an answer.
 #[derive(Debug, PartialEq, Eq)]
-struct Wrong(String);
+pub(super) struct Wrong(pub(super) String);
 
 impl From<capnp::Error> for Wrong {
     fn from(error: capnp::Error) -> Self {
@@ -97,21 +141,18 @@ fn wrong<T>(what: impl Into<String>) -> Result<T, Wrong> {
 fn template(
     id: TemplateId,
     header: &[u8],
-    coinbase: coinbase_tx::Reader<'_>,
+    coinbase: Coinbase,
     merkle_path: Vec<[u8; 32]>,
     fees: Option<(u32, u64)>,
 ) -> Result<Template, Wrong> {
     let Ok(header) = deserialize::<Header>(header) else {
         return wrong(format!("a block header of {} bytes", header.len()));
     };
-    let prefix = coinbase.get_script_sig_prefix()?;
-    let Some(height) = height::of_prefix(prefix) else {
+    let prefix = coinbase.prefix;
+    let Some(height) = height::of_prefix(&prefix) else {
         return wrong(format!(
             "a coinbase that does not start with its height: {prefix:02x?}"
         ));
-    };
-    let Ok(remaining) = u64::try_from(coinbase.get_block_reward_remaining()) else {
-        return wrong("a negative block reward");
     };
     Ok(Template {
         id,
@@ -122,13 +163,13 @@ fn template(
         nbits: header.bits,
         header_timestamp: header.time,
         min_ntime: header.time,
-        coinbase_tx_version: coinbase.get_version(),
-        coinbase_prefix: prefix.to_vec(),
-        coinbase_tx_input_sequence: coinbase.get_sequence(),
-        coinbase_tx_value_remaining: remaining,
-        coinbase_tx_outputs: outputs(coinbase.get_required_outputs()?)?,
-        coinbase_tx_locktime: coinbase.get_lock_time(),
-        coinbase_witness: witness(coinbase.get_witness()?)?,
+        coinbase_tx_version: coinbase.version,
+        coinbase_prefix: prefix,
+        coinbase_tx_input_sequence: coinbase.sequence,
+        coinbase_tx_value_remaining: coinbase.reward_remaining,
+        coinbase_tx_outputs: coinbase.required_outputs,
+        coinbase_tx_locktime: coinbase.lock_time,
+        coinbase_witness: witness(&coinbase.witness)?,
         merkle_path,
         transaction_count: fees.map(|(count, _)| count),
         fees: fees.map(|(_, sum)| sum),
@@ -155,7 +196,7 @@ fn outputs(list: data_list::Reader<'_>) -> Result<Vec<TxOut>, Wrong> {
     list.iter().map(|bytes| decode(bytes?)).collect()
 }
 
-fn branches(list: data_list::Reader<'_>) -> Result<Vec<[u8; 32]>, Wrong> {
+pub(super) fn branches(list: data_list::Reader<'_>) -> Result<Vec<[u8; 32]>, Wrong> {
     if list.len() as usize > MERKLE_PATH_MAX {
         return wrong(format!("a merkle path of {} hashes", list.len()));
     }
@@ -195,6 +236,7 @@ mod tests {
         let mut required = coinbase.reborrow().init_required_outputs(1);
         required.set(0, &[0, 0, 0, 0, 0, 0, 0, 0, 1, 0x6a]);
         fn read(header: &[u8], coinbase: coinbase_tx::Reader<'_>) -> Result<Template, Wrong> {
+            let coinbase = Coinbase::read(coinbase)?;
             template(TemplateId(3), header, coinbase, vec![[7; 32]], Some((1, 9)))
         }
         let made = read(&[1; 80], coinbase.reborrow().into_reader()).unwrap();

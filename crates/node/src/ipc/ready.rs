@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use super::Shared;
 use super::call::{PATIENCE, QUERY, Trouble, watched};
 use super::chain::{Reply, execute};
-use super::connect::Session;
+use super::connect::{Session, Version};
 use crate::progress::{Gate, Progress};
 
 /// How often a node that is not ready is asked again.
@@ -91,7 +91,11 @@ async fn name(shared: &Shared, session: &Rc<Session>, progress: &Progress) -> Re
     .await;
     let info = optional(info)?;
     let version = info.as_ref().and_then(|info| info.get("subversion")?.as_str());
-    let version = version.map_or("Bitcoin Core", |version| version.trim_matches('/'));
+    let unnamed = match session.version {
+        Version::Core30 => "Bitcoin Core 30",
+        Version::Core31 => "Bitcoin Core",
+    };
+    let version = version.map_or(unnamed, |version| version.trim_matches('/'));
     Ok(format!(
         "{version} on {} over {}",
         progress.chain,

@@ -9,16 +9,18 @@ use std::time::Duration;
 
 use bitcoin::consensus::deserialize;
 use bitcoin::{Block, BlockHash};
+use capnp::capability::FromClientHook;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::call::{PATIENCE, QUERY, Trouble, WORK, watched};
 use super::chain::{Reply, execute};
-use super::connect::{Lane, Session};
+use super::connect::{Lane, Session, Version};
+use super::generated::core32_capnp;
 use super::watch::Remote;
-use super::{Question, Shared, ping, transactions};
-use crate::{Solution, SubmitError, Verdict, assemble};
+use super::{Question, Shared, core30, ping, transactions};
+use crate::{BlockCheck, Solution, SubmitError, Verdict, assemble};
 
 /// When a submission without an answer is given back to its caller; the call itself goes on.
 const ANSWER: Duration = WORK;
@@ -80,9 +82,9 @@ async fn solve(shared: &Rc<Shared>, solution: &Solution) -> Result<Verdict, Subm
     let trouble = match &kept.remote {
         None => Trouble::Lost("the template is of an earlier connection".into()),
         Some(remote) => match on_template(shared, &session, remote, solution).await {
-            Ok(processed) => {
+            Ok(outcome) => {
                 let hash = header.block_hash();
-                return Ok(judge(shared, &session, remote, hash, processed).await);
+                return Ok(judge(shared, &session, remote, hash, outcome).await);
             }
             Err(trouble) => trouble,
         },
@@ -96,16 +98,77 @@ async fn solve(shared: &Rc<Shared>, solution: &Solution) -> Result<Verdict, Subm
     }
 }
 
-/// `submitSolution`: whether the node processed the block.
+/// What the node said to a solution.
+enum Outcome {
+    /// It processed the block, or did not; no more (up to version 31).
+    Processed(bool),
+    Said(Sent),
+}
+
+/// `submitSolution`, in the newest form that the node knows.
 async fn on_template(
     shared: &Shared,
     session: &Rc<Session>,
     remote: &Remote,
     solution: &Solution,
-) -> Result<bool, Trouble> {
-    let call = "BlockTemplate.submitSolution";
+) -> Result<Outcome, Trouble> {
     // Whoever is busy with the template now is done in milliseconds; a block does not wait for a hang.
     let _busy = timeout(QUERY, remote.busy.lock()).await;
+    let submission = async {
+        if session.version == Version::Core30 {
+            let processed = core30::submit(&remote.client, &session.lanes.submit, solution).await;
+            return processed.map(Outcome::Processed);
+        }
+        if session.tells_reasons.get() {
+            match with_reason(session, remote, solution).await {
+                Err(error) if error.kind == capnp::ErrorKind::Unimplemented => {
+                    session.tells_reasons.set(false)
+                }
+                said => return said.map(Outcome::Said),
+            }
+        }
+        without_reason(session, remote, solution)
+            .await
+            .map(Outcome::Processed)
+    };
+    watched(
+        &shared.health,
+        "BlockTemplate.submitSolution",
+        WORK,
+        PATIENCE,
+        submission,
+    )
+    .await
+}
+
+/// As after version 31.
+async fn with_reason(session: &Session, remote: &Remote, solution: &Solution) -> Result<Sent, capnp::Error> {
+    let client: core32_capnp::block_template::Client =
+        FromClientHook::new(remote.client.as_client_hook().add_ref());
+    let mut request = client.submit_solution_request();
+    let mut params = request.get();
+    params
+        .reborrow()
+        .init_context()
+        .set_thread(session.lanes.submit.clone());
+    params.set_version(solution.version);
+    params.set_timestamp(solution.header_timestamp);
+    params.set_nonce(solution.header_nonce);
+    params.set_coinbase(&solution.coinbase_tx);
+    let answer = request.send().promise.await?;
+    let answer = answer.get()?;
+    Ok(match answer.get_result() {
+        true => Sent::Taken,
+        false => sent(&text(answer.get_reason()), &text(answer.get_debug())),
+    })
+}
+
+/// As in version 31.
+async fn without_reason(
+    session: &Session,
+    remote: &Remote,
+    solution: &Solution,
+) -> Result<bool, capnp::Error> {
     let mut request = remote.client.submit_solution_request();
     let mut params = request.get();
     params
@@ -116,14 +179,10 @@ async fn on_template(
     params.set_timestamp(solution.header_timestamp);
     params.set_nonce(solution.header_nonce);
     params.set_coinbase(&solution.coinbase_tx);
-    let answer = watched(&shared.health, call, WORK, PATIENCE, request.send().promise).await?;
-    answer
-        .get()
-        .map(|answer| answer.get_result())
-        .map_err(|e| Trouble::of(call, e))
+    Ok(request.send().promise.await?.get()?.get_result())
 }
 
-/// `submitSolution` tells neither whether a processed block is valid nor why another was refused. The
+/// Up to version 31 `submitSolution` tells neither whether a processed block is valid nor why another was refused. The
 /// tip tells the first; for the rest the solved block, which now stands in the template, is sent once
 /// more to the method that gives reasons.
 async fn judge(
@@ -131,15 +190,30 @@ async fn judge(
     session: &Rc<Session>,
     remote: &Remote,
     hash: BlockHash,
-    processed: bool,
+    outcome: Outcome,
 ) -> Verdict {
     let lane = &session.lanes.submit;
+    let processed = match outcome {
+        Outcome::Processed(processed) => processed,
+        Outcome::Said(Sent::Taken | Sent::Known) => return shared.accepted.borrow_mut().verdict(hash),
+        Outcome::Said(Sent::Refused(reason)) if reason.starts_with(KNOWN_BAD) => false,
+        Outcome::Said(Sent::Refused(reason)) => return Verdict::Rejected(reason),
+    };
     let is_tip = || async { matches!(ping::tip(shared, session, lane).await, Ok(Some(tip)) if tip == hash) };
     if processed && is_tip().await {
         return shared.accepted.borrow_mut().verdict(hash);
     }
     let again = async {
         let block = transactions::block(shared, lane, remote).await?;
+        if session.version == Version::Core30 {
+            // It takes no whole blocks, but says of the next one what is wrong with it.
+            return match check(shared, session, lane, &block).await? {
+                Sent::Refused(reason) if processed && reason.starts_with(BlockCheck::NOT_ON_TIP) => {
+                    Ok(Sent::Known)
+                }
+                sent => Ok(sent),
+            };
+        }
         match send(shared, session, lane, &block).await? {
             Sent::Refused(reason) if reason.starts_with(KNOWN_BAD) => {
                 check(shared, session, lane, &block).await
@@ -227,6 +301,13 @@ async fn send_rpc(
 /// Why a block that would be the next one is bad: `checkBlock`, which says it every time.
 async fn check(shared: &Shared, session: &Rc<Session>, lane: &Lane, block: &[u8]) -> Result<Sent, Trouble> {
     let call = "Mining.checkBlock";
+    if session.version == Version::Core30 {
+        let check = core30::check(&session.mining, block, true);
+        return match watched(&shared.health, call, WORK, PATIENCE, check).await? {
+            BlockCheck::Valid => Ok(Sent::Taken),
+            BlockCheck::Invalid(reason) => Ok(sent(&reason, "")),
+        };
+    }
     let mut request = session.mining.check_block_request();
     let mut params = request.get();
     params.reborrow().init_context().set_thread(lane.clone());

@@ -10,9 +10,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::call::{PATIENCE, QUERY, Trouble, WORK, watched};
-use super::connect::{Lane, Session, lane};
+use super::connect::{Lane, Session, Version, lane};
 use super::generated::mining_capnp::{MAX_MONEY, block_template};
-use super::{Settings, Shared, parse};
+use super::{Settings, Shared, core30, parse};
 use crate::{Constraints, Event, Template};
 
 /// Longest single wait. A finite one: a node joins its waiting threads when we are gone. And a short one: it is
@@ -115,24 +115,31 @@ fn worth(settings: &Settings, old: &Template, new: &Template, age: Duration) -> 
 /// A template made now. Without the node's own cooldown, which may wait for ever: [`super::ready`] did
 /// the waiting.
 async fn create(watch: &Watch<'_>) -> Result<Current, Trouble> {
-    let (shared, session) = (watch.shared, watch.session);
     let call = "Mining.createNewBlock";
-    let mut request = session.mining.create_new_block_request();
+    let made = watched(&watch.shared.health, call, WORK, PATIENCE, made(watch)).await?;
+    let client = made.ok_or_else(|| Trouble::Lost("the node is shutting down".into()))?;
+    let template = read(watch, &client).await?;
+    announce(watch, client, template).await
+}
+
+/// createNewBlock: none when the node is shutting down.
+async fn made(watch: &Watch<'_>) -> Result<Option<block_template::Client>, capnp::Error> {
+    let weight = watch.constraints.reserved_weight().min(BLOCK_WEIGHT_MAX);
+    let mining = &watch.session.mining;
+    if watch.session.version == Version::Core30 {
+        return core30::create(mining, &watch.constraints, weight).await;
+    }
+    let mut request = mining.create_new_block_request();
     let mut params = request.get();
     params.reborrow().init_context().set_thread(watch.lane.clone());
     params.set_cooldown(false);
     let mut options = params.init_options();
     options.set_use_mempool(true);
-    options.set_block_reserved_weight(watch.constraints.reserved_weight().min(BLOCK_WEIGHT_MAX));
+    options.set_block_reserved_weight(weight);
     options.set_coinbase_output_max_additional_sigops(watch.constraints.max_additional_sigops.into());
-    let answer = watched(&shared.health, call, WORK, PATIENCE, request.send().promise).await?;
-    let answer = answer.get().map_err(|e| Trouble::of(call, e))?;
-    if !answer.has_result() {
-        return Err(Trouble::Lost("the node is shutting down".into()));
-    }
-    let client = answer.get_result().map_err(|e| Trouble::of(call, e))?;
-    let template = read(watch, &client).await?;
-    announce(watch, client, template).await
+    let answer = request.send().promise.await?;
+    let answer = answer.get()?;
+    answer.has_result().then(|| answer.get_result()).transpose()
 }
 
 async fn announce(
@@ -169,13 +176,12 @@ async fn wait_next(watch: &Watch<'_>, current: &Current) -> Result<Option<block_
     let shared = watch.shared;
     let call = "BlockTemplate.waitNext";
     let (wait, threshold) = patience(&shared.settings, current.since.elapsed());
-    let mut request = current.remote.client.wait_next_request();
-    let mut params = request.get();
-    params.reborrow().init_context().set_thread(watch.lane.clone());
-    let mut options = params.init_options();
-    options.set_timeout(wait.as_secs_f64() * 1_000.0);
-    options.set_fee_threshold(threshold);
-    let promise = request.send().promise;
+    let promise = next(
+        watch,
+        &current.remote.client,
+        wait.as_secs_f64() * 1_000.0,
+        threshold,
+    );
     let (answer, answered) = oneshot::channel();
     let task = tokio::task::spawn_local(async move {
         let _ = answer.send(promise.await);
@@ -188,12 +194,31 @@ async fn wait_next(watch: &Watch<'_>, current: &Current) -> Result<Option<block_
     let answer = async { answered.await.map_err(gone)? };
     let answer = watched(&shared.health, call, wait + WORK, PATIENCE, answer).await?;
     shared.waiting.borrow_mut().remove(&watch.constraints);
-    let answer = answer.get().map_err(|e| Trouble::of(call, e))?;
-    answer
-        .has_result()
-        .then(|| answer.get_result())
-        .transpose()
-        .map_err(|e| Trouble::of(call, e))
+    Ok(answer)
+}
+
+/// waitNext: the next template, once there is a new tip or so much more in fees.
+fn next(
+    watch: &Watch<'_>,
+    client: &block_template::Client,
+    timeout_ms: f64,
+    fee_threshold: i64,
+) -> impl Future<Output = Result<Option<block_template::Client>, capnp::Error>> + use<> {
+    let (client, lane, version) = (client.clone(), watch.lane.clone(), watch.session.version);
+    async move {
+        if version == Version::Core30 {
+            return core30::wait_next(&client, &lane, timeout_ms, fee_threshold).await;
+        }
+        let mut request = client.wait_next_request();
+        let mut params = request.get();
+        params.reborrow().init_context().set_thread(lane);
+        let mut options = params.init_options();
+        options.set_timeout(timeout_ms);
+        options.set_fee_threshold(fee_threshold);
+        let answer = request.send().promise.await?;
+        let answer = answer.get()?;
+        answer.has_result().then(|| answer.get_result()).transpose()
+    }
 }
 
 /// How long to wait and for which gain in fees. While a template is young only a new tip counts, which

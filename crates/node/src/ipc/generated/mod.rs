@@ -3,6 +3,10 @@
 #[rustfmt::skip]
 pub mod common_capnp;
 #[rustfmt::skip]
+pub mod core30_capnp;
+#[rustfmt::skip]
+pub mod core32_capnp;
+#[rustfmt::skip]
 pub mod echo_capnp;
 #[rustfmt::skip]
 pub mod init_capnp;
