@@ -10,6 +10,9 @@ use crate::job::VERSION_MASK;
 use crate::target::Target;
 use crate::{merkle, sha};
 
+/// Bytes of a stripped coinbase before its scriptSig: version, count of inputs, outpoint, length.
+const FRONT_BYTES: usize = 4 + 1 + 36 + 1;
+
 /// A block that a receiver found, proof of work checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Solved {
@@ -21,6 +24,16 @@ pub struct Solved {
     pub header: [u8; 80],
     /// Its hash, raw hash order.
     pub hash: [u8; 32],
+}
+
+/// The stripped coinbase of a job before and after its full extranonce (spec 5.3.16). `None` when no such scriptSig may be.
+#[must_use]
+pub fn halves(job: &NewDistributedJob) -> Option<(Vec<u8>, Vec<u8>)> {
+    let size = usize::from(job.full_extranonce_size);
+    let whole = coinbase(job, &vec![0; size], None)?;
+    let (front, _) = whole.split_at(FRONT_BYTES + job.coinbase_prefix.len());
+    let (_, back) = whole.split_at(front.len() + size);
+    Some((front.to_vec(), back.to_vec()))
 }
 
 /// The coinbase transaction of a job around a full extranonce: stripped, or with its BIP141 fields and this reserved value.

@@ -23,7 +23,7 @@ use adit_wire::distribute::{NewDistributedJob, SetNewPrevHash, SetPool};
 use adit_wire::refusal::WithdrawJob;
 use adit_wire::{B0_32, Str0_255, U256};
 
-pub use header::{Solved, coinbase};
+pub use header::{Solved, coinbase, halves};
 
 /// Future jobs that may be outstanding on a connection (job distribution 5).
 pub const FUTURES_MAX: usize = 8;
