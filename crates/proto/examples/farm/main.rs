@@ -21,7 +21,7 @@ fn main() {
     };
     let figures = Farm::new(size).run();
     println!(
-        "{} proxies, {} devices behind them, {} jobs of {} transactions on {} blocks",
+        "{} proxies, {} devices behind them, {} jobs of {} transactions on {} block(s)",
         size.proxies, size.devices, size.jobs, size.transactions, figures.blocks
     );
     println!();
