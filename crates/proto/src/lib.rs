@@ -6,6 +6,7 @@
 //! outputs.
 //!
 //! * [`mining`]: jobs to miners, shares from miners (spec 5).
+//! * [`declare`]: jobs that miners make of transactions of their own choice (spec 6).
 //! * [`template`]: templates from providers, solutions to them (spec 7).
 //! * [`distribute`]: negotiated jobs to whoever mines them (`docs/job-distribution.md`).
 //! * [`setup`]: the first exchange of a connection (spec 3.6).
@@ -16,6 +17,7 @@
 
 pub mod coinbase;
 pub mod distribute;
+pub mod declare;
 pub mod extension;
 pub mod extranonce;
 mod fault;

@@ -11,6 +11,23 @@ pub fn fold(leaf: [u8; 32], path: &[[u8; 32]]) -> [u8; 32] {
     path.iter().fold(leaf, |root, branch| pair(&root, branch))
 }
 
+/// The path of the coinbase, deepest first, over the txids of the transactions after it (raw hash order).
+pub fn path(others: Vec<[u8; 32]>) -> Vec<[u8; 32]> {
+    let mut path = Vec::new();
+    let mut level = others;
+    while let Some((neighbour, rest)) = level.split_first() {
+        path.push(*neighbour);
+        // The last of an odd number is paired with itself.
+        let parent = |two: &[[u8; 32]]| match two {
+            [left, right] => pair(left, right),
+            [alone] => pair(alone, alone),
+            _ => [0; 32],
+        };
+        level = rest.chunks(2).map(parent).collect();
+    }
+    path
+}
+
 /// Double SHA-256 of two hashes: one step up the tree.
 #[inline]
 pub fn pair(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
@@ -51,6 +68,21 @@ mod tests {
             expected = sha256d::Hash::hash(&[expected, *branch].concat()).to_byte_array();
         }
         assert_eq!(fold([7; 32], &path), expected);
+    }
+
+    #[test]
+    fn a_path_leads_to_the_librarys_root_for_every_size() {
+        for size in 1..70u8 {
+            let leaves: Vec<[u8; 32]> = (0..size).map(|n| [n; 32]).collect();
+            let nodes = leaves.iter().map(|leaf| sha256d::Hash::from_byte_array(*leaf));
+            let root = bitcoin::merkle_tree::calculate_root(nodes).unwrap();
+            let (coinbase, others) = leaves.split_first().unwrap();
+            assert_eq!(
+                fold(*coinbase, &path(others.to_vec())),
+                root.to_byte_array(),
+                "{size}"
+            );
+        }
     }
 
     #[test]

@@ -1,0 +1,183 @@
+//! Transactions: those that are known, those that the peer must provide (spec 6.4.7, 6.4.8).
+
+use std::sync::Arc;
+
+use adit_wire::declare::{ProvideMissingTransactions, ProvideMissingTransactionsSuccess};
+use adit_wire::refusal::DeclareMiningJob as Refusal;
+use adit_wire::{B0_16M, Seq0_64K};
+
+use super::super::{BLOCK_BYTES_MAX, Declared, Transaction};
+use super::pending::{Pending, Providing, Stage, no_room};
+use super::{Event, Looked, Output, Refused, Server, refuse};
+use crate::{Fault, Time, merkle};
+
+impl Server {
+    /// What the driver knows; the peer is asked for the rest.
+    pub(super) fn looked(
+        &mut self,
+        now: Time,
+        declaration: u64,
+        verdict: Result<Looked, Refused>,
+        out: &mut Vec<Output>,
+    ) {
+        if !self.pending.front().is_some_and(|it| it.is_looking(declaration)) {
+            return;
+        }
+        let step = verdict.and_then(|looked| self.ask_or_go_on(now, looked, out));
+        self.end_if_refused(step, out);
+    }
+
+    fn ask_or_go_on(&mut self, now: Time, looked: Looked, out: &mut Vec<Output>) -> Result<(), Refused> {
+        let until = now + self.settings.provide_timeout;
+        let first = self.pending.front_mut().ok_or_else(no_room)?;
+        if looked.transactions.len() != first.wtxids.len() {
+            return Err(Refused::bare(Refusal::InternalError));
+        }
+        let unknown = (0u16..).zip(&looked.transactions).filter(|(_, it)| it.is_none());
+        let missing: Vec<u16> = unknown.map(|(place, _)| place).collect();
+        let known = looked.transactions.iter().flatten();
+        let known: usize = known.map(|it| it.bytes().len()).sum();
+        within_a_block(known)?;
+        let room = self
+            .budget
+            .take(provided_bytes(known, missing.len()))
+            .ok_or_else(no_room)?;
+        let asks = !missing.is_empty();
+        let message = ProvideMissingTransactions {
+            request_id: first.request_id,
+            unknown_tx_position_list: Seq0_64K::new(missing.clone()).unwrap_or_default(),
+        };
+        let count = missing.len();
+        first.stage = Stage::Providing(Providing {
+            until,
+            account: looked.account,
+            prev_hash: looked.prev_hash,
+            nbits: looked.nbits,
+            transactions: looked.transactions,
+            missing,
+            room,
+        });
+        self.make_room()?;
+        if !asks {
+            return self.complete(Vec::new(), out);
+        }
+        out.push(Output::Send(message.into()));
+        out.push(Output::Event(Event::Asked { count }));
+        Ok(())
+    }
+
+    /// ProvideMissingTransactions.Success (spec 6.4.8). What nobody asked for is looked at no further.
+    pub(super) fn provided(
+        &mut self,
+        list: ProvideMissingTransactionsSuccess,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Fault> {
+        let asked = |first: &Pending| first.provides() && first.request_id == list.request_id;
+        if !self.pending.front().is_some_and(asked) {
+            return Err(Fault::Misbehaved("transactions that were not asked for"));
+        }
+        let step = self.complete(list.transaction_list.into_inner(), out);
+        self.end_if_refused(step, out);
+        Ok(())
+    }
+
+    /// All transactions are there, or the declaration ends here.
+    fn complete(&mut self, provided: Vec<B0_16M>, out: &mut Vec<Output>) -> Result<(), Refused> {
+        let budget = self.budget.clone();
+        let first = self.pending.front_mut().ok_or_else(no_room)?;
+        let Stage::Providing(providing) = std::mem::replace(&mut first.stage, Stage::Between) else {
+            return Err(Refused::bare(Refusal::InternalError));
+        };
+        let Providing {
+            account,
+            prev_hash,
+            nbits,
+            mut transactions,
+            missing,
+            room,
+            ..
+        } = providing;
+        if provided.len() != missing.len() {
+            let why = format!(
+                "{} transactions were asked for, {} came",
+                missing.len(),
+                provided.len()
+            );
+            return Err(Refused::new(Refusal::MissingTxs, why));
+        }
+        let known: usize = transactions.iter().flatten().map(|it| it.bytes().len()).sum();
+        within_a_block(known + provided.iter().map(|it| it.len()).sum::<usize>())?;
+        // The room was taken for the message; its transactions take their own.
+        drop(room);
+        for (place, bytes) in missing.into_iter().zip(provided) {
+            let place = usize::from(place);
+            let wanted = first.wtxids.get(place);
+            let read = Transaction::read(&bytes, &budget).map(Arc::new);
+            let fits = |it: &Arc<Transaction>| Some(it.wtxid()) == wanted;
+            let Some(read) = read.filter(fits) else {
+                let why = format!("what was provided for place {place} is not the transaction of that wtxid");
+                return Err(Refused::new(Refusal::MissingTxs, why));
+            };
+            if let Some(gap) = transactions.get_mut(place) {
+                *gap = Some(read);
+            }
+        }
+        let transactions: Vec<Arc<Transaction>> = transactions.into_iter().flatten().collect();
+        let held = budget.take(Declared::overhead(&first.coinbase, transactions.len()));
+        let txids = transactions.iter().map(|it| *it.txid()).collect();
+        let job = Arc::new(Declared {
+            account,
+            version: first.version,
+            coinbase: first.coinbase.clone(),
+            merkle_path: merkle::path(txids),
+            transactions,
+            prev_hash,
+            nbits,
+            height: first.height,
+            _held: held.ok_or_else(no_room)?,
+        });
+        first.stage = Stage::Checking(Arc::clone(&job));
+        let declaration = first.declaration;
+        self.make_room()?;
+        out.push(Output::Check { declaration, job });
+        Ok(())
+    }
+
+    /// A refusal ends the declaration that is worked on; the next has its turn.
+    fn end_if_refused(&mut self, step: Result<(), Refused>, out: &mut Vec<Output>) {
+        if let Err(refused) = step {
+            if let Some(ended) = self.pending.pop_front() {
+                refuse(ended.request_id, &refused, out);
+            }
+            self.next(out);
+        }
+    }
+
+    /// Lets the oldest acknowledged jobs go until the connection holds what it may.
+    fn make_room(&mut self) -> Result<(), Refused> {
+        while self.bytes() > self.settings.bytes_max {
+            if self.declared.pop_back().is_none() {
+                return Err(Refused::new(
+                    Refusal::RateLimited,
+                    "the connection holds too many bytes",
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Longest ProvideMissingTransactions.Success: what the block has left, and three bytes of length a transaction.
+const fn provided_bytes(known: usize, missing: usize) -> usize {
+    BLOCK_BYTES_MAX.saturating_sub(known) + 3 * missing + 64
+}
+
+fn within_a_block(bytes: usize) -> Result<(), Refused> {
+    if bytes > BLOCK_BYTES_MAX {
+        return Err(Refused::new(
+            Refusal::InvalidJob,
+            "the transactions do not fit into a block",
+        ));
+    }
+    Ok(())
+}
