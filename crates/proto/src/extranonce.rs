@@ -230,6 +230,7 @@ impl Space {
             layout: self.layout,
             front_end: self.front_end,
             number,
+            mark: None,
         })
     }
 
@@ -250,9 +251,68 @@ pub struct Slot {
     layout: Layout,
     front_end: u16,
     number: u32,
+    /// Start epoch, where it stands behind the prefix.
+    mark: Option<u32>,
 }
 
+/// Bytes of a start epoch behind the prefix.
+const MARK_BYTES: u8 = 4;
+
 impl Slot {
+    /// The same slot with a start epoch in all its extranonces, behind the prefix and a part of it for the miner: for
+    /// jobs whose scriptSig is not ours. Work from before a restart is then never that of after it.
+    pub fn marked(self, mark: Option<u32>) -> Self {
+        Self { mark, ..self }
+    }
+
+    /// As [`Layout::default_size`], with room for the mark.
+    pub fn default_size(&self) -> FullSize {
+        let size = self.layout.default_size();
+        // Eight rolled bytes and four more always fit into a pool's.
+        self.with_mark(size).unwrap_or(size)
+    }
+
+    /// As [`Layout::rolling`], with room for the mark.
+    pub fn rolling(&self, bytes: u16) -> Option<FullSize> {
+        self.with_mark(self.layout.rolling(bytes)?)
+    }
+
+    fn with_mark(&self, size: FullSize) -> Option<FullSize> {
+        if self.mark.is_none() {
+            return Some(size);
+        }
+        let full = size.full + MARK_BYTES;
+        (usize::from(full) <= FULL_SIZE_MAX).then_some(FullSize {
+            prefix: size.prefix + MARK_BYTES,
+            full,
+        })
+    }
+
+    /// The only extranonce of a standard channel, see [`Extranonce::fixed`].
+    pub fn fixed(&self, channel: u16, size: FullSize) -> Extranonce {
+        let mut whole = Extranonce::fixed(self.channel_prefix(channel), size);
+        self.write_mark(&mut whole);
+        whole
+    }
+
+    /// An extranonce of an extended channel, see [`Extranonce::rolled`].
+    #[inline]
+    pub fn rolled(&self, channel: u16, rolled: &[u8], size: FullSize) -> Option<Extranonce> {
+        let mut whole = Extranonce::rolled(self.channel_prefix(channel), rolled, size)?;
+        self.write_mark(&mut whole);
+        Some(whole)
+    }
+
+    #[inline]
+    fn write_mark(&self, whole: &mut Extranonce) {
+        let from = self.layout.prefix_bytes();
+        if let Some(mark) = self.mark
+            && let Some(place) = whole.bytes.get_mut(from..from + usize::from(MARK_BYTES))
+        {
+            place.copy_from_slice(&mark.to_be_bytes());
+        }
+    }
+
     /// The prefix of channel number `channel` of this connection, in as many bytes as the layout has;
     /// zeros after them.
     pub fn channel_prefix(&self, channel: u16) -> [u8; PREFIX_BYTES] {
@@ -334,6 +394,7 @@ mod tests {
             layout,
             front_end: 0x0102,
             number: 0x03_0405,
+            mark: None,
         };
         assert_eq!(slot(Layout::POOL).channel_prefix(0x0607), [1, 2, 3, 4, 5, 6, 7]);
         let branch = Layout::branch(8).unwrap();

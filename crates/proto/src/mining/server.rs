@@ -9,6 +9,7 @@
 
 mod acks;
 mod channel;
+mod custom;
 mod door;
 mod jobs;
 mod open;
@@ -24,16 +25,18 @@ use acks::Acks;
 use adit_wire::common::flags;
 use adit_wire::mining::ToServer;
 use channel::Channels;
+use custom::Customs;
 use core::time::Duration;
 use jobs::Book;
 use std::sync::Arc;
 use workers::Workers;
 
 pub use adit_wire::tlv::WorkerName;
+pub use custom::{Asked, CUSTOM_PENDING_MAX, Promise};
 pub use door::{
     AccountId, Event, Found, Input, JobFrame, Kind, Ledger, Mined, Output, Settings, Share, WorkerId,
 };
-pub use jobs::JOBS_PER_TIP;
+pub use jobs::{CUSTOM_JOBS_MAX, JOBS_PER_TIP};
 
 /// One mining connection, pool side.
 #[derive(Debug)]
@@ -43,6 +46,8 @@ pub struct Server {
     header_only: bool,
     /// No standard channels (spec 5.3.1).
     extended_only: bool,
+    /// May send SetCustomMiningJob (spec 5.3.1).
+    work_selection: bool,
     slot: Slot,
     channels: Channels,
     /// Channel numbers inside the slot; they rest like slots do.
@@ -52,6 +57,8 @@ pub struct Server {
     acks: Acks,
     /// None until a share names a worker.
     workers: Option<Box<Workers>>,
+    /// None until a custom job comes.
+    waiting: Option<Box<Customs>>,
     ledger: Ledger,
     draining: bool,
     /// Since when there is no channel.
@@ -64,9 +71,13 @@ pub struct Server {
 impl Server {
     /// A connection that was just set up. `slot` is its own until [`Server::into_slot`].
     pub fn new(now: Time, settings: Arc<Settings>, setup: &Established, slot: Slot) -> Self {
+        let work_selection = setup.flags & flags::REQUIRES_WORK_SELECTION != 0;
+        // Custom jobs have no start epoch in their scriptSig: the extranonces of who makes them have it.
+        let slot = slot.marked((work_selection && settings.custom).then_some(settings.start_epoch));
         Self {
             header_only: setup.flags & flags::REQUIRES_STANDARD_JOBS != 0,
             extended_only: setup.success_flags & flags::REQUIRES_EXTENDED_CHANNELS != 0,
+            work_selection,
             channels: Channels::default(),
             numbers: Leases::new(0..slot.layout().channels_end()),
             slot,
@@ -74,6 +85,7 @@ impl Server {
             seen: Seen::new(settings.seen_max),
             acks: Acks::default(),
             workers: None,
+            waiting: None,
             ledger: Ledger::Up,
             draining: false,
             empty_since: Some(now),
@@ -93,7 +105,15 @@ impl Server {
                 self.forget_workers(channel_id);
                 Ok(())
             }
-            Input::Work(job) => self.work(now, job, out),
+            Input::Work(job) => {
+                self.work(now, job, out)?;
+                self.take_early_customs(out)
+            }
+            Input::CustomVerdict {
+                channel_id,
+                request_id,
+                verdict,
+            } => self.custom_verdict(channel_id, request_id, verdict, out),
             Input::Committed { through } => {
                 self.committed(now, through, out);
                 Ok(())
@@ -170,7 +190,7 @@ impl Server {
                 Ok(())
             }
             ToServer::SetCustomMiningJob(custom) => {
-                self.refuse_custom(&custom, out);
+                self.set_custom(custom, out);
                 Ok(())
             }
         }

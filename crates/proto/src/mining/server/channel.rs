@@ -181,7 +181,7 @@ impl Channel {
 
     /// The extranonce of a standard channel under `number`.
     pub(super) fn fixed_extranonce(&self, slot: &Slot, number: u16) -> Extranonce {
-        Extranonce::fixed(slot.channel_prefix(number), self.size)
+        slot.fixed(number, self.size)
     }
 
     /// The prefix as the client is told it: all bytes of a standard channel, else those before what

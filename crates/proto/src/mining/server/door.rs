@@ -1,5 +1,6 @@
 //! The door's two sides: settings, what comes in, what goes out.
 
+use super::custom::{Asked, Promise};
 use crate::Time;
 use crate::extranonce::{Extranonce, FullSize, PREFIX_BYTES};
 use crate::job::Job;
@@ -39,6 +40,10 @@ pub struct Settings {
     pub ack_delay_max_ms: u32,
     /// How long a connection may be without a channel, milliseconds.
     pub no_channel_timeout_ms: u32,
+    /// Whether custom jobs are taken (SetCustomMiningJob).
+    pub custom: bool,
+    /// Counts the starts of the data folder up; stands in the extranonces of connections that set custom jobs.
+    pub start_epoch: u32,
     /// Refused shares in a row that end the connection; 0 is off.
     pub refused_in_a_row_max: u32,
     /// Whether every good share comes with [`Output::Mined`], for an upstream.
@@ -60,6 +65,8 @@ impl Default for Settings {
             ack_shares_min: 1,
             ack_delay_max_ms: 250,
             no_channel_timeout_ms: 30_000,
+            custom: false,
+            start_epoch: 0,
             refused_in_a_row_max: 5_000,
             tell_mined: false,
         }
@@ -132,6 +139,15 @@ pub enum Input {
     },
     /// There is newer work. Work on an older tip than before is ignored.
     Work(Arc<Job>),
+    /// The answer to [`Output::Custom`].
+    CustomVerdict {
+        /// The channel or group of the message.
+        channel_id: u32,
+        /// Its number.
+        request_id: u32,
+        /// The promise to pay for the job, or why there is none.
+        verdict: Result<Arc<Promise>, refusal::SetCustomMiningJob>,
+    },
     /// All shares up to and with this [`Share::index`] are on disk.
     Committed {
         /// The newest durable share.
@@ -182,6 +198,8 @@ pub enum Output {
     Mined(Mined),
     /// Write a good share to the ledger.
     Share(Share),
+    /// Judge a custom job: token, tip, coinbase. The answer is [`Input::CustomVerdict`].
+    Custom(Box<Asked>),
     /// Publish a block. Comes before its share.
     Block(Found),
     /// Tell whoever watches.
@@ -324,6 +342,20 @@ pub enum Event {
     Closed {
         /// The channel.
         channel_id: u32,
+    },
+    /// A custom job was accepted.
+    CustomAccepted {
+        /// The channel or group.
+        channel_id: u32,
+        /// What of the work is credited, in basis points.
+        credit_bp: u16,
+    },
+    /// A custom job was refused.
+    CustomRefused {
+        /// The channel or group as named by the peer.
+        channel_id: u32,
+        /// Why.
+        refusal: refusal::SetCustomMiningJob,
     },
     /// A share was refused.
     Refused {

@@ -1,6 +1,7 @@
 //! From work to jobs: what is sent when, and which jobs are still good.
 
 use super::channel::Channel;
+use super::custom::Kept;
 use super::{Event, JobFrame, Kind, Output, Server};
 use crate::job::Job;
 use crate::target::Target;
@@ -14,6 +15,9 @@ use std::sync::Arc;
 /// that is eight minutes: more than any device keeps (spec 5.3.16, C-83).
 pub const JOBS_PER_TIP: usize = 16;
 
+/// Custom jobs of a connection on one tip whose shares are good; older ones are stale.
+pub const CUSTOM_JOBS_MAX: usize = 32;
+
 /// The jobs of a connection. Ids start at 1, count up and are never reused.
 #[derive(Debug, Default)]
 pub(super) struct Book {
@@ -21,6 +25,10 @@ pub(super) struct Book {
     newest: Option<Arc<Job>>,
     /// Jobs on the present tip, oldest first.
     entries: VecDeque<Entry>,
+    /// Custom jobs on the present tip, oldest first.
+    customs: VecDeque<Entry>,
+    /// The newest custom job that had to go for others.
+    custom_gone: u32,
     last_id: u32,
 }
 
@@ -31,6 +39,8 @@ pub(super) struct Entry {
     /// Header time that it started with, seconds.
     pub(super) min_ntime: u32,
     pub(super) job: Arc<Job>,
+    /// Of a custom job: who may work on it, and what it pays.
+    pub(super) custom: Option<Arc<Kept>>,
 }
 
 /// Where to find a job that was once sent.
@@ -58,6 +68,12 @@ impl Book {
         if let Some(entry) = self.entries.iter().rev().find(|entry| entry.id == id) {
             return Found::Good(entry);
         }
+        if let Some(entry) = self.customs.iter().rev().find(|entry| entry.id == id) {
+            return Found::Good(entry);
+        }
+        if id != 0 && id <= self.custom_gone {
+            return Found::Stale;
+        }
         match self.entries.front() {
             Some(oldest) if id > oldest.id => Found::Unknown,
             _ if id == 0 || id > self.last_id => Found::Unknown,
@@ -81,12 +97,30 @@ impl Book {
             id: self.next_id()?,
             min_ntime: job.start_ntime(),
             job,
+            custom: None,
         };
         if self.entries.len() >= JOBS_PER_TIP {
             self.entries.pop_front();
         }
         self.entries.push_back(entry.clone());
         Ok(entry)
+    }
+
+    /// Enters a custom job; gives its id. The oldest goes when there are too many.
+    pub(super) fn keep(&mut self, kept: Kept) -> Result<u32, Fault> {
+        let (id, job) = (self.next_id()?, Arc::clone(&kept.promise.job));
+        if self.customs.len() >= CUSTOM_JOBS_MAX
+            && let Some(oldest) = self.customs.pop_front()
+        {
+            self.custom_gone = oldest.id;
+        }
+        self.customs.push_back(Entry {
+            id,
+            min_ntime: job.start_ntime(),
+            job,
+            custom: Some(Arc::new(kept)),
+        });
+        Ok(id)
     }
 
     fn next_id(&mut self) -> Result<u32, Fault> {
@@ -98,6 +132,7 @@ impl Book {
     /// Every earlier job is stale.
     fn turn(&mut self) {
         self.entries.clear();
+        self.customs.clear();
     }
 }
 
@@ -105,7 +140,7 @@ impl Server {
     /// Newer work: jobs for all channels.
     pub(super) fn work(&mut self, now: Time, job: Arc<Job>, out: &mut Vec<Output>) -> Result<(), Fault> {
         let before = self.book.newest.as_ref().map(|job| job.tip());
-        let fits = job.serves(self.slot.layout().default_size());
+        let fits = job.serves(self.slot.default_size());
         if !fits || before.is_some_and(|tip| job.tip() < tip) {
             return Ok(());
         }

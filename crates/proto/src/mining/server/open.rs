@@ -8,7 +8,7 @@ use crate::vardiff::Vardiff;
 use crate::{Fault, Time};
 use adit_wire::mining::{
     CloseChannel, OpenExtendedMiningChannel, OpenExtendedMiningChannelSuccess, OpenMiningChannelError,
-    OpenStandardMiningChannel, OpenStandardMiningChannelSuccess, SetCustomMiningJob, SetCustomMiningJobError,
+    OpenStandardMiningChannel, OpenStandardMiningChannelSuccess,
     ToClient, UpdateChannel, UpdateChannelError,
 };
 use adit_wire::refusal;
@@ -44,7 +44,7 @@ impl Server {
             nominal_hash_rate,
             max_target,
         } = open;
-        let size = (!self.extended_only).then(|| self.slot.layout().default_size());
+        let size = (!self.extended_only).then(|| self.slot.default_size());
         let size = size.ok_or(refusal::OpenMiningChannel::StandardChannelsNotSupported);
         let kind = Kind::Standard;
         self.open(
@@ -77,7 +77,7 @@ impl Server {
         let size = if self.header_only {
             Err(refusal::OpenMiningChannel::ExtendedChannelsNotSupportedForStandardJobs)
         } else {
-            let size = self.slot.layout().rolling(min_extranonce_size);
+            let size = self.slot.rolling(min_extranonce_size);
             size.ok_or(refusal::OpenMiningChannel::MinExtranonceSizeTooLarge)
         };
         let kind = Kind::Extended;
@@ -292,17 +292,6 @@ impl Server {
         for id in ids {
             self.close_from_here(now, id, reason, out);
         }
-    }
-
-    /// Custom jobs come with job declaration (spec 5.3.18, REQ-MIN-088).
-    pub(super) fn refuse_custom(&self, custom: &SetCustomMiningJob, out: &mut Vec<Output>) {
-        out.push(Output::Send(ToClient::SetCustomMiningJobError(
-            SetCustomMiningJobError {
-                channel_id: custom.channel_id,
-                request_id: custom.request_id,
-                error_code: refusal::SetCustomMiningJob::JdNotSupported.into(),
-            },
-        )));
     }
 
     /// Wakes for difficulty no later than `time`.

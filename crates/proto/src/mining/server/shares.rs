@@ -114,9 +114,8 @@ impl Server {
     ) -> Result<Good, Refusal> {
         let channel = self.channels.find_mut(id).ok_or(Refusal::InvalidChannelId)?;
         let (entry, term) = admit(now, channel, Kind::Extended, job_id, &self.book, &self.settings)?;
-        let prefix = self.slot.channel_prefix(term.number);
         let extranonce =
-            Extranonce::rolled(prefix, rolled, channel.size).ok_or(Refusal::BadExtranonceSize)?;
+            (self.slot.rolled(term.number, rolled, channel.size)).ok_or(Refusal::BadExtranonceSize)?;
         let judged = share::judge_extended(&terms(now, entry, &term), &extranonce, claim, &mut self.seen)?;
         Ok(Good {
             judged,
@@ -195,14 +194,15 @@ impl Server {
                 worker: name,
             }));
         }
-        let index = self.acks.push(channel_id, sequence_number, good.judged.work);
+        let work = good.job.credit(good.judged.work);
+        let index = self.acks.push(channel_id, sequence_number, work);
         out.push(Output::Share(Share {
             index,
             channel_id,
             account: channel.account,
             worker,
             prefix: self.slot.channel_prefix(good.number),
-            work: good.judged.work,
+            work,
             hash: good.judged.hash,
             version: claim.version,
             ntime: claim.ntime,
@@ -358,7 +358,8 @@ fn admit<'a>(
     }
     let (term, book_id) = channel.term_of(job_id).ok_or(Refusal::StaleShare)?;
     match book.find(book_id) {
-        Place::Good(entry) => Ok((entry, *term)),
+        Place::Good(entry) if entry.is_for(channel) => Ok((entry, *term)),
+        Place::Good(_) => Err(Refusal::InvalidJobId),
         Place::Stale => Err(Refusal::StaleShare),
         Place::Unknown => Err(Refusal::InvalidJobId),
     }
