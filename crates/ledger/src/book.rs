@@ -99,7 +99,7 @@ impl Book {
             Entry::Block(block) => self.block(*block, time_us),
             Entry::Outcome(note) => self.outcome(*note),
             Entry::Start(_) => self.starts += 1,
-            Entry::Stop => {}
+            Entry::Stop | Entry::Custom(_) => {}
         }
     }
 

@@ -188,6 +188,24 @@ fn row(record: &Record, names: &Names, format: Format, line: &mut String) {
             );
             "outcome"
         }
+        Entry::Custom(job) => {
+            set("account", text(hex(&job.account)));
+            set("name", text(names.of(&job.account)));
+            set("hash", text(hex(&job.job)));
+            set("channel", text(format!("{:014x}", job.channel)));
+            set("height", number(job.height));
+            set("value", number(job.pool_value));
+            let (mode, verdict) = (job.mode.name(), job.verdict.name());
+            let (credit, total) = (job.credit_bp, job.total_value);
+            let token = hex(&job.token);
+            set(
+                "note",
+                text(format!(
+                    "{verdict} {mode} credit {credit} of 10000, all outputs {total}, token {token}"
+                )),
+            );
+            "custom"
+        }
         Entry::Stop => "stop",
     };
     set("kind", text(kind));

@@ -5,10 +5,12 @@
 //! `(front end, sequence)`. Encoding and decoding allocate nothing.
 
 mod bytes;
+mod custom;
 mod entry;
 mod text;
 
 use bytes::{Cursor, Filler};
+pub use custom::{CustomJob, CustomMode, CustomVerdict};
 pub use entry::{
     AccountPart, BlockFound, Entry, NAME_BYTES_MAX, NAME_PARTS_MAX, Outcome, OutcomeNote, PART_BYTES,
     REASON_BYTES_MAX, SOFTWARE_BYTES_MAX, Share, Start, WORKER_BYTES_MAX, WorkerNamed, account_parts,
@@ -186,6 +188,18 @@ mod tests {
                 0,
                 "bad-cb-amount",
             )),
+            Entry::Custom(CustomJob {
+                account: [1; 16],
+                token: [2; 16],
+                job: [3; 32],
+                channel: 0x0001_0203_0405_0607,
+                height: 8,
+                verdict: CustomVerdict::Busy,
+                mode: CustomMode::CoinbaseOnly,
+                credit_bp: 7_500,
+                pool_value: 3,
+                total_value: u64::MAX,
+            }),
             Entry::Stop,
         ]);
         all
@@ -220,7 +234,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic(mut bytes: [u8; RECORD_BYTES], kind in 0u8..9) {
+        fn no_bytes_panic(mut bytes: [u8; RECORD_BYTES], kind in 0u8..10) {
             bytes[4] = kind;
             let crc = crc32c::crc32c(&bytes[4..]).to_le_bytes();
             bytes[..4].copy_from_slice(&crc);

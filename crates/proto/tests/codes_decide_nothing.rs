@@ -214,6 +214,7 @@ fn the_suggested_codes_are_used() {
         protocols: vec![setup::Served {
             protocol: protocol::MINING,
             supported_flags: 1,
+            required_flags: 0,
             success_flags: 0,
         }],
         timeout: std::time::Duration::from_secs(5),

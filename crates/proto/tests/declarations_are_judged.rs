@@ -188,11 +188,13 @@ fn transactions_that_nobody_asked_for_end_the_connection() {
     ));
 }
 
-/// A transaction of 16 MiB, and more transactions than fit into a block.
+/// A transaction of 16 MiB is not even decoded; one of more than a block, and more transactions than fit into a block.
 #[test]
 fn oversized_transactions_are_refused_and_nothing_of_them_stays() {
-    let big = vec![vec![2; (16 << 20) - 200]];
-    let many: Vec<_> = (0..5).map(|n| transaction(n, BLOCK_BYTES_MAX / 4)).collect();
+    let whole = adit_wire::B0_16M::new(&vec![2; (16 << 20) - 1]).unwrap();
+    assert!(adit_wire::TransactionList::new(vec![whole]).is_err());
+    let big = vec![vec![2; 4_100_000]];
+    let many: Vec<_> = (0..5).map(|n| transaction(n, 820_000)).collect();
     for (list, named) in [(big, vec![[7; 32]]), (many.clone(), ids(&many))] {
         let mut desk = Desk::new(DECLARE_TX_DATA);
         let token = desk.token();
@@ -267,7 +269,7 @@ fn a_bad_coinbase_is_refused_by_its_field() {
     assert_eq!(succeeded(&desk.say(good)), 1, "the token is still good");
 }
 
-/// REQ-JD-020, REQ-JD-031: without DECLARE_TX_DATA nothing can be declared; tokens are given all the same.
+/// REQ-JD-020: without DECLARE_TX_DATA nothing can be declared; tokens are given all the same.
 #[test]
 fn who_does_not_reveal_transactions_cannot_declare() {
     let mut desk = Desk::new(0);

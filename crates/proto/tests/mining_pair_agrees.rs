@@ -64,6 +64,7 @@ impl Pair {
                 ServerOutput::Send(message) => message.encode_frame(&mut frame),
                 ServerOutput::Job(job) => job.encode(&mut frame),
                 ServerOutput::Share(share) => self.last_index = share.index,
+                ServerOutput::Custom(_) => panic!("no custom jobs here"),
                 ServerOutput::Mined(_) => panic!("nobody asked for it"),
                 ServerOutput::Block(_) | ServerOutput::Event(_) => {}
             }

@@ -37,6 +37,7 @@ fn meet(asked: u32, supported_flags: u32, success_flags: u32) -> End {
     let served = Served {
         protocol: protocol::MINING,
         supported_flags,
+        required_flags: 0,
         success_flags,
     };
     let settings = Settings {

@@ -16,11 +16,13 @@ fn settings(success_flags: u32) -> Arc<Settings> {
     let mining = Served {
         protocol: protocol::MINING,
         supported_flags: SUPPORTED,
+        required_flags: 0,
         success_flags,
     };
     let templates = Served {
         protocol: protocol::TEMPLATE_DISTRIBUTION,
         supported_flags: 0,
+        required_flags: 0,
         success_flags: 0,
     };
     Arc::new(Settings {

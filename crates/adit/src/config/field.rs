@@ -7,8 +7,8 @@ use bitcoin::Network;
 use super::rpc::RpcNode;
 use super::source::Raw;
 use super::values::{
-    BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, Level, Listen, LogFormat, NetworkChoice, NodeSpec,
-    Nodes, Place, PreferNode, Tag, WorkFloor,
+    BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, Level, Listen, LogFormat, NegotiationMode,
+    NetworkChoice, NodeSpec, Nodes, Place, PreferNode, Tag, WorkFloor,
 };
 
 /// Smallest and largest number, or length in bytes.
@@ -209,6 +209,17 @@ impl Field for BlockNodes {
     }
 }
 
+text_field!(
+    NegotiationMode,
+    "off, full-template, coinbase-only or both",
+    |text| match text {
+        "off" => Some(Self::Off),
+        "full-template" => Some(Self::FullTemplate),
+        "coinbase-only" => Some(Self::CoinbaseOnly),
+        "both" => Some(Self::Both),
+        _ => None,
+    }
+);
 text_field!(PreferNode, "order or fees", |text| match text {
     "order" => Some(Self::Order),
     "fees" => Some(Self::Fees),

@@ -9,8 +9,8 @@ use super::origin::{Origin, Problem};
 use super::payout::{Payout, name};
 use super::source::{Config, Sources};
 use super::table::{
-    Coinbase, Device, Embedded, Extensions, Http, Ipc, KeyKeys, LedgerKeys, Limits, Log, NodeKeys,
-    PayoutKeys, PoolKeys, ProviderKeys, SecurityKeys, ShareKeys, Sv1Keys, Top, UpstreamKeys,
+    Coinbase, Device, Embedded, Extensions, Http, Ipc, KeyKeys, LedgerKeys, Limits, Log, NegotiationKeys,
+    NodeKeys, PayoutKeys, PoolKeys, ProviderKeys, SecurityKeys, ShareKeys, Sv1Keys, Top, UpstreamKeys,
 };
 use super::values::{Listen, NetworkChoice, NodeSpec, Nodes, WorkFloor};
 use crate::exit::Exit;
@@ -43,6 +43,8 @@ pub struct Settings {
     pub ledger: LedgerKeys,
     /// The pool's shape.
     pub pool: PoolKeys,
+    /// Jobs of miners' own making.
+    pub negotiation: NegotiationKeys,
     /// The template provider.
     pub provider: ProviderKeys,
     /// Certificates.
@@ -135,6 +137,7 @@ impl Settings {
         let limits = Limits::read(config, problems);
         let ledger = LedgerKeys::read(config, problems);
         let pool = PoolKeys::read(config, problems);
+        let negotiation = NegotiationKeys::read(config, problems);
         let provider = ProviderKeys::read(config, problems);
         let keys = KeyKeys::read(config, problems);
         let security = SecurityKeys::read(config, problems);
@@ -166,6 +169,7 @@ impl Settings {
             limits: per_address(config, limits?, &top.listen),
             ledger: ledger?,
             pool: pool?,
+            negotiation: negotiation?,
             provider: provider?,
             keys: keys?,
             security: security?,

@@ -12,8 +12,8 @@ use super::field::{Field, Range};
 use super::origin::Problem;
 use super::source::Config;
 use super::values::{
-    BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, Level, Listen, LogFormat, NetworkChoice, Nodes,
-    PreferNode, Tag, WorkFloor,
+    BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, Level, Listen, LogFormat, NegotiationMode,
+    NetworkChoice, Nodes, PreferNode, Tag, WorkFloor,
 };
 
 /// One row.
@@ -217,6 +217,31 @@ table! {
         /// Give extended channels only (REQUIRES_EXTENDED_CHANNELS): for a pool behind proxies. Header-only
         /// devices are refused.
         extended_only: bool = "false";
+    }
+    /// Jobs that miners make of transactions of their own choice (docs/negotiation.md).
+    ["negotiation."] NegotiationKeys {
+        /// What the pool takes: `full-template` jobs, whose transactions are declared and checked by the node,
+        /// `coinbase-only` ones, whose transactions nobody here sees, `both`, or none (`off`).
+        mode: NegotiationMode = "full-template";
+        /// How long a token is good.
+        token_ttl_s: u64 = "600", 10..=86400, unit "seconds";
+        /// Live tokens of all connections together; one connection has at most eight.
+        tokens_max: u32 = "65536", 8..=16777216;
+        /// Memory for declared jobs and their transactions, of all connections together; one connection holds at most
+        /// 6 MiB. What does not fit is refused.
+        memory_bytes: u64 = "268435456", 8388608..=1099511627776, unit "bytes";
+        /// Most of the revenue that a job may keep from the pool's payout output. What is kept is not paid for: a
+        /// share is credited in proportion to what the payout output gets.
+        keep_max_bp: u32 = "5000", 0..=9999, unit "basis points";
+        /// Least that a job's coinbase must be worth in all, against that of the pool's own template.
+        value_min_bp: u32 = "5000", 0..=10000, unit "basis points";
+        /// Most that the coinbase of a coinbase-only job may claim, against that of the pool's own template.
+        claim_max_bp: u32 = "20000", 10000..=1000000, unit "basis points";
+        /// Most credit of one identity on coinbase-only jobs that no block of it has covered, in thousandths of the
+        /// expected hashes of a block: what an identity can take that invents its fees.
+        credit_millis: u64 = "3000", 1..=1000000000000000;
+        /// The same for all identities together.
+        credit_total_millis: u64 = "10000", 1..=1000000000000000;
     }
     /// The template provider of `adit provider`: other people's pools and job negotiators on our node.
     ["provider."] ProviderKeys {

@@ -72,6 +72,31 @@ impl BlockNodes {
     }
 }
 
+/// Which jobs of miners' own making a pool takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NegotiationMode {
+    /// None.
+    Off,
+    /// Those whose transactions were declared and checked.
+    FullTemplate,
+    /// Those whose transactions nobody here sees.
+    CoinbaseOnly,
+    /// Either.
+    Both,
+}
+
+impl NegotiationMode {
+    /// Whether jobs may be declared with their transactions.
+    pub const fn full_template(self) -> bool {
+        matches!(self, Self::FullTemplate | Self::Both)
+    }
+
+    /// Whether jobs may be set without their transactions.
+    pub const fn coinbase_only(self) -> bool {
+        matches!(self, Self::CoinbaseOnly | Self::Both)
+    }
+}
+
 /// Which of several nodes on the same tip is mined on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PreferNode {

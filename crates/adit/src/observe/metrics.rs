@@ -40,6 +40,7 @@ impl Collector for Picture {
         peers(out, status)?;
         node(out, status)?;
         ledger(out, status)?;
+        negotiation(out, status)?;
         keys(out, status)
     }
 }
@@ -94,6 +95,51 @@ fn shares(out: &mut Writer<'_, '_>, status: &Status) -> fmt::Result {
         "ack_latency_seconds",
         "From a share read to its acknowledgement",
         &status.ack_latency,
+    )
+}
+
+fn negotiation(out: &mut Writer<'_, '_>, status: &Status) -> fmt::Result {
+    let it = &status.negotiation;
+    out.counter(
+        "job_tokens",
+        "Tokens given out for jobs of miners' own making",
+        it.tokens,
+    )?;
+    out.gauge(
+        "job_tokens_live",
+        "Tokens that are good now",
+        it.tokens_live as f64,
+    )?;
+    out.counters(
+        "declared_jobs",
+        "Declared jobs by verdict",
+        &[
+            ([("verdict", "accepted")], it.declared),
+            ([("verdict", "refused")], it.declarations_refused),
+        ],
+    )?;
+    out.counters(
+        "custom_jobs",
+        "Custom jobs by verdict",
+        &[
+            ([("verdict", "accepted")], it.custom_accepted),
+            ([("verdict", "refused")], it.custom_refused),
+        ],
+    )?;
+    out.counter(
+        "pushed_solutions",
+        "Blocks pushed by job declaration clients",
+        it.solutions,
+    )?;
+    out.counter(
+        "negotiation_node_calls",
+        "Questions to the node about declared jobs",
+        it.node_calls,
+    )?;
+    out.gauge(
+        "declared_bytes",
+        "Memory that declared jobs hold",
+        it.bytes as f64,
     )
 }
 

@@ -18,5 +18,5 @@ pub use progress::Progress;
 pub use rate::{HashRate, Rates};
 pub use status::{
     BestShare, Blocks, Channels, Connections, Drain, Health, LastBlock, LedgerState, LedgerStatus, Light,
-    NodeState, NodeStatus, PoolStatus, Shares, Status, Worker,
+    Negotiation, NodeState, NodeStatus, PoolStatus, Shares, Status, Worker,
 };

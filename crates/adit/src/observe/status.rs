@@ -43,10 +43,37 @@ pub struct Status {
     pub workers_total: u64,
     /// The journal.
     pub ledger: LedgerStatus,
+    /// Job negotiation.
+    pub negotiation: Negotiation,
     /// From the first byte of a share read to its acknowledgement written.
     pub ack_latency: Latency,
     /// From a template's arrival to the moment the last connection got its job.
     pub fan_out_latency: Latency,
+}
+
+/// Job negotiation: counts since the start, and what is there now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Negotiation {
+    /// Tokens given out.
+    pub tokens: u64,
+    /// Tokens that are good now.
+    pub tokens_live: u64,
+    /// Declared jobs that were acknowledged.
+    pub declared: u64,
+    /// Declared jobs that were refused.
+    pub declarations_refused: u64,
+    /// Custom jobs that were accepted.
+    pub custom_accepted: u64,
+    /// Custom jobs that were refused.
+    pub custom_refused: u64,
+    /// Solutions of declared jobs that were pushed.
+    pub solutions: u64,
+    /// Questions to the node.
+    pub node_calls: u64,
+    /// Bytes that declared jobs hold.
+    pub bytes: u64,
+    /// Bytes that they may hold; 0 where no jobs are negotiated.
+    pub bytes_max: u64,
 }
 
 /// Where devices connect.

@@ -104,9 +104,26 @@ impl BlockPath {
     }
 
     /// A block was found a moment ago; its share was read at `read_at`.
-    pub(crate) fn found(&mut self, found: FoundBlock, solution: Solution, read_at: Time) {
+    /// `solution`: of a template of the node's; whole blocks go without.
+    pub(crate) fn found(&mut self, found: FoundBlock, solution: Option<Solution>, read_at: Time) {
         if self.under_way.insert(found.hash) {
             self.start(found, Some(Fresh { solution, read_at }));
+        }
+    }
+
+    /// Whether a block is on its way in this process.
+    pub(crate) fn knows(&self, hash: &[u8; 32]) -> bool {
+        self.under_way.contains(hash)
+    }
+
+    /// A block that others publish, since its transactions are not known here: the chain is watched for it.
+    pub(crate) fn watch(&mut self, found: FoundBlock) {
+        if self.under_way.insert(found.hash) {
+            let way = self.way();
+            tokio::spawn(async move {
+                let what = way.follow(&found).await;
+                way.tell(&found, what.unwrap_or(What::Stale)).await;
+            });
         }
     }
 
@@ -137,7 +154,11 @@ impl BlockPath {
     }
 
     fn start(&self, block: FoundBlock, fresh: Option<Fresh>) {
-        let way = Way {
+        tokio::spawn(self.way().go(block, fresh, self.unsafe_yet.clone()));
+    }
+
+    fn way(&self) -> Way {
+        Way {
             node: self.node.clone(),
             clock: self.clock.clone(),
             store: Arc::clone(&self.store),
@@ -146,14 +167,13 @@ impl BlockPath {
             watched: Arc::clone(&self.watched),
             up: self.up.subscribe(),
             settled: AtomicBool::new(false),
-        };
-        tokio::spawn(way.go(block, fresh, self.unsafe_yet.clone()));
+        }
     }
 }
 
 /// What is known of a block that was found in this run.
 struct Fresh {
-    solution: Solution,
+    solution: Option<Solution>,
     read_at: Time,
 }
 
@@ -235,7 +255,8 @@ impl Way {
 
     /// Submits until there is a verdict. `None`: the source cannot take whole blocks; left to the next start.
     async fn submit(&self, block: &FoundBlock, fresh: Option<Fresh>) -> Option<Verdict> {
-        let (mut solution, mut read_at) = fresh.map(|fresh| (fresh.solution, fresh.read_at)).unzip();
+        let (solution, mut read_at) = fresh.map(|fresh| (fresh.solution, fresh.read_at)).unzip();
+        let mut solution = solution.flatten();
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
         let mut up = self.up.clone();
         loop {

@@ -11,14 +11,17 @@ use adit_proto::extension::{self, Route};
 use adit_proto::mining::server::{
     AccountId, Event, Input, Kind, Ledger, Mined as With, Output, Server, Share,
 };
-use adit_proto::{Fault, Time, setup, sv1};
-use adit_wire::common::{self, ChannelEndpointChanged};
+use adit_proto::{Fault, Time, declare, setup, sv1};
+use adit_wire::common::{self, ChannelEndpointChanged, protocol};
+use adit_wire::declare as declare_wire;
 use adit_wire::frame::Header;
 use adit_wire::mining::{SubmitSharesExtended, ToServer};
 use adit_wire::tlv::{self, WorkerName};
 use adit_wire::{DecodeError, Message, negotiation, refusal};
 
 use super::branch::Mined;
+use super::declaring::{self, Seat};
+use super::desk::{Answer, CUSTOM, UNSEEN};
 use super::drain::SETTLE_MAX;
 use super::mailbox::{CLOSING, COMMITTED, DRAIN, LEDGER, Mailbox, WORK};
 use super::report::ToHub;
@@ -30,6 +33,7 @@ enum Stage {
     Mining(Box<Server>),
     /// A miner of Stratum V1, from its first line on.
     StratumV1(Box<sv1::Server>),
+    Declaring(Box<declare::Server>),
     /// Over: nothing is taken any more.
     Over,
 }
@@ -82,6 +86,8 @@ pub(super) struct Connection {
     extensions: extension::Server,
     leaving: Leaving,
     closing: bool,
+    /// Its place at the desk, once it negotiates jobs.
+    seat: Option<Box<Seat>>,
 }
 
 impl Connection {
@@ -106,6 +112,7 @@ impl Connection {
             extensions,
             leaving: Leaving::No,
             closing: false,
+            seat: None,
         }
     }
 
@@ -166,6 +173,11 @@ impl Connection {
         for output in outputs {
             match output {
                 setup::ServerOutput::Send(message) => message.encode_frame(out),
+                setup::ServerOutput::Established(established)
+                    if established.protocol == protocol::JOB_DECLARATION =>
+                {
+                    self.start_declaring(now, &established, out)?;
+                }
                 setup::ServerOutput::Established(established) => self.start_mining(now, &established, out)?,
             }
         }
@@ -190,10 +202,69 @@ impl Connection {
         self.take_work(now, out)
     }
 
+    fn start_declaring(
+        &mut self,
+        now: Time,
+        established: &setup::Established,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        let seat = Seat::take(self.worker.plan.desk.as_ref())
+            .ok_or(Fault::Incompatible("no jobs are negotiated here"))?;
+        self.stage = Stage::Declaring(seat.machine(now, established));
+        self.seat = Some(seat);
+        if self.leaving == Leaving::Due {
+            self.send_away(now, out)?;
+        }
+        Ok(())
+    }
+
+    fn declaring(
+        &mut self,
+        now: Time,
+        input: declare::server::Input,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        match (&mut self.stage, &self.seat) {
+            (Stage::Declaring(machine), Some(seat)) => seat.drive(now, machine, input, out),
+            _ => Ok(()),
+        }
+    }
+
+    fn decode_declaring(
+        &mut self,
+        now: Time,
+        header: &Header,
+        payload: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        self.messages.spend(now)?;
+        match declare_wire::ToServer::decode(header, payload) {
+            Ok(message) => {
+                if !self.extensions.admitted() {
+                    self.extension(extension::ServerInput::Other, out)?;
+                }
+                self.declaring(now, declare::server::Input::Message(message), out)
+            }
+            Err(DecodeError::Unknown { .. }) => self.decode_other(now, header, payload, out),
+            Err(error) => Err(self.malformed(&error)),
+        }
+    }
+
+    /// What the desk has answered.
+    fn take_answers(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
+        while let Some(answer) = self.seat.as_mut().and_then(|seat| seat.answer()) {
+            match answer {
+                Answer::Declare(input) => self.declaring(now, input, out)?,
+                Answer::Mining(input) => self.mining(now, input, out)?,
+            }
+        }
+        Ok(())
+    }
+
     /// The pool is drained: the peer is told where to go, and served until it does (spec 3.6.5).
     fn send_away(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
         let set_up = match &self.stage {
-            Stage::Mining(_) => true,
+            Stage::Mining(_) | Stage::Declaring(_) => true,
             Stage::StratumV1(server) => server.is_subscribed(),
             _ => false,
         };
@@ -285,6 +356,14 @@ impl Connection {
             Output::Job(frame) => frame.encode(out),
             Output::Mined(mined) => self.mined = Some(mined),
             Output::Share(share) => self.share(now, &share),
+            Output::Custom(asked) => {
+                if self.seat.is_none() {
+                    self.seat = Seat::take(self.worker.plan.desk.as_ref());
+                }
+                if let Some(seat) = &self.seat {
+                    seat.ask_custom(asked);
+                }
+            }
             Output::Block(found) => {
                 self.block = Some(found.hash);
                 if self
@@ -304,6 +383,9 @@ impl Connection {
     fn share(&mut self, now: Time, share: &Share) {
         self.shared = share.index;
         self.worker.report.borrow_mut().accepted(now, share);
+        if share.template & (CUSTOM | UNSEEN) == CUSTOM | UNSEEN {
+            self.worker.credit_unseen(share.account, share.work);
+        }
         let is_block = self.block.take_if(|hash| *hash == share.hash).is_some();
         self.worker.push(share, is_block);
         if let Some(with) = self.mined.take() {
@@ -352,6 +434,15 @@ impl Connection {
             Event::Refused { channel_id, refusal } => {
                 let owner = self.channels.iter().find(|(id, ..)| *id == channel_id);
                 report.refused(refusal.code(), owner.map(|(_, account, _)| *account));
+            }
+            Event::CustomAccepted {
+                channel_id,
+                credit_bp,
+            } => {
+                tracing::debug!(peer = %self.peer, channel_id, credit_bp, "custom job accepted");
+            }
+            Event::CustomRefused { channel_id, refusal } => {
+                tracing::debug!(peer = %self.peer, channel_id, code = refusal.code(), "custom job refused");
             }
             Event::OpenRefused(refusal) => {
                 tracing::debug!(peer = %self.peer, code = refusal.code(), "channel refused");
@@ -496,9 +587,12 @@ impl Connection {
 
 impl Protocol for Connection {
     fn length_max(&self, header: &Header) -> u32 {
-        match self.stage {
+        match &self.stage {
             Stage::ExpectSetup(_) => common::ToServer::length_max(header).unwrap_or(UNKNOWN_BYTES_MAX),
             Stage::Mining(_) => ToServer::length_max(header)
+                .or_else(|| negotiation::ToServer::length_max(header))
+                .unwrap_or(UNKNOWN_BYTES_MAX),
+            Stage::Declaring(machine) => declaring::length_max(machine, header)
                 .or_else(|| negotiation::ToServer::length_max(header))
                 .unwrap_or(UNKNOWN_BYTES_MAX),
             Stage::StratumV1(_) | Stage::Over => 0,
@@ -515,7 +609,10 @@ impl Protocol for Connection {
                 };
                 self.setup(now, input, out)
             }
-            Stage::Mining(_) if matches!(self.leaving, Leaving::Settling { .. }) => Ok(()),
+            Stage::Mining(_) | Stage::Declaring(_) if matches!(self.leaving, Leaving::Settling { .. }) => {
+                Ok(())
+            }
+            Stage::Declaring(_) => self.decode_declaring(now, header, payload, out),
             Stage::Mining(_) => self.decode_mining(now, header, payload, out),
             Stage::StratumV1(_) | Stage::Over => Ok(()),
         }
@@ -553,7 +650,14 @@ impl Protocol for Connection {
     }
 
     fn poll_mail(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.mailbox.poll(cx)
+        // Both are asked, so that both wake.
+        let mail = self.mailbox.poll(cx).is_ready();
+        let answers = self.seat.as_mut().is_some_and(|seat| seat.poll(cx).is_ready());
+        if mail || answers {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 
     fn mail(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
@@ -579,6 +683,7 @@ impl Protocol for Connection {
         if news & DRAIN != 0 {
             self.send_away(now, out)?;
         }
+        self.take_answers(now, out)?;
         self.closing |= news & CLOSING != 0;
         Ok(())
     }
@@ -588,6 +693,7 @@ impl Protocol for Connection {
             Stage::ExpectSetup(machine) => machine.deadline(),
             Stage::Mining(server) => server.deadline(),
             Stage::StratumV1(server) => server.deadline(),
+            Stage::Declaring(machine) => machine.deadline(),
             Stage::Over => None,
         };
         [machine, self.leave_by()].into_iter().flatten().min()
@@ -599,6 +705,10 @@ impl Protocol for Connection {
             Stage::Mining(_) | Stage::StratumV1(_) => {
                 self.see_off(now, out)?;
                 self.mining(now, Input::Deadline, out)
+            }
+            Stage::Declaring(_) => {
+                self.see_off(now, out)?;
+                self.declaring(now, declare::server::Input::Deadline, out)
             }
             Stage::Over => Ok(()),
         }

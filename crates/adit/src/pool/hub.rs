@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit_ledger::record::OutcomeNote;
+use adit_ledger::record::{BlockFound, OutcomeNote};
 use adit_ledger::{Lane, State as LedgerState};
 use adit_net::{Clock, Identities};
 use adit_node::{Event, Solution, Template, TemplateId};
@@ -17,6 +17,8 @@ use tokio::sync::{mpsc, watch};
 use super::blocks::{BlockPath, News, What};
 use super::branch::{Assigned, Orders};
 use super::coinbase;
+use super::customs::Customs;
+use super::desk::{CUSTOM, ToDesk};
 use super::drain::Progress;
 use super::records;
 use super::report::ToHub;
@@ -39,6 +41,8 @@ pub(super) struct Published {
     pub(super) job: Arc<Job>,
     /// Height of the block to be found.
     pub(super) height: u32,
+    /// What transactions of the own template pay for it, satoshis.
+    pub(super) fees: u64,
     /// When the source's template arrived here, by the hub's clock.
     pub(super) at: adit_proto::Time,
 }
@@ -62,6 +66,8 @@ pub(super) struct Hub {
     pub(super) ledger: Arc<adit_ledger::Writer>,
     pub(super) drain: watch::Receiver<Progress>,
     pub(super) refused_at_the_door: Box<dyn Fn() -> u64 + Send>,
+    /// Weak: the desk ends before the hub does.
+    pub(super) desk: mpsc::WeakSender<ToDesk>,
     pub(super) branch: Option<Uplink>,
     pub(super) state: Mining,
 }
@@ -83,6 +89,7 @@ pub(super) struct Mining {
     ledger_commits: adit_ledger::writer::Stats,
     /// Who found the last block: the name may come with a report after it.
     finder: Option<(AccountId, Option<WorkerId>)>,
+    pub(super) customs: Customs,
 }
 
 impl Hub {
@@ -100,6 +107,9 @@ impl Hub {
                 message = reports.recv() => match message {
                     Some(ToHub::Block(found, read_at)) => self.found(&found, read_at),
                     Some(ToHub::Report(report)) => self.totals.add(self.clock.now(), *report),
+                    Some(ToHub::Custom(judged)) => self.custom_judged(*judged),
+                    Some(ToHub::Solved(solved, at)) => self.solved(*solved, at),
+                    Some(ToHub::Desk(counts)) => self.picture.negotiation = counts.picture(),
                     None => break,
                 },
                 Some(event) = events.recv() => {
@@ -167,7 +177,7 @@ impl Hub {
         if self.mines_own() {
             self.turn_to(template.prev_hash.to_byte_array(), template.height, now);
             let job = self.job(&template);
-            self.publish_job(job, template.height, now);
+            self.publish_job(job, template.height, template.fees.unwrap_or(0), now);
         }
     }
 
@@ -189,7 +199,7 @@ impl Hub {
                     tip: self.state.tip,
                     ..Fields::clone(&fields)
                 });
-                self.publish_job(job, height, now);
+                self.publish_job(job, height, 0, now);
             }
             Orders::Wait => {}
             Orders::Solo => {
@@ -214,6 +224,8 @@ impl Hub {
     /// Jobs build on `prev_hash` from now on. Generations count up, also when a tip returns.
     fn turn_to(&mut self, prev_hash: [u8; 32], height: u32, at: adit_proto::Time) {
         if self.state.prev_hash != Some(prev_hash) {
+            let before = self.state.prev_hash;
+            self.state.customs.turn_to(&prev_hash, before);
             self.state.prev_hash = Some(prev_hash);
             self.state.tip += 1;
             let prev = BlockHash::from_byte_array(prev_hash);
@@ -221,11 +233,16 @@ impl Hub {
         }
     }
 
-    fn publish_job(&self, job: Result<Job, JobError>, height: u32, at: adit_proto::Time) {
+    fn publish_job(&self, job: Result<Job, JobError>, height: u32, fees: u64, at: adit_proto::Time) {
         match job {
             Ok(job) => {
                 let job = Arc::new(job);
-                self.work.send_replace(Some(Published { job, height, at }));
+                self.work.send_replace(Some(Published {
+                    job,
+                    height,
+                    fees,
+                    at,
+                }));
             }
             Err(error) => tracing::error!(height, %error, "a template is of no use"),
         }
@@ -255,6 +272,9 @@ impl Hub {
 
     /// A block: to the node before anything else happens here.
     fn found(&mut self, found: &Found, read_at: adit_proto::Time) {
+        if found.job.fields().template & CUSTOM != 0 {
+            return self.found_on_custom_job(found, read_at);
+        }
         let now = self.clock.now();
         let template = TemplateId(found.job.fields().template);
         let height = found.job.fields().coinbase.height().unwrap_or_default();
@@ -283,17 +303,23 @@ impl Hub {
             header_nonce: found.nonce,
             coinbase_tx: found.coinbase.clone(),
         };
-        self.blocks.found(block, solution, read_at);
+        self.blocks.found(block, Some(solution), read_at);
+        self.note_found(record, found.account, found.worker);
+    }
+
+    /// A block is on its way: ledger, log and picture are told.
+    pub(super) fn note_found(&mut self, record: BlockFound, account: AccountId, worker: Option<WorkerId>) {
+        let (now, height) = (self.clock.now(), record.height);
+        let hash = BlockHash::from_byte_array(record.hash);
         if self.lane.block(record).is_err() {
             tracing::warn!(
                 height,
                 "the ledger is down: this block is noted in its own file only"
             );
         }
-        let hash = BlockHash::from_byte_array(found.hash);
-        let worker = self.totals.name_of_finder(found.account, found.worker);
-        tracing::info!(height, %hash, %worker, "block found");
-        self.state.finder = Some((found.account, found.worker));
+        let name = self.totals.name_of_finder(account, worker);
+        tracing::info!(height, %hash, worker = %name, "block found");
+        self.state.finder = Some((account, worker));
         let blocks = &mut self.picture.blocks;
         blocks.found += 1;
         blocks.pending += 1;
@@ -301,13 +327,13 @@ impl Hub {
             height: u64::from(height),
             hash: hash.to_string(),
             at_us: now.0,
-            worker,
+            worker: name,
         });
         self.publish();
     }
 
     /// A block of a job that somebody else gave: they publish it, and its share is on its way to them.
-    fn found_for_upstream(&mut self, found: &Found, record: adit_ledger::record::BlockFound) {
+    fn found_for_upstream(&mut self, found: &Found, record: BlockFound) {
         let (height, hash) = (record.height, BlockHash::from_byte_array(found.hash));
         tracing::info!(height, %hash, "block found for the upstream");
         self.picture.blocks.found += 1;
@@ -337,7 +363,10 @@ impl Hub {
                 blocks.pending = blocks.pending.saturating_sub(1);
                 tracing::error!(height, hash = %shown, %reason, "block refused by the node");
             }
-            What::Confirmed => tracing::debug!(height, hash = %shown, "block is in the chain"),
+            What::Confirmed => {
+                self.cover(&hash);
+                tracing::debug!(height, hash = %shown, "block is in the chain");
+            }
             What::Stale => tracing::warn!(height, hash = %shown, "another block took this one's place"),
         }
         if !matches!(what, What::Accepted) {
@@ -368,7 +397,7 @@ impl Hub {
         self.totals.sweep(now);
     }
 
-    fn publish(&mut self) {
+    pub(super) fn publish(&mut self) {
         let now = self.clock.now();
         let picture = &mut self.picture;
         picture.taken_at_us = now.0;

@@ -13,9 +13,13 @@ pub mod branch;
 pub(crate) mod coinbase;
 pub(crate) mod connection;
 mod control;
+mod customs;
+mod declaring;
+mod desk;
 mod drain;
 mod hub;
 pub(crate) mod mailbox;
+mod negotiation;
 pub(crate) mod open;
 mod records;
 mod report;
@@ -140,15 +144,23 @@ impl Pool {
         let (drain, drain_rx) = watch::channel(None);
         let (progress, progress_rx) = watch::channel(Progress::default());
         opened.writer.watch(Arc::new(move || ledger.send_replace(())));
+        let negotiation = negotiation::Plan::of(settings, branch.is_none());
+        let (asks, asks_rx) = desk::queue();
+        let desk_work = work_rx.clone();
+        let desk_reports = reports.clone();
+        let asks_weak = asks.downgrade();
         let machine = mining::server::Settings {
             tell_mined: branch.is_some(),
+            custom: negotiation.is_some(),
+            start_epoch: opened.epoch,
             ..machine_settings(settings)
         };
         let plan = Plan {
+            desk: negotiation.as_ref().map(|plan| plan.door(asks)),
             clock: clock.clone(),
             mining: Arc::new(machine.clone()),
             mined: branch.as_ref().map(|branch| branch.mined.clone()),
-            setup: Arc::new(setup_settings(settings)),
+            setup: Arc::new(setup_settings(settings, negotiation.is_some())),
             sv1: Arc::new(sv1_settings(settings, machine)),
             identities: identities_rx,
             rules: Rules {
@@ -178,6 +190,18 @@ impl Pool {
         drop(plan);
 
         let node = crate::source::spawn(settings, &settings.data, constraints(settings), &clock)?;
+        if let Some(plan) = negotiation {
+            let (node, clock) = (node.handle.clone(), clock.clone());
+            desk::start(
+                plan.desk,
+                clock,
+                node,
+                desk_reports,
+                desk_work,
+                plan.budget,
+                asks_rx,
+            )?;
+        }
         let picture = picture(settings, &clock, &url, listen);
         let (status_tx, status) = watch::channel(Arc::new(picture.clone()));
         let refused = listener.refusals();
@@ -202,6 +226,7 @@ impl Pool {
                 orders: branch.orders,
                 events: branch.events,
             }),
+            desk: asks_weak,
             state: hub::Mining::default(),
             clock,
         };
@@ -489,16 +514,23 @@ fn sv1_settings(settings: &Settings, machine: mining::server::Settings) -> sv1::
     }
 }
 
-fn setup_settings(settings: &Settings) -> setup::Settings {
+fn setup_settings(settings: &Settings, negotiates: bool) -> setup::Settings {
     let required = |wanted: bool, flag: u32| if wanted { flag } else { 0 };
     let mining = setup::Served {
         protocol: protocol::MINING,
-        supported_flags: flags::REQUIRES_STANDARD_JOBS | flags::REQUIRES_VERSION_ROLLING,
+        supported_flags: flags::REQUIRES_STANDARD_JOBS
+            | flags::REQUIRES_VERSION_ROLLING
+            | required(negotiates, flags::REQUIRES_WORK_SELECTION),
+        required_flags: 0,
         success_flags: required(settings.pool.fixed_version, flags::REQUIRES_FIXED_VERSION)
             | required(settings.pool.extended_only, flags::REQUIRES_EXTENDED_CHANNELS),
     };
+    let mut protocols = vec![mining];
+    if negotiates {
+        protocols.push(negotiation::served(settings.negotiation.mode));
+    }
     setup::Settings {
-        protocols: vec![mining],
+        protocols,
         timeout: Duration::from_millis(settings.limits.setup_ms),
     }
 }

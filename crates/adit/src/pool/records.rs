@@ -68,7 +68,7 @@ fn whole(header: &[u8; 80], coinbase: &[u8], rest: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// A channel's number in the ledger: its seven bytes of extranonce prefix, big endian.
-fn channel(prefix: [u8; 7]) -> u64 {
+pub(super) fn channel(prefix: [u8; 7]) -> u64 {
     let [a, b, c, d, e, f, g] = prefix;
     u64::from_be_bytes([0, a, b, c, d, e, f, g])
 }

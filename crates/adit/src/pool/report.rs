@@ -7,8 +7,10 @@ use std::time::Duration;
 use adit_net::End;
 use adit_noise::Suite;
 use adit_proto::Time;
+use adit_proto::declare::Solved;
 use adit_proto::mining::server::{AccountId, Found, Kind, Share, WorkerId, WorkerName};
 
+use super::desk::{Counts, Judged};
 use crate::observe::Latency;
 
 /// Accounts and names of one report; more wait for the next one.
@@ -21,6 +23,12 @@ pub(super) enum ToHub {
     Block(Box<Found>, Time),
     /// What happened since this worker's last report.
     Report(Box<Report>),
+    /// The desk's verdict on a custom job.
+    Custom(Box<Judged>),
+    /// A solved block of a declared job, and when it came.
+    Solved(Box<Solved>, Time),
+    /// What the desk has done so far.
+    Desk(Box<Counts>),
 }
 
 /// An account id is a hash already, and so is a worker's.

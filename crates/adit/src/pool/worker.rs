@@ -22,6 +22,7 @@ use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 use super::branch::{HELD_MAX, Mined};
 use super::connection::Connection;
+use super::desk::{Door, ToDesk};
 use super::drain::Order;
 use super::hub::Published;
 use super::mailbox::{CLOSING, COMMITTED, DRAIN, LEDGER, Mailbox, WORK};
@@ -63,6 +64,8 @@ pub(super) struct Plan {
     /// Marked as changed when the ledger went down or came up.
     pub(super) ledger: watch::Receiver<()>,
     pub(super) hub: mpsc::Sender<ToHub>,
+    /// Where jobs are negotiated, if they are.
+    pub(super) desk: Option<Door>,
     /// Where accepted shares go besides the ledger, below an upstream.
     pub(super) mined: Option<mpsc::Sender<Vec<Mined>>>,
     pub(super) handshake: Duration,
@@ -131,6 +134,8 @@ pub(super) struct Worker {
     lane: RefCell<Lane>,
     /// Shares of this turn, on their way to the lane.
     batch: RefCell<Vec<Share>>,
+    /// Work on jobs that nobody here can check, since the last report.
+    unseen: RefCell<ByAccount<u64>>,
     /// Shares of this turn, on their way to the upstream.
     mined: RefCell<Vec<Mined>>,
     /// Shares ever pushed to `batch`: positions in the lane's count of records.
@@ -208,6 +213,7 @@ impl Worker {
             space: RefCell::new(space),
             lane: RefCell::new(lane),
             batch: RefCell::default(),
+            unseen: RefCell::default(),
             mined: RefCell::default(),
             pushed: Cell::new(0),
             waiting: RefCell::default(),
@@ -376,6 +382,13 @@ impl Worker {
         self.pushed.set(self.pushed.get() + 1);
     }
 
+    /// A share of a job that nobody here can check was credited.
+    pub(super) fn credit_unseen(&self, account: AccountId, work: u64) {
+        let mut unseen = self.unseen.borrow_mut();
+        let sum = unseen.entry(account).or_default();
+        *sum = sum.saturating_add(work);
+    }
+
     /// Remembers what an account calls itself until its first share.
     pub(super) fn name(&self, account: AccountId, name: &[u8]) {
         let mut names = self.names.borrow_mut();
@@ -471,6 +484,11 @@ impl Worker {
 
     /// Tells the hub what happened since the last time; skipped when the hub is behind.
     fn send_report(&self) {
+        if let Some(desk) = &self.plan.desk
+            && !self.unseen.borrow().is_empty()
+        {
+            desk.ask(ToDesk::Credited(self.unseen.take().into_iter().collect()));
+        }
         let mut report = self.report.borrow_mut();
         if let Ok(place) = self.plan.hub.try_reserve() {
             place.send(ToHub::Report(Box::new(std::mem::take(&mut report))));

@@ -429,7 +429,7 @@ impl Hub {
                 at_us: block.time_us,
                 worker: peer.to_string(),
             });
-            blocks.found(block, solution, now);
+            blocks.found(block, Some(solution), now);
         }
     }
 

@@ -238,6 +238,7 @@ fn setup_settings(settings: &Settings) -> setup::Settings {
         protocols: vec![setup::Served {
             protocol: protocol::TEMPLATE_DISTRIBUTION,
             supported_flags: 0,
+            required_flags: 0,
             success_flags: 0,
         }],
         timeout: Duration::from_millis(settings.limits.setup_ms),

@@ -109,6 +109,7 @@ impl Provider {
         let served = |protocol, supported_flags| setup::Served {
             protocol,
             supported_flags,
+            required_flags: 0,
             success_flags: 0,
         };
         let settings = setup::Settings {

@@ -2,7 +2,7 @@
 
 use super::bytes::{Cursor, Filler};
 use super::text::Text;
-use super::{AccountId, Hash, RecordError, WorkerId};
+use super::{AccountId, CustomJob, Hash, RecordError, WorkerId};
 
 /// Bytes of an account's name that one record carries.
 pub const PART_BYTES: usize = 72;
@@ -24,6 +24,7 @@ const KIND_BLOCK: u8 = 4;
 const KIND_OUTCOME: u8 = 5;
 const KIND_STOP: u8 = 6;
 const KIND_WORKER: u8 = 7;
+const KIND_CUSTOM: u8 = 8;
 
 const FLAG_BLOCK: u8 = 1;
 
@@ -45,6 +46,8 @@ pub enum Entry {
     Block(BlockFound),
     /// What became of a block.
     Outcome(OutcomeNote),
+    /// The pool's verdict on a custom job.
+    Custom(CustomJob),
     /// The process ended in order: everything before it is known to be durable.
     Stop,
 }
@@ -160,8 +163,8 @@ impl Outcome {
 }
 
 impl Start {
-    /// The record format this crate writes. 1 knew no workers; otherwise it is the same.
-    pub const FORMAT: u16 = 2;
+    /// The record format this crate writes. 1 knew no workers, 2 no custom jobs; otherwise they are the same.
+    pub const FORMAT: u16 = 3;
 
     /// A start by `software` (name and version, cut at [`SOFTWARE_BYTES_MAX`]).
     pub fn new(software: &str) -> Self {
@@ -244,6 +247,7 @@ impl Entry {
             Self::Outcome(_) => KIND_OUTCOME,
             Self::Stop => KIND_STOP,
             Self::Worker(_) => KIND_WORKER,
+            Self::Custom(_) => KIND_CUSTOM,
         }
     }
 
@@ -305,6 +309,7 @@ impl Entry {
                 to.u8(note.reason.length);
                 to.put(&note.reason.bytes);
             }
+            Self::Custom(job) => job.encode(to),
             Self::Stop => {}
         }
     }
@@ -323,6 +328,7 @@ impl Entry {
             KIND_OUTCOME => Self::Outcome(outcome(from)?),
             KIND_STOP => Self::Stop,
             KIND_WORKER => Self::Worker(worker(from)?),
+            KIND_CUSTOM => Self::Custom(CustomJob::decode(from)?),
             other => return Err(RecordError::Kind(other)),
         })
     }

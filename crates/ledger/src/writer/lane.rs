@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::queue::{Batch, Shared, What};
 use super::state::State;
-use crate::record::{AccountId, BlockFound, OutcomeNote, Share, WorkerId, WorkerNamed};
+use crate::record::{AccountId, BlockFound, CustomJob, OutcomeNote, Share, WorkerId, WorkerNamed};
 
 /// Called when something changed; looks up what by itself.
 pub type Notify = Arc<dyn Fn() + Send + Sync>;
@@ -120,6 +120,14 @@ impl Lane {
     /// [`Full`], like [`Lane::send`].
     pub fn outcome(&mut self, note: OutcomeNote) -> Result<(), Full> {
         self.push(What::Outcome(note))
+    }
+
+    /// Notes a verdict on a custom job.
+    ///
+    /// # Errors
+    /// [`Full`], like [`Lane::send`].
+    pub fn custom(&mut self, job: CustomJob) -> Result<(), Full> {
+        self.push(What::Custom(job))
     }
 
     /// Shares of this lane that are durable, in all; never falls. Names and blocks do not count.

@@ -88,6 +88,9 @@ impl<D: Disk> Run<D> {
             What::Outcome(note) => {
                 self.journal.append(now, &Entry::Outcome(note));
             }
+            What::Custom(job) => {
+                self.journal.append(now, &Entry::Custom(job));
+            }
         }
     }
 

@@ -19,6 +19,8 @@ pub struct Served {
     pub protocol: u8,
     /// Bits of SetupConnection.flags that can be served. Any other bit is refused.
     pub supported_flags: u32,
+    /// Bits of SetupConnection.flags that every client must set; today only DECLARE_TX_DATA can be asked for (C-77).
+    pub required_flags: u32,
     /// Bits of SetupConnection.Success.flags, told to every client.
     pub success_flags: u32,
 }
@@ -210,6 +212,15 @@ fn judge<'a>(settings: &'a Settings, setup: &SetupConnection) -> Result<&'a Serv
             flags,
             code,
             why: "unsupported feature flags",
+        });
+    }
+    // The bit is not unsupported: the answer lists none (REQ-COM-017).
+    if setup.flags & served.required_flags != served.required_flags {
+        let code = refusal::SetupConnection::MissingDeclareTxDataFlag;
+        return Err(Refused {
+            flags: 0,
+            code,
+            why: "DECLARE_TX_DATA is not set",
         });
     }
     Ok(served)

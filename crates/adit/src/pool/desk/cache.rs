@@ -90,8 +90,8 @@ impl Cache {
 mod tests {
     use super::*;
     use adit_proto::declare::Budget;
-    use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, TxIn, TxOut, Txid, Witness, absolute, transaction};
     use bitcoin::hashes::Hash;
+    use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, TxIn, TxOut, Txid, Witness, absolute, transaction};
 
     fn some(n: u8, budget: &Budget) -> Arc<Transaction> {
         let tx = bitcoin::Transaction {
@@ -119,7 +119,10 @@ mod tests {
         for n in 0..5 {
             cache.keep(&some(n, &budget));
         }
-        assert_eq!((cache.known.len(), cache.bytes, budget.used()), (3, 3 * one, 3 * one));
+        assert_eq!(
+            (cache.known.len(), cache.bytes, budget.used()),
+            (3, 3 * one, 3 * one)
+        );
         let named = *some(4, &budget).wtxid();
         for _ in 0..5 {
             assert!(cache.find(&named).is_some());

@@ -119,12 +119,18 @@ impl Desk {
             Some(declared) => {
                 as_declared(asked, declared)?;
                 let outputs = &declared.coinbase.outputs;
-                (self.settings.policy.judge(outputs, revenue, true), declared.coinbase.witness)
+                (
+                    self.settings.policy.judge(outputs, revenue, true),
+                    declared.coinbase.witness,
+                )
             }
             None => {
                 self.unseen(asked, known, tip)?;
                 let outputs = &asked.coinbase.outputs;
-                (self.settings.policy.judge(outputs, revenue, false), asked.coinbase.witness)
+                (
+                    self.settings.policy.judge(outputs, revenue, false),
+                    asked.coinbase.witness,
+                )
             }
         };
         let worth = worth.map_err(|problem| {
@@ -140,7 +146,11 @@ impl Desk {
         if message.prev_hash.0 != own.prev_hash {
             // A former tip is late, which is no offence; another block may be on its way to our node.
             let former = self.former.contains(&message.prev_hash.0);
-            return Err(if former { No::Refused(Refusal::StaleChainTip) } else { No::Wait });
+            return Err(if former {
+                No::Refused(Refusal::StaleChainTip)
+            } else {
+                No::Wait
+            });
         }
         if message.nbits != own.nbits {
             return Err(Refusal::InvalidNbits.into());
@@ -166,7 +176,7 @@ impl Desk {
         }
         let sigops = coinbase.sigops();
         let committed = coinbase.commits() || message.merkle_path.is_empty();
-        if sigops > u64::from(BLOCK_SIGOPS_MAX) || !committed {
+        if sigops > BLOCK_SIGOPS_MAX || !committed {
             return Err(Refusal::InvalidCoinbaseTxOutputs);
         }
         if !self.exposure.allows(&known.account, tip.job.network_work()) {
@@ -182,10 +192,17 @@ impl Desk {
         let unseen = if known.declared.is_none() { UNSEEN } else { 0 };
         let template = CUSTOM | unseen | self.customs;
         let job = job_of(asked, &tip, template, good)?;
-        if !self.note(asked, known, CustomVerdict::Accepted, Some((template, good.worth))) {
+        if !self.note(
+            asked,
+            known,
+            CustomVerdict::Accepted,
+            Some((template, good.worth)),
+        ) {
             return Err(Refusal::RateLimited);
         }
-        self.tokens.take(known.token).ok_or(Refusal::InvalidMiningJobToken)?;
+        self.tokens
+            .take(known.token)
+            .ok_or(Refusal::InvalidMiningJobToken)?;
         Ok(Arc::new(Promise {
             job: Arc::new(job),
             account: known.account,
@@ -206,6 +223,7 @@ impl Desk {
             account: known.account.0,
             token: known.token.fingerprint(),
             job: fingerprint(&asked.message),
+            channel: asked.prefix.map_or(0, crate::pool::records::channel),
             height: self.tip.as_ref().map_or(0, |tip| tip.height),
             verdict,
             mode: match known.declared {
@@ -214,7 +232,8 @@ impl Desk {
             },
             credit_bp: worth.map_or(0, |worth| worth.credit_bp),
             pool_value: worth.map_or(0, |worth| worth.pool),
-            total_value: worth.map_or_else(|| asked.coinbase.value().unwrap_or(u64::MAX), |worth| worth.total),
+            total_value: worth
+                .map_or_else(|| asked.coinbase.value().unwrap_or(u64::MAX), |worth| worth.total),
         };
         let judged = Judged {
             record,
@@ -231,12 +250,22 @@ fn as_declared(asked: &Asked, declared: &Declared) -> Result<(), Refusal> {
     if message.prev_hash.0 != declared.prev_hash {
         return Err(Refusal::StaleChainTip);
     }
-    let same_path = message.merkle_path.iter().map(|branch| &branch.0).eq(&declared.merkle_path);
+    let same_path = message
+        .merkle_path
+        .iter()
+        .map(|branch| &branch.0)
+        .eq(&declared.merkle_path);
     let checks = [
-        ((message.version ^ declared.version) & !VERSION_MASK == 0, Refusal::InvalidVersion),
+        (
+            (message.version ^ declared.version) & !VERSION_MASK == 0,
+            Refusal::InvalidVersion,
+        ),
         (now.version == then.version, Refusal::InvalidCoinbaseTxVersion),
         (same_script(now, then), Refusal::InvalidCoinbasePrefix),
-        (now.sequence == then.sequence, Refusal::InvalidCoinbaseTxInputNSequence),
+        (
+            now.sequence == then.sequence,
+            Refusal::InvalidCoinbaseTxInputNSequence,
+        ),
         (now.outputs == then.outputs, Refusal::InvalidCoinbaseTxOutputs),
         (now.locktime == then.locktime, Refusal::InvalidCoinbaseTxLocktime),
         (same_path, Refusal::InvalidMerklePath),

@@ -147,7 +147,10 @@ impl Desk {
                 }
             }
         }
-        let tip = self.tip.as_ref().filter(|tip| tip.height == looking.lookup.height);
+        let tip = self
+            .tip
+            .as_ref()
+            .filter(|tip| tip.height == looking.lookup.height);
         let Some(fields) = tip.map(|tip| tip.job.fields()) else {
             return self.refuse_stale(&looking);
         };
@@ -180,7 +183,11 @@ impl Desk {
             let refused = Refused::bare(Refusal::StaleChainTip);
             return self.refuse_check(&caller, declaration, refused);
         };
-        if let Err(problem) = self.settings.policy.judge(&job.coinbase.outputs, tip.revenue(), true) {
+        if let Err(problem) = self
+            .settings
+            .policy
+            .judge(&job.coinbase.outputs, tip.revenue(), true)
+        {
             let refused = Refused::new(Refusal::InvalidCoinbaseTxSuffix, problem.to_string());
             return self.refuse_check(&caller, declaration, refused);
         }
@@ -223,7 +230,9 @@ impl Desk {
         job.transactions.iter().for_each(|it| self.cache.keep(it));
         let (now, token) = (self.clock.now(), Token(adit_net::random::bytes()));
         let account = job.account;
-        let granted = self.tokens.grant(now, token, caller.connection, account, Some(job));
+        let granted = self
+            .tokens
+            .grant(now, token, caller.connection, account, Some(job));
         if granted.is_err() {
             let refused = Refused::new(Refusal::InternalError, "no token is free");
             return self.refuse_check(caller, declaration, refused);
@@ -242,7 +251,11 @@ impl Desk {
 
     fn refuse_lookup(&mut self, caller: &Caller, declaration: u64, refused: Refused) {
         self.counts.declarations_refused += 1;
-        tracing::debug!(code = refused.code.code(), details = refused.details, "a declared job was refused");
+        tracing::debug!(
+            code = refused.code.code(),
+            details = refused.details,
+            "a declared job was refused"
+        );
         caller.declare(Input::Looked {
             declaration,
             verdict: Err(refused),
@@ -251,7 +264,11 @@ impl Desk {
 
     fn refuse_check(&mut self, caller: &Caller, declaration: u64, refused: Refused) {
         self.counts.declarations_refused += 1;
-        tracing::debug!(code = refused.code.code(), details = refused.details, "a declared job was refused");
+        tracing::debug!(
+            code = refused.code.code(),
+            details = refused.details,
+            "a declared job was refused"
+        );
         caller.declare(Input::Checked {
             declaration,
             verdict: Err(refused),
@@ -275,7 +292,9 @@ fn late() -> SubmitError {
 /// The node cannot say: the job may be good, so that the client tries again or elsewhere.
 fn node_fails(error: &SubmitError) -> Refused {
     let why = match error {
-        SubmitError::Unsupported => "the pool's source of templates cannot look into declared jobs".to_owned(),
+        SubmitError::Unsupported => {
+            "the pool's source of templates cannot look into declared jobs".to_owned()
+        }
         SubmitError::Unavailable(why) => {
             tracing::warn!(%why, "a declared job could not be checked");
             format!("the pool's node does not answer: {why}")

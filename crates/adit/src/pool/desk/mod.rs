@@ -27,6 +27,7 @@ use super::hub::Published;
 use super::report::ToHub;
 use crate::exit::Exit;
 use cache::Cache;
+pub(super) use custom::Judged;
 use declared::{Done, Looking};
 use exposure::Exposure;
 
@@ -55,7 +56,6 @@ pub(super) const UNSEEN: u64 = 1 << 62;
 /// What the desk goes by.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
-    pub(super) full_template: bool,
     pub(super) coinbase_only: bool,
     pub(super) tokens: TokensSettings,
     pub(super) policy: Policy,

@@ -118,7 +118,14 @@ impl Server {
     fn custom_place(
         &self,
         id: u32,
-    ) -> Result<(FullSize, Vec<AccountId>, Option<[u8; crate::extranonce::PREFIX_BYTES]>), Refusal> {
+    ) -> Result<
+        (
+            FullSize,
+            Vec<AccountId>,
+            Option<[u8; crate::extranonce::PREFIX_BYTES]>,
+        ),
+        Refusal,
+    > {
         let named = |it: &&Channel| it.id == id || it.group_id == id;
         let mut channels = self
             .channels
@@ -206,7 +213,10 @@ impl Server {
             job_id,
         };
         out.push(Output::Send(success.into()));
-        out.push(Output::Event(Event::CustomAccepted { channel_id, credit_bp }));
+        out.push(Output::Event(Event::CustomAccepted {
+            channel_id,
+            credit_bp,
+        }));
         Ok(())
     }
 

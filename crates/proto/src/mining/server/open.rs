@@ -8,8 +8,7 @@ use crate::vardiff::Vardiff;
 use crate::{Fault, Time};
 use adit_wire::mining::{
     CloseChannel, OpenExtendedMiningChannel, OpenExtendedMiningChannelSuccess, OpenMiningChannelError,
-    OpenStandardMiningChannel, OpenStandardMiningChannelSuccess,
-    ToClient, UpdateChannel, UpdateChannelError,
+    OpenStandardMiningChannel, OpenStandardMiningChannelSuccess, ToClient, UpdateChannel, UpdateChannelError,
 };
 use adit_wire::refusal;
 use adit_wire::types::{B0_32, Str0_255, U256};
