@@ -9,6 +9,7 @@ mod absences;
 mod blocks;
 mod conformance;
 mod crashes;
+mod negotiation;
 mod pool;
 mod program;
 mod reference;

@@ -31,6 +31,7 @@ pub(crate) struct Pool {
     folder: TempDir,
     node: String,
     work_min: u64,
+    more: Vec<String>,
     starts: u32,
     listen: String,
     key: String,
@@ -41,15 +42,22 @@ pub(crate) struct Pool {
 impl Pool {
     /// Starts a pool whose shares take `work_min` hashes, or what a tenth of a second of a claim allows.
     pub(crate) fn start(node: &str, work_min: u64) -> Self {
+        Self::start_with(node, work_min, &[])
+    }
+
+    /// The same with more keys of the configuration, as `key=value`.
+    pub(crate) fn start_with(node: &str, work_min: u64, more: &[&str]) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("adit-pool-")
             .tempdir()
             .expect("a folder");
-        let program = launch(folder.path(), node, work_min, "127.0.0.1:0", 1);
+        let more: Vec<String> = more.iter().map(ToString::to_string).collect();
+        let program = launch(folder.path(), node, work_min, &more, "127.0.0.1:0", 1);
         let mut this = Self {
             folder,
             node: node.to_owned(),
             work_min,
+            more,
             starts: 1,
             listen: String::new(),
             key: String::new(),
@@ -77,6 +85,7 @@ impl Pool {
             self.folder.path(),
             &self.node,
             self.work_min,
+            &self.more,
             &self.listen,
             self.starts,
         );
@@ -157,7 +166,7 @@ impl Pool {
     }
 
     /// `adit ledger ACTION --json`, an object or list, or one object a line.
-    fn ledger(&self, action: &str) -> Vec<Value> {
+    pub(crate) fn ledger(&self, action: &str) -> Vec<Value> {
         let mut command = adit();
         command
             .args(["ledger", action, "--json", "--data"])
@@ -218,7 +227,7 @@ impl Pool {
     }
 }
 
-fn launch(folder: &Path, node: &str, work_min: u64, listen: &str, start: u32) -> Program {
+fn launch(folder: &Path, node: &str, work_min: u64, more: &[String], listen: &str, start: u32) -> Program {
     let mut command = adit();
     command
         .args([
@@ -235,6 +244,9 @@ fn launch(folder: &Path, node: &str, work_min: u64, listen: &str, start: u32) ->
         .arg(format!("shares.work_min={work_min}"))
         .arg("--data")
         .arg(folder.join("data"));
+    for key in more {
+        command.args(["--set", key]);
+    }
     Program::start(&format!("pool-{start}"), folder, &mut command)
 }
 

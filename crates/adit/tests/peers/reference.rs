@@ -125,6 +125,41 @@ upstreams = []
     (program, url(port))
 }
 
+/// Its job negotiator on a template provider and our pool, and its URL. `mode`: `FULLTEMPLATE` or `COINBASEONLY`.
+pub(crate) fn negotiator(folder: &Path, provider: &Url, pool: &Pool, mode: &str) -> (Program, String) {
+    let (program, port) = on_free_port("jd_client_sv2", folder, |port| {
+        format!(
+            r#"listening_address = "127.0.0.1:{port}"
+max_supported_version = 2
+min_supported_version = 2
+authority_public_key = "{public}"
+authority_secret_key = "{secret}"
+cert_validity_sec = 3600
+shares_per_minute = 60.0
+share_batch_size = 1
+mode = "{mode}"
+jdc_signature = "their negotiator"
+coinbase_reward_script = "addr({MINE_TO})"
+
+[[upstreams]]
+authority_pubkey = "{key}"
+pool_address = "127.0.0.1"
+pool_port = {at}
+jds_address = "127.0.0.1"
+jds_port = {at}
+user_identity = "farmer"
+
+{templates}"#,
+            public = AUTHORITY.0,
+            secret = AUTHORITY.1,
+            key = pool.key(),
+            at = pool.port(),
+            templates = provider_section(provider),
+        )
+    });
+    (program, url(port))
+}
+
 fn provider_section(provider: &Url) -> String {
     let key = provider.key.as_ref().map(ToString::to_string).unwrap_or_default();
     format!(

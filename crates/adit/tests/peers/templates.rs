@@ -13,7 +13,7 @@ use crate::reference;
 const BLOCKS: u64 = 3;
 
 /// `adit provider` on a node, and its URL.
-fn provider(folder: &Path, node: &BitcoinNode) -> (Program, Url) {
+pub(crate) fn provider(folder: &Path, node: &BitcoinNode) -> (Program, Url) {
     let mut command = adit();
     command
         .args(["provider", "--listen", "127.0.0.1:0", "--node"])
@@ -29,7 +29,7 @@ fn provider(folder: &Path, node: &BitcoinNode) -> (Program, Url) {
 }
 
 /// A node with a transaction in its mempool; its txid.
-fn node() -> Option<(BitcoinNode, String)> {
+pub(crate) fn node() -> Option<(BitcoinNode, String)> {
     let node = BitcoinNode::start()?;
     node.mine(COINBASE_MATURITY + 1);
     let spent = node.spend(1, 5_000).to_string();

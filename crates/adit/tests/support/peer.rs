@@ -7,6 +7,7 @@ use adit_noise::draft2022::Aeads;
 use adit_noise::{ACT2_BYTES, AuthorityKey, Feed, Initiator, Session, Trust, draft2022};
 use adit_wire::Header;
 use adit_wire::common::{self, PROTOCOL_VERSION, SetupConnection, protocol};
+use adit_wire::declare;
 use adit_wire::message::Message;
 use adit_wire::mining::ToClient;
 use adit_wire::negotiation;
@@ -31,6 +32,7 @@ pub(crate) enum Heard {
     Mining(ToClient),
     Extension(negotiation::ToClient),
     Template(template::ToClient),
+    Declare(declare::ToClient),
     /// It hung up.
     End,
 }
@@ -201,6 +203,14 @@ impl Peer {
             .expect("the pool says something or hangs up")
     }
 
+    /// The next message of job declaration.
+    pub(crate) async fn hear_declare(&mut self) -> declare::ToClient {
+        match self.hear().await {
+            Heard::Declare(message) => message,
+            other => panic!("expected a message of job declaration, heard {other:?}"),
+        }
+    }
+
     /// The next mining message.
     pub(crate) async fn hear_mining(&mut self) -> ToClient {
         match self.hear().await {
@@ -257,10 +267,13 @@ impl Peer {
             }
             Err(_) => match ToClient::decode(&header, payload) {
                 Ok(message) => Heard::Mining(message),
-                Err(_) => {
-                    let message = template::ToClient::decode(&header, payload);
-                    Heard::Template(message.expect("a message of the spec"))
-                }
+                Err(_) => match declare::ToClient::decode(&header, payload) {
+                    Ok(message) => Heard::Declare(message),
+                    Err(_) => {
+                        let message = template::ToClient::decode(&header, payload);
+                        Heard::Template(message.expect("a message of the spec"))
+                    }
+                },
             },
         };
         self.received.drain(..used);

@@ -38,11 +38,13 @@ impl Server {
         let known = looked.transactions.iter().flatten();
         let known: usize = known.map(|it| it.bytes().len()).sum();
         within_a_block(known)?;
-        let room = self
-            .budget
-            .take(provided_bytes(known, missing.len()))
-            .ok_or_else(no_room)?;
         let asks = !missing.is_empty();
+        let room = if asks {
+            provided_bytes(known, missing.len())
+        } else {
+            0
+        };
+        let room = self.budget.take(room).ok_or_else(no_room)?;
         let message = ProvideMissingTransactions {
             request_id: first.request_id,
             unknown_tx_position_list: Seq0_64K::new(missing.clone()).unwrap_or_default(),
