@@ -597,8 +597,12 @@ async fn an_honest_miner_is_served_while_others_declare_nonsense() {
         let mut attackers = Vec::new();
         for n in 0..20u32 {
             let mut mallory = Negotiator::start(&url, "mallory", flags::DECLARE_TX_DATA).await;
-            for round in 0..3u32 {
-                let token = mallory.allocate().await;
+            let tokens = [
+                mallory.allocate().await,
+                mallory.allocate().await,
+                mallory.allocate().await,
+            ];
+            for (round, token) in (0u32..).zip(tokens) {
                 let coinbase = mallory.coinbase(&token, SUBSIDY);
                 let mut job = mallory.declaration(&token.mining_job_token, &coinbase);
                 let ids = (0..16_000u32).map(|id| {
