@@ -1,4 +1,5 @@
 //! Job negotiation with a whole pool over loopback TCP: an honest miner, and what the malicious and the unlucky do.
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic like the tests")]
 
 mod support;
 

@@ -16,8 +16,8 @@
 //!   [`vardiff`].
 
 pub mod coinbase;
-pub mod distribute;
 pub mod declare;
+pub mod distribute;
 pub mod extension;
 pub mod extranonce;
 mod fault;

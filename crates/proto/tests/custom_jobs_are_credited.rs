@@ -1,4 +1,5 @@
 //! SetCustomMiningJob on a mining connection: who may, which shares are paid, and until when (spec 5.3.18 to 5.3.20).
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic like the tests")]
 
 mod pool;
 

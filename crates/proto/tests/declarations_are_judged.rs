@@ -1,4 +1,5 @@
 //! What a job declaration server does with declarations, honest and malicious (spec 6.4).
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic like the tests")]
 
 mod declaring;
 

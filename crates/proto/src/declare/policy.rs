@@ -226,11 +226,11 @@ mod tests {
             Ok(whole)
         );
         assert_eq!(
-            judge(&[payout.clone()]),
+            judge(std::slice::from_ref(&payout)),
             Err(OutputsProblem::Missing { place: 1 })
         );
         assert_eq!(
-            judge(&[imposed.clone()]),
+            judge(std::slice::from_ref(&imposed)),
             Err(OutputsProblem::Missing { place: 0 })
         );
         assert_eq!(
