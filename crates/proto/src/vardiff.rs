@@ -95,11 +95,11 @@ pub enum Steps {
 
 impl Steps {
     /// Whether so many times the present work is too much like it to be worth a message. Between powers of two that
-    /// is more than half a step to either side, so that luck does not change a channel to and fro.
+    /// is nearly a step to either side: half of one is what the steps cost, and three standard errors are luck.
     fn is_tolerable(self, ratio: f64) -> bool {
         match self {
             Self::Any => (ratio - 1.0).abs() < TOLERANCE,
-            Self::Difficulties => (0.595..1.68).contains(&ratio),
+            Self::Difficulties => (0.52..1.92).contains(&ratio),
         }
     }
 }

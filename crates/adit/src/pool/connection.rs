@@ -88,6 +88,8 @@ pub(super) struct Connection {
     closing: bool,
     /// Its place at the desk, once it negotiates jobs.
     seat: Option<Box<Seat>>,
+    /// The worker whose slot the session has, if it began elsewhere.
+    home: Option<u32>,
 }
 
 impl Connection {
@@ -113,6 +115,7 @@ impl Connection {
             leaving: Leaving::No,
             closing: false,
             seat: None,
+            home: None,
         }
     }
 
@@ -126,17 +129,70 @@ impl Connection {
                 (server.into_slot(), tip)
             }
             Stage::StratumV1(server) => {
+                self.close_channels();
+                let broke = matches!(end, End::Closed | End::Io(_)) && self.leaving == Leaving::No;
+                if broke && server.channel().is_some() {
+                    return self.worker.park(self.home, server);
+                }
                 let tip = server.mining().tip();
                 (server.into_slot(), tip)
             }
             _ => return,
         };
+        self.close_channels();
+        self.worker.release_to(self.home, slot, tip);
+    }
+
+    fn close_channels(&mut self) {
         let mut report = self.worker.report.borrow_mut();
         for (_, account, kind) in self.channels.drain(..) {
             report.closed(account, kind);
         }
-        drop(report);
-        self.worker.release(slot, tip);
+    }
+
+    /// If the line asks for a session that broke off a moment ago, it goes on here.
+    fn resume(&mut self, now: Time, line: &[u8]) -> Result<(), Fault> {
+        let Stage::StratumV1(fresh) = &self.stage else {
+            return Ok(());
+        };
+        if fresh.is_subscribed() || fresh.channel().is_some() {
+            return Ok(());
+        }
+        let session = sv1::server::wanted_session(line);
+        let Some(parked) = session.and_then(|session| self.worker.plan.parking.take(now, &session)) else {
+            return Ok(());
+        };
+        let Stage::StratumV1(fresh) = std::mem::replace(&mut self.stage, Stage::Over) else {
+            return Ok(());
+        };
+        let tip = fresh.mining().tip();
+        let (server, slot) = parked.server.resume(*fresh);
+        self.worker.release_to(self.home, slot, tip);
+        self.home = Some(parked.home);
+        if let Some((channel_id, identity)) = server.channel() {
+            let (account, kind) = (AccountId::of(identity.as_bytes()), Kind::Extended);
+            self.channels.push((channel_id, account, kind));
+            self.worker.name(account, identity.as_bytes());
+            self.worker
+                .report
+                .borrow_mut()
+                .opened(account, kind, identity.as_bytes());
+        }
+        let through = server.mining().share_count();
+        (self.shared, self.ticketed) = (through, through);
+        self.stage = Stage::StratumV1(Box::new(server));
+        // Its shares are on their way to the disk. Who asked for them is gone, and nothing is told yet.
+        let unheard = &mut Vec::new();
+        self.mining(now, Input::Committed { through }, unheard)?;
+        self.mining(now, Input::Ledger(self.ledger()), unheard)?;
+        self.take_work(now, unheard)
+    }
+
+    fn ledger(&self) -> Ledger {
+        match self.worker.ledger_up.get() {
+            true => Ledger::Up,
+            false => Ledger::Down,
+        }
     }
 
     /// The peer speaks Stratum V1: there is nothing to set up.
@@ -623,6 +679,7 @@ impl Protocol for Connection {
         if matches!(self.leaving, Leaving::Settling { .. }) {
             return Ok(());
         }
+        self.resume(now, line)?;
         self.stratum_v1(now, sv1::server::Input::Line(line), out)?;
         if self.leaving == Leaving::Due {
             return self.send_away(now, out);
@@ -663,12 +720,7 @@ impl Protocol for Connection {
     fn mail(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
         let news = self.mailbox.take();
         if news & LEDGER != 0 {
-            let state = if self.worker.ledger_up.get() {
-                Ledger::Up
-            } else {
-                Ledger::Down
-            };
-            self.mining(now, Input::Ledger(state), out)?;
+            self.mining(now, Input::Ledger(self.ledger()), out)?;
         }
         if news & WORK != 0 {
             self.take_work(now, out)?;

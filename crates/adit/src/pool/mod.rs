@@ -21,6 +21,7 @@ mod hub;
 pub(crate) mod mailbox;
 mod negotiation;
 pub(crate) mod open;
+mod parking;
 mod records;
 mod report;
 mod tend;
@@ -162,6 +163,7 @@ impl Pool {
             mined: branch.as_ref().map(|branch| branch.mined.clone()),
             setup: Arc::new(setup_settings(settings, negotiation.is_some())),
             sv1: Arc::new(sv1_settings(settings, machine)),
+            parking: Arc::default(),
             identities: identities_rx,
             rules: Rules {
                 stratum_v1: settings.sv1.enabled,

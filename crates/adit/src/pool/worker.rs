@@ -26,6 +26,7 @@ use super::desk::{Door, ToDesk};
 use super::drain::Order;
 use super::hub::Published;
 use super::mailbox::{CLOSING, COMMITTED, DRAIN, LEDGER, Mailbox, WORK};
+use super::parking::Parking;
 use super::records;
 use super::report::{ByAccount, ByWorker, Report, ToHub, WorkerKey};
 use crate::exit::Exit;
@@ -57,6 +58,7 @@ pub(super) struct Plan {
     pub(super) mining: Arc<mining::server::Settings>,
     pub(super) setup: Arc<setup::Settings>,
     pub(super) sv1: Arc<sv1::server::Settings>,
+    pub(super) parking: Arc<Parking>,
     pub(super) identities: watch::Receiver<Arc<Identities>>,
     pub(super) rules: Rules,
     pub(super) extensions: Arc<extension::ServerSettings>,
@@ -259,6 +261,7 @@ impl Worker {
                 Some(incoming) = arrivals.recv() => self.admit(incoming),
                 _ = beat.tick() => {
                     self.hand_up();
+                    self.collect();
                     self.send_report();
                 }
                 () = shutdown.requested() => break,
@@ -475,6 +478,27 @@ impl Worker {
     /// Gives a slot back; it is used again when all work of now is stale.
     pub(super) fn release(&self, slot: Slot, tip: u64) {
         self.space.borrow_mut().release(slot, tip.max(self.tip()));
+    }
+
+    /// The same for a slot that may be of another worker.
+    pub(super) fn release_to(&self, home: Option<u32>, slot: Slot, tip: u64) {
+        match home.filter(|home| *home != self.number) {
+            None => self.release(slot, tip),
+            Some(home) => self.plan.parking.send_home(home, slot, tip.max(self.tip())),
+        }
+    }
+
+    /// Keeps a session of Stratum V1 whose socket broke.
+    pub(super) fn park(&self, home: Option<u32>, server: Box<sv1::Server>) {
+        let now = self.plan.clock.now();
+        self.plan.parking.park(now, home.unwrap_or(self.number), server);
+    }
+
+    /// Takes back the slots of sessions that ended elsewhere, or never went on.
+    fn collect(&self) {
+        for (slot, tip) in self.plan.parking.collect(self.plan.clock.now(), self.number) {
+            self.release(slot, tip);
+        }
     }
 
     /// Generation of the newest tip.

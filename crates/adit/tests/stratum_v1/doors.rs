@@ -62,3 +62,44 @@ async fn lines_come_in_any_pieces() {
     }
     house.close().await;
 }
+
+/// A miner whose socket broke goes on with its session, on whichever worker it lands: same extranonce, same jobs, and a
+/// share that was counted before is a duplicate.
+#[tokio::test]
+async fn a_broken_session_goes_on() {
+    let house = House::open(&[]).await;
+    let url = house.pool.url().clone();
+    let mut last = None;
+    for round in 0..6u32 {
+        let mut lines = Lines::connect(&url).await;
+        let session = last
+            .as_ref()
+            .map_or(json!([]), |(session, _)| json!(["rig/1.0", session]));
+        let subscribed = lines.ask("mining.subscribe", session).await;
+        let answer = &subscribed["result"];
+        let now = (answer[0][0][1].clone(), answer[1].clone());
+        assert!(
+            last.is_none() || last.as_ref() == Some(&now),
+            "round {round}: {now:?} is not {last:?}"
+        );
+        last = Some(now);
+        lines
+            .ask("mining.authorize", json!(["alice.rig", "d=0.0000000001"]))
+            .await;
+        let told = [lines.hear().await.unwrap(), lines.hear().await.unwrap()];
+        assert_eq!(told[0]["method"], "mining.set_difficulty");
+        let job = &told[1]["params"];
+        let submit = |nonce: u32| json!(["alice.rig", job[0], "00000001", job[7], format!("{nonce:x}")]);
+        assert_eq!(lines.ask("mining.submit", submit(round)).await["result"], true);
+        if round > 0 {
+            assert_eq!(
+                lines.ask("mining.submit", submit(round - 1)).await["error"][0],
+                22
+            );
+        }
+        drop(lines);
+        house.picture("it is gone", |now| now.connections.open == 0).await;
+    }
+    let end = house.close().await;
+    assert_eq!(end.shares.accepted, 6);
+}

@@ -173,6 +173,11 @@ impl Server {
         self.channels.len()
     }
 
+    /// Index of the newest good share ([`Share::index`]), 0 before any.
+    pub fn share_count(&self) -> u64 {
+        self.acks.last_index()
+    }
+
     /// Good shares that wait for the ledger.
     pub fn pending_count(&self) -> usize {
         self.acks.pending_count()

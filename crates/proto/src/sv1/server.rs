@@ -87,6 +87,10 @@ pub struct Server {
     difficulty: Option<Difficulty>,
     /// A job that was sent and has not started.
     future: Option<mining::JobFrame>,
+    /// The newest job that has, and its time.
+    current: Option<(mining::JobFrame, u32)>,
+    /// The miner has come back and is not authorized again: it is told nothing of jobs.
+    returning: bool,
     jobs: Jobs,
     pending: Pending,
     unreadable: u32,
@@ -129,6 +133,8 @@ impl Server {
             moves: false,
             difficulty: None,
             future: None,
+            current: None,
+            returning: false,
             jobs: Jobs::default(),
             pending: Pending::default(),
             unreadable: 0,
@@ -181,6 +187,29 @@ impl Server {
     /// The name of this session.
     pub fn session(&self) -> &str {
         &self.session
+    }
+
+    /// The open channel and its account, if there is one: then the session is worth keeping for a while.
+    pub fn channel(&self) -> Option<(u32, &str)> {
+        self.channel
+            .as_ref()
+            .map(|channel| (channel.id, &*channel.account))
+    }
+
+    /// Goes on with this session on the connection of `fresh`, whose slot is given back. Jobs, difficulty and what was
+    /// submitted are as they were, so that work under way is still good and nothing counts twice; what the miner can do
+    /// is as it said on the new connection. Nothing is told before it has subscribed and authorized again.
+    #[must_use]
+    pub fn resume(mut self, fresh: Self) -> (Self, Slot) {
+        self.rolls = fresh.rolls;
+        self.mask = fresh.mask;
+        self.moves = fresh.moves;
+        self.wishes.renewed_by(&fresh.wishes);
+        self.pending = Pending::default();
+        self.subscribed = false;
+        self.returning = true;
+        self.unreadable = 0;
+        (self, fresh.into_slot())
     }
 
     /// Ends the machine and gives its slot back, to be released together with the tip of [`Server::mining`].
@@ -260,6 +289,19 @@ impl Server {
             self.tell(output, out)?;
         }
         handled
+    }
+}
+
+/// The session that a `mining.subscribe` asks to go on with, if the line is one and does.
+pub fn wanted_session(line: &[u8]) -> Option<String> {
+    const SUBSCRIBE: &[u8] = b"mining.subscribe";
+    line.windows(SUBSCRIBE.len()).find(|part| *part == SUBSCRIBE)?;
+    let Ok(Line::Call { method, params, .. }) = Line::read(line) else {
+        return None;
+    };
+    match Request::read(&method, &params) {
+        Ok(Request::Subscribe { session, .. }) => session,
+        _ => None,
     }
 }
 

@@ -40,6 +40,10 @@ impl Acks {
         self.last_index
     }
 
+    pub(super) const fn last_index(&self) -> u64 {
+        self.last_index
+    }
+
     pub(super) fn pending_count(&self) -> usize {
         self.pending.len()
     }

@@ -14,7 +14,7 @@ use adit_wire::mining::{OpenExtendedMiningChannel, UpdateChannel};
 use adit_wire::types::{Str0_255, U256};
 
 /// What a miner wishes for; the pool's floor and the network's difficulty stand above it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Wishes {
     /// Where to start: `mining.suggest_difficulty` and `mining.suggest_target`.
     start: Option<Difficulty>,
@@ -25,6 +25,12 @@ pub(super) struct Wishes {
 }
 
 impl Wishes {
+    /// The miner has come back, and may have said other things on its new connection.
+    pub(super) fn renewed_by(&mut self, fresh: &Self) {
+        self.start = fresh.start.or(self.start);
+        self.least = fresh.least.or(self.least);
+    }
+
     /// Shares must not be easier than this.
     fn floor(&self) -> Option<Difficulty> {
         self.fixed.max(self.least)
@@ -117,12 +123,16 @@ impl Server {
         let known = self.channel.as_ref().map(|channel| &channel.account);
         let known = known.or(self.waiting.as_ref().map(|waiting| &waiting.account));
         if let Some(known) = known {
-            let same = **known == *account;
-            match same {
-                true => say::yes_or_no(id, true, out.lines),
-                false => say::refused(id, Refusal::unauthorized("One account a connection"), out.lines),
+            if **known != *account {
+                say::refused(id, Refusal::unauthorized("One account a connection"), out.lines);
+                return Ok(());
             }
-            return Ok(());
+            say::yes_or_no(id, true, out.lines);
+            return if self.returning {
+                self.returned(now, password, out)
+            } else {
+                Ok(())
+            };
         }
         if account.len() > user::ACCOUNT_BYTES_MAX {
             say::refused(id, Refusal::unauthorized("The user name is too long"), out.lines);
@@ -142,6 +152,23 @@ impl Server {
             Err(refusal) => say::refused(id, refusal, out.lines),
         }
         out.lines.append(&mut after);
+        Ok(())
+    }
+
+    /// The miner is back where it was: it is told so, and goes on.
+    fn returned(&mut self, now: Time, password: &str, out: &mut Out<'_>) -> Result<(), Fault> {
+        self.returning = false;
+        if let Some(difficulty) = self.difficulty {
+            say::set_difficulty(difficulty, out.lines);
+        }
+        if let Some((frame, ntime)) = self.current.take() {
+            self.notify(frame, ntime, true, out.lines);
+        }
+        let wished = user::wished(password);
+        if wished.is_some() && wished != self.wishes.fixed {
+            self.wishes.fixed = wished;
+            return self.rewish(now, out);
+        }
         Ok(())
     }
 

@@ -15,7 +15,7 @@ impl Server {
         match output {
             Output::Send(message) => self.message(message, out)?,
             Output::Job(frame) => match frame.min_ntime {
-                Some(ntime) => self.notify(&frame, ntime, false, out.lines),
+                Some(ntime) => self.notify(frame, ntime, false, out.lines),
                 None => self.future = Some(frame),
             },
             action => out.actions.push(action),
@@ -65,27 +65,32 @@ impl Server {
         let difficulty = Difficulty::of_work(target.share_work());
         if self.difficulty != Some(difficulty) {
             self.difficulty = Some(difficulty);
-            say::set_difficulty(difficulty, lines);
+            if !self.returning {
+                say::set_difficulty(difficulty, lines);
+            }
         }
     }
 
     /// The job that was sent as a future one starts: all others are over.
     fn start(&mut self, message: &SetNewPrevHash, lines: &mut Vec<u8>) {
         if let Some(frame) = self.future.take_if(|frame| frame.job_id == message.job_id) {
-            self.notify(&frame, message.min_ntime, true, lines);
+            self.notify(frame, message.min_ntime, true, lines);
         }
     }
 
-    fn notify(&mut self, frame: &JobFrame, ntime: u32, clean: bool, lines: &mut Vec<u8>) {
+    pub(super) fn notify(&mut self, frame: JobFrame, ntime: u32, clean: bool, lines: &mut Vec<u8>) {
         let mask = self.rolls.unwrap_or(0) & frame.job.version_mask();
-        if self.mask != mask {
-            self.mask = mask;
-            say::set_version_mask(mask, lines);
-        }
         self.jobs.sent(frame.job_id, frame.job.fields().version, mask);
-        frame
-            .job
-            .encode_notify(frame.size, frame.job_id, ntime, clean, lines);
+        if !self.returning {
+            if self.mask != mask {
+                self.mask = mask;
+                say::set_version_mask(mask, lines);
+            }
+            frame
+                .job
+                .encode_notify(frame.size, frame.job_id, ntime, clean, lines);
+        }
+        self.current = Some((frame, ntime));
     }
 
     fn set_extranonce(&mut self, message: &SetExtranoncePrefix, lines: &mut Vec<u8>) -> Result<(), Fault> {
