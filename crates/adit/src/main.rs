@@ -124,6 +124,9 @@ async fn serve(settings: &Settings, screen: &Screen) -> Result<(), Exit> {
     };
     let last = pool::run(settings, drain, shutdown, |pool| {
         screen.say(&format!("pool  {}", pool.url()));
+        for line in pool.more_urls() {
+            screen.say(&line);
+        }
         if let Some(addr) = pool.http() {
             screen.say(&format!("page  http://{addr}/"));
         }

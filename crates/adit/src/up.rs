@@ -142,6 +142,7 @@ async fn all_answered(mut status: watch::Receiver<Arc<Status>>) {
 
 fn greet(pool: &Pool, settings: &Settings, json: bool, screen: &Screen) {
     let mut lines = vec![format!("pool  {}", pool.url())];
+    lines.extend(pool.more_urls());
     if let Some(http) = pool.http() {
         lines.push(format!("page  http://{http}/"));
     }

@@ -13,6 +13,7 @@
 //! * [`itinerary`]: where a client goes next, by its own wish or by a server's Reconnect.
 //! * [`clock`]: the only place that asks for the time.
 //! * [`random`]: the only place that asks for randomness.
+//! * [`tls`]: TLS for lines of Stratum V1, on a port of its own.
 //! * [`url`](mod@url): `stratum2+tcp://host:port/KEY`.
 
 pub mod classify;
@@ -27,6 +28,7 @@ mod local;
 pub mod random;
 pub mod security;
 mod socket;
+pub mod tls;
 pub mod url;
 
 pub use clock::Clock;
@@ -37,4 +39,5 @@ pub use itinerary::{Itinerary, Stay};
 pub use link::{Link, LinkError};
 pub use listen::{Limits, Listener, Permit};
 pub use security::{Keyless, Security};
+pub use tls::{Tls, TlsError};
 pub use url::Url;

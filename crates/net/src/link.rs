@@ -7,18 +7,18 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use adit_noise::{HandshakeError, Session, SessionError, Suite};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 use crate::door::{self, Entered, Identities, Rules};
 use crate::security::{self, Security};
 use crate::socket;
+use crate::tls::{Stream, Tls};
 
 /// A read asks for at least this many bytes.
 pub(crate) const READ_BYTES: usize = 64 * 1024;
@@ -97,7 +97,7 @@ impl From<SessionError> for LinkError {
 
 /// A connection to one peer, secured by whatever suite the two agreed on, or one of lines.
 pub struct Link {
-    stream: TcpStream,
+    stream: Stream,
     peer: SocketAddr,
     pub(crate) speech: Speech,
     /// The start of a frame whose end has not arrived.
@@ -109,6 +109,8 @@ pub struct Link {
     /// Sealed bytes the socket has not taken, from `sent` on.
     pending: Vec<u8>,
     sent: usize,
+    /// Something was written that the stream may still hold.
+    unflushed: bool,
     /// Ciphertext bytes received so far.
     pub bytes_in: u64,
     /// Ciphertext bytes sent so far.
@@ -145,6 +147,23 @@ impl Link {
         let entered = tokio::time::timeout(timeout, entering)
             .await
             .map_err(|_| LinkError::Timeout)??;
+        Ok(Self::new(Stream::Tcp(stream), peer, entered))
+    }
+
+    /// Lets a miner of Stratum V1 in on the port for TLS.
+    ///
+    /// # Errors
+    /// [`LinkError`], also for who speaks no TLS.
+    pub async fn accept_tls(stream: TcpStream, tls: &Tls, timeout: Duration) -> Result<Self, LinkError> {
+        let peer = stream.peer_addr()?;
+        socket::tune(&stream)?;
+        let stream = tokio::time::timeout(timeout, tls.accept(stream))
+            .await
+            .map_err(|_| LinkError::Timeout)??;
+        let entered = Entered {
+            speech: Speech::Lines,
+            early: Vec::new(),
+        };
         Ok(Self::new(stream, peer, entered))
     }
 
@@ -170,10 +189,10 @@ impl Link {
             speech: Speech::Frames(session),
             early: Vec::new(),
         };
-        Ok(Self::new(stream, peer, entered))
+        Ok(Self::new(Stream::Tcp(stream), peer, entered))
     }
 
-    fn new(stream: TcpStream, peer: SocketAddr, entered: Entered) -> Self {
+    fn new(stream: Stream, peer: SocketAddr, entered: Entered) -> Self {
         let Entered { speech, early } = entered;
         Self {
             stream,
@@ -184,6 +203,7 @@ impl Link {
             need: 0,
             pending: Vec::new(),
             sent: 0,
+            unflushed: false,
             bytes_in: 0,
             bytes_out: 0,
         }
@@ -202,6 +222,12 @@ impl Link {
     #[must_use]
     pub fn is_lines(&self) -> bool {
         matches!(self.speech, Speech::Lines)
+    }
+
+    /// Whether TLS protects it.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        matches!(self.stream, Stream::Tls(_))
     }
 
     /// The other end.
@@ -235,7 +261,7 @@ impl Link {
             buf.resize(kept + room, 0);
         }
         let mut read = ReadBuf::new(&mut buf[kept..kept + room]);
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
+        ready!(self.stream.poll_read(cx, &mut read))?;
         let got = read.filled().len();
         buf[..kept].copy_from_slice(&self.partial);
         self.bytes_in += got as u64;
@@ -258,7 +284,7 @@ impl Link {
         let mut rest = sealed;
         if self.queued() == 0 {
             while !rest.is_empty() {
-                match Pin::new(&mut self.stream).poll_write(cx, rest)? {
+                match self.stream.poll_write(cx, rest)? {
                     Poll::Ready(taken) => {
                         self.bytes_out += taken as u64;
                         rest = &rest[taken..];
@@ -268,19 +294,29 @@ impl Link {
             }
         }
         self.pending.extend_from_slice(rest);
+        if self.stream.is_buffered() {
+            self.unflushed = true;
+            // What is not taken now goes on when the socket has room.
+            let _: Poll<()> = self.stream.poll_flush(cx)?.map(|()| self.unflushed = false);
+        }
         Ok(())
     }
 
     /// Writes queued bytes. Ready when none is left.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.sent < self.pending.len() {
-            let taken = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.pending[self.sent..]))?;
+            let taken = ready!(self.stream.poll_write(cx, &self.pending[self.sent..]))?;
             self.bytes_out += taken as u64;
             self.sent += taken;
         }
         if self.sent > 0 {
             self.pending = Vec::new();
             self.sent = 0;
+            self.unflushed |= self.stream.is_buffered();
+        }
+        if self.unflushed {
+            ready!(self.stream.poll_flush(cx))?;
+            self.unflushed = false;
         }
         Poll::Ready(Ok(()))
     }

@@ -284,6 +284,12 @@ table! {
         /// Difficulty at which a miner starts that wishes for none. It finds its own within a minute, be it
         /// an ESP32 or a whole rack.
         start_difficulty: u32 = "512", 1..=2147483648;
+        /// Where they are served over TLS, or `off`: an address of its own. It needs the two files below.
+        tls_listen: HttpListen = "off";
+        /// PEM file of the certificate chain, the server's first. Read at the start.
+        tls_certificate: String = "", 0..=4096;
+        /// PEM file of its private key.
+        tls_key: String = "", 0..=4096;
     }
     /// Servers that we connect to. The key in a URL says which handshake is spoken.
     ["upstream."] UpstreamKeys {

@@ -193,7 +193,7 @@ pub struct Connections {
     /// Accepted so far.
     pub accepted: u64,
     /// The same by what protects them: `current`, `draft2022-chachapoly`, `draft2022-aesgcm`, `plain`;
-    /// and `stratum-v1`, which nothing protects.
+    /// `stratum-v1`, which nothing protects, and `stratum-v1-tls`.
     pub by_suite: BTreeMap<&'static str, u64>,
     /// Turned away at the door for a limit.
     pub refused: u64,

@@ -73,6 +73,8 @@ const NEWS_MAX: usize = 256;
 pub struct Pool {
     url: Url,
     url_draft2022: Url,
+    url_stratum_v1: Option<String>,
+    tls: Option<SocketAddr>,
     http: Option<SocketAddr>,
     status: watch::Receiver<Arc<Status>>,
     node: adit_node::Handle,
@@ -121,6 +123,10 @@ impl Pool {
         let clock = Clock::system();
         let opened = open::open(settings, &clock)?;
         let listener = open::listen(settings, or_free_port)?;
+        let (tls_listener, tls_pair) = open::tls(settings)?.unzip();
+        let tls = tls_listener
+            .as_ref()
+            .and_then(|listener| listener.local_addr().ok());
         let listen = listener
             .local_addr()
             .map_err(|error| Exit::failed(format!("no local address: {error}")))?;
@@ -137,6 +143,10 @@ impl Pool {
             key: Some(opened.ring.authority().draft2022.into()),
             ..url.clone()
         };
+        let url_stratum_v1 = settings
+            .sv1
+            .enabled
+            .then(|| format!("stratum+tcp://{}:{}", url.host, url.port));
         let (identities, identities_rx) = watch::channel(opened.ring.identities());
         let (work, work_rx) = watch::channel(None);
         let (reports, reports_rx) = mpsc::channel(REPORTS_MAX);
@@ -164,6 +174,7 @@ impl Pool {
             setup: Arc::new(setup_settings(settings, negotiation.is_some())),
             sv1: Arc::new(sv1_settings(settings, machine)),
             parking: Arc::default(),
+            tls: tls_pair,
             identities: identities_rx,
             rules: Rules {
                 stratum_v1: settings.sv1.enabled,
@@ -234,7 +245,13 @@ impl Pool {
         };
         hub.key_picture(hub.clock.now().unix_s());
         let hub = tokio::spawn(hub.run(node.events, reports_rx, news_rx));
-        let accepting = tokio::spawn(accept(listener, workers, drain_rx, shutdown.clone()));
+        let accepting = tokio::spawn(accept(
+            listener,
+            tls_listener,
+            workers,
+            drain_rx,
+            shutdown.clone(),
+        ));
         let (wish, wishes) = mpsc::channel(1);
         let control = control.map(|control| tokio::spawn(control.serve(wish, progress_rx)));
         let http_addr = http.as_ref().map(http::Server::addr);
@@ -242,6 +259,8 @@ impl Pool {
         Ok(Self {
             url,
             url_draft2022,
+            url_stratum_v1,
+            tls,
             http: http_addr,
             status,
             node: node.handle,
@@ -270,6 +289,31 @@ impl Pool {
     #[must_use]
     pub fn url_draft2022(&self) -> &Url {
         &self.url_draft2022
+    }
+
+    /// The same for miners of Stratum V1, if they are served.
+    #[must_use]
+    pub fn url_stratum_v1(&self) -> Option<&str> {
+        self.url_stratum_v1.as_deref()
+    }
+
+    /// What to type into a miner that is no Stratum V2 device, as lines to print.
+    pub fn more_urls(&self) -> Vec<String> {
+        let plain = self
+            .url_stratum_v1
+            .iter()
+            .map(|url| format!("      {url}  Stratum V1, not encrypted"));
+        let tls = self.tls.iter().map(|at| {
+            let host = open::shown_host(*at);
+            format!("      stratum+ssl://{host}:{}  Stratum V1 over TLS", at.port())
+        });
+        plain.chain(tls).collect()
+    }
+
+    /// Where they are served over TLS, if they are.
+    #[must_use]
+    pub fn tls(&self) -> Option<SocketAddr> {
+        self.tls
     }
 
     /// Where the page is, if it is served.
@@ -425,15 +469,23 @@ fn survive_hangups() -> Result<impl Future<Output = ()>, Exit> {
 /// When the pool is drained the socket is closed: another process may have the port.
 async fn accept(
     listener: Listener,
+    tls_listener: Option<Listener>,
     workers: Vec<WorkerHandle>,
     mut drain: watch::Receiver<Option<Order>>,
     mut shutdown: Shutdown,
 ) -> Vec<WorkerHandle> {
     loop {
-        let (stream, peer, permit) = tokio::select! {
+        let over_tls = async {
+            match &tls_listener {
+                Some(listener) => listener.accept().await,
+                None => std::future::pending().await,
+            }
+        };
+        let ((stream, peer, permit), tls) = tokio::select! {
             () = shutdown.requested() => return workers,
             _ = drain.wait_for(Option::is_some) => return workers,
-            accepted = listener.accept() => accepted,
+            accepted = listener.accept() => (accepted, false),
+            accepted = over_tls => (accepted, true),
         };
         let Ok(stream) = stream.into_std() else { continue };
         let idlest = workers
@@ -444,7 +496,12 @@ async fn accept(
             // A worker that is far behind gets no more: the connection is closed.
             if worker
                 .incoming
-                .try_send(Incoming { stream, peer, permit })
+                .try_send(Incoming {
+                    stream,
+                    peer,
+                    permit,
+                    tls,
+                })
                 .is_err()
             {
                 worker.load.fetch_sub(1, Ordering::Relaxed);

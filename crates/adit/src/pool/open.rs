@@ -2,13 +2,14 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use adit_ledger::journal::{self, Journal};
 use adit_ledger::{BlockStore, DataLock, OpenError, Writer, writer};
-use adit_net::{Clock, Limits, Listener};
+use adit_net::{Clock, Limits, Listener, Tls};
 
-use crate::config::Settings;
+use crate::config::{HttpListen, Settings};
 use crate::exit::Exit;
 use crate::keys;
 
@@ -73,15 +74,43 @@ fn writer(settings: &Settings, clock: &Clock, journal: Journal) -> Result<Writer
         .map_err(|error| Exit::failed(format!("cannot start the ledger: {error}")))
 }
 
-/// Binds the miners' port.
-pub(super) fn listen(settings: &Settings, or_free_port: bool) -> Result<Listener, Exit> {
-    let limits = Limits {
+fn limits(settings: &Settings) -> Limits {
+    Limits {
         connections_max: settings.limits.connections_max as usize,
         connections_per_address_max: match settings.limits.connections_per_address_max {
             0 => usize::MAX,
             max => max as usize,
         },
+    }
+}
+
+/// Binds the port for Stratum V1 over TLS, if there is one, and reads what it needs.
+pub(super) fn tls(settings: &Settings) -> Result<Option<(Listener, Tls)>, Exit> {
+    let HttpListen::On(wanted) = &settings.sv1.tls_listen else {
+        return Ok(None);
     };
+    let (certificate, key) = (&settings.sv1.tls_certificate, &settings.sv1.tls_key);
+    if certificate.is_empty() || key.is_empty() {
+        return Err(
+            Exit::usage("sv1.tls_listen needs sv1.tls_certificate and sv1.tls_key").help(
+                "give the PEM files of the certificate chain and of its key, or set sv1.tls_listen = \"off\"",
+            ),
+        );
+    }
+    let tls = Tls::load(Path::new(certificate), Path::new(key)).map_err(|error| {
+        Exit::failed(format!("no TLS for Stratum V1: {error}"))
+            .help("sv1.tls_certificate is the chain in PEM, the server's certificate first; sv1.tls_key its key in PEM")
+    })?;
+    let listener = Listener::bind(wanted.addr, limits(settings)).map_err(|error| {
+        Exit::failed(format!("cannot listen on {}: {error}", wanted.addr))
+            .help("choose another address for sv1.tls_listen")
+    })?;
+    Ok(Some((listener, tls)))
+}
+
+/// Binds the miners' port.
+pub(super) fn listen(settings: &Settings, or_free_port: bool) -> Result<Listener, Exit> {
+    let limits = limits(settings);
     let wanted = &settings.listen;
     let bound = match Listener::bind(wanted.addr, limits) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse && or_free_port && !wanted.explicit => {

@@ -62,6 +62,8 @@ pub(super) struct Report {
     pub(super) accepted_by_suite: [u64; Suite::ALL.len()],
     /// Those of Stratum V1, which have no suite.
     pub(super) accepted_lines: u64,
+    /// The same over TLS.
+    pub(super) accepted_tls: u64,
     pub(super) connections_ended: u64,
     pub(super) faulted: u64,
     pub(super) handshakes_refused: u64,
@@ -132,9 +134,12 @@ impl Report {
     }
 
     /// A miner of Stratum V1 is there.
-    pub(super) fn entered_lines(&mut self) {
+    pub(super) fn entered_lines(&mut self, tls: bool) {
         self.connections_accepted += 1;
-        self.accepted_lines += 1;
+        match tls {
+            true => self.accepted_tls += 1,
+            false => self.accepted_lines += 1,
+        }
     }
 
     /// A share was accepted.

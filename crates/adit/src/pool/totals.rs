@@ -42,6 +42,7 @@ struct Account {
 
 /// What stands for Stratum V1 among the suites.
 const STRATUM_V1: &str = "stratum-v1";
+const STRATUM_V1_TLS: &str = "stratum-v1-tls";
 
 impl Totals {
     /// Starts to count at `now`.
@@ -60,6 +61,7 @@ impl Totals {
             *connections.by_suite.entry(suite.name()).or_default() += count;
         }
         *connections.by_suite.entry(STRATUM_V1).or_default() += report.accepted_lines;
+        *connections.by_suite.entry(STRATUM_V1_TLS).or_default() += report.accepted_tls;
         connections.refused += report.handshakes_refused;
         connections.faulted += report.faulted + report.handshakes_failed;
         connections.open =

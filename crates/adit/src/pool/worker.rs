@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use adit_ledger::{Lane, Share};
 use adit_net::drive::Bounds;
-use adit_net::{Clock, End, Identities, Link, LinkError, Permit, Rules, drive};
+use adit_net::{Clock, End, Identities, Link, LinkError, Permit, Rules, Tls, drive};
 use adit_proto::extranonce::{Slot, Space};
 use adit_proto::mining::server::{AccountId, WorkerName};
 use adit_proto::{extension, mining, setup, sv1};
@@ -49,6 +49,8 @@ pub(super) struct Incoming {
     pub(super) stream: std::net::TcpStream,
     pub(super) peer: SocketAddr,
     pub(super) permit: Permit,
+    /// It came to the port for TLS.
+    pub(super) tls: bool,
 }
 
 /// What all workers are made with.
@@ -59,6 +61,7 @@ pub(super) struct Plan {
     pub(super) setup: Arc<setup::Settings>,
     pub(super) sv1: Arc<sv1::server::Settings>,
     pub(super) parking: Arc<Parking>,
+    pub(super) tls: Option<Tls>,
     pub(super) identities: watch::Receiver<Arc<Identities>>,
     pub(super) rules: Rules,
     pub(super) extensions: Arc<extension::ServerSettings>,
@@ -536,12 +539,19 @@ impl Worker {
 
     /// One connection, from handshake to end.
     async fn serve(self: Rc<Self>, incoming: Incoming) {
-        let Incoming { stream, peer, permit } = incoming;
+        let Incoming {
+            stream,
+            peer,
+            permit,
+            tls,
+        } = incoming;
         let identities = Arc::clone(&self.plan.identities.borrow());
         let (rules, patience) = (&self.plan.rules, self.plan.handshake);
-        let link = match tokio::net::TcpStream::from_std(stream) {
-            Ok(stream) => Link::accept(stream, &identities, rules, patience, &self.gate).await,
-            Err(error) => Err(error.into()),
+        let tls = self.plan.tls.as_ref().filter(|_| tls);
+        let link = match (tokio::net::TcpStream::from_std(stream), tls) {
+            (Ok(stream), Some(tls)) => Link::accept_tls(stream, tls, patience).await,
+            (Ok(stream), None) => Link::accept(stream, &identities, rules, patience, &self.gate).await,
+            (Err(error), _) => Err(error.into()),
         };
         self.handshakes.set(self.handshakes.get() - 1);
         drop(identities);
@@ -554,7 +564,7 @@ impl Worker {
             }
         };
         match link.is_lines() {
-            true => self.report.borrow_mut().entered_lines(),
+            true => self.report.borrow_mut().entered_lines(link.is_tls()),
             false => self.report.borrow_mut().entered(link.suite()),
         }
         let mailbox = Rc::new(Mailbox::default());

@@ -37,7 +37,11 @@ fn a_stratum_v1_miner_finds_blocks_of_the_node() {
     let mut ours = device(pool.folder(), &pool.url(), "ours", "extended", &[]);
     wait("blocks of both", &[&pool.program, &miner, &ours], || {
         let names = pool.top();
-        let enough = |name: &str| names.iter().any(|(known, _, blocks)| known == name && *blocks >= BLOCKS);
+        let enough = |name: &str| {
+            names
+                .iter()
+                .any(|(known, _, blocks)| known == name && *blocks >= BLOCKS)
+        };
         (enough(MINE_TO) && enough("ours")).then_some(())
     });
     miner.kill();
@@ -54,6 +58,9 @@ fn a_stratum_v1_miner_finds_blocks_of_the_node() {
     assert_eq!(status["connections"]["by_suite"]["stratum-v1"], 1, "{status}");
     // Nothing else than lateness is wrong with any share.
     let reasons = status["shares"]["by_reason"].as_object().expect("reasons");
-    assert!(reasons.keys().all(|reason| reason == "stale-share"), "{reasons:?}");
+    assert!(
+        reasons.keys().all(|reason| reason == "stale-share"),
+        "{reasons:?}"
+    );
     pool.shares();
 }

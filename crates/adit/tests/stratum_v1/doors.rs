@@ -98,7 +98,12 @@ async fn a_broken_session_goes_on() {
             );
         }
         drop(lines);
-        house.picture("it is gone", |now| now.connections.open == 0).await;
+        let came = u64::from(round) + 1;
+        house
+            .picture("it came and is gone", |now| {
+                (now.connections.accepted, now.connections.open) == (came, 0)
+            })
+            .await;
     }
     let end = house.close().await;
     assert_eq!(end.shares.accepted, 6);

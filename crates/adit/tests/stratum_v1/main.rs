@@ -8,3 +8,4 @@ mod kill;
 mod mining;
 #[path = "../support/mod.rs"]
 mod support;
+mod tls;
