@@ -144,10 +144,9 @@ async fn a_pair_that_cannot_be_used_is_said_at_the_start() {
             ("sv1.tls_certificate", &certificate),
             ("sv1.tls_key", &key),
         ]);
-        let error = Pool::start(&settings.unwrap(), false)
-            .await
-            .err()
-            .expect("no start");
+        let Err(error) = Pool::start(&settings.unwrap(), false).await else {
+            panic!("it starts");
+        };
         assert!(error.to_string().contains(word), "{error}");
     }
 }
