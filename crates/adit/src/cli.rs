@@ -1,5 +1,6 @@
 //! The command line: what may be typed, and which configuration keys the flags stand for.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use adit_net::Url;
@@ -56,6 +57,8 @@ pub enum Command {
     Load(LoadArgs),
     /// Asks any Stratum V2 server what it keeps of the protocol.
     Probe(ProbeArgs),
+    /// Tells a running adit that its node has a new block: blocknotify=adit notify 127.0.0.1:PORT %s.
+    Notify(NotifyArgs),
 }
 
 impl Command {
@@ -63,7 +66,7 @@ impl Command {
     pub fn json(&self) -> bool {
         match self {
             Self::Up(args) => args.json,
-            Self::Pool(_) | Self::Provider(_) => false,
+            Self::Pool(_) | Self::Provider(_) | Self::Notify(_) => false,
             Self::Template(args) => args.json,
             Self::Device(args) => args.json,
             Self::Keys(args) => args.json,
@@ -92,6 +95,7 @@ impl Command {
             Self::Ledger(args) => args.common.give(args.data.as_ref(), &mut sources)?,
             Self::Load(args) => args.common.give(None, &mut sources)?,
             Self::Probe(args) => args.common.give(None, &mut sources)?,
+            Self::Notify(_) => {}
         }
         Settings::load(&sources)
     }
@@ -243,6 +247,17 @@ impl PoolArgs {
 
 fn place(text: &str) -> Result<Place, String> {
     text.parse().map_err(|()| format!("give {}", Place::EXPECTED))
+}
+
+/// `adit notify`
+#[derive(Clone, Debug, Args)]
+pub struct NotifyArgs {
+    /// What stands behind notify= of the rpc: node
+    #[arg(value_name = "ADDR:PORT")]
+    pub to: SocketAddr,
+    /// The block's hash
+    #[arg(value_name = "HASH", default_value = "")]
+    pub block: String,
 }
 
 /// `adit provider`

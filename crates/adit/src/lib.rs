@@ -11,6 +11,7 @@ pub mod http;
 pub mod keys;
 pub mod ledger;
 pub mod load;
+pub mod notify;
 pub mod observe;
 pub mod pool;
 pub mod probe;

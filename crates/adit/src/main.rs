@@ -36,6 +36,10 @@ fn refused(error: &clap::Error) -> ExitCode {
 }
 
 fn run(command: Command) -> Result<ExitCode, Exit> {
+    // The node starts it for every block: nothing is read for it.
+    if let Command::Notify(args) = &command {
+        return adit::notify::run(args.to, &args.block).map(|()| ExitCode::SUCCESS);
+    }
     let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     let environment = std::env::vars_os()
         .map(|(name, value)| (lossy(name), lossy(value)))
@@ -48,6 +52,7 @@ fn run(command: Command) -> Result<ExitCode, Exit> {
     logs::start(&settings.log, &screen);
     match command {
         Command::Probe(args) => return ask(&settings, args),
+        Command::Notify(args) => adit::notify::run(args.to, &args.block),
         Command::Keys(args) => adit::keys::run(&settings, args.action, args.json),
         Command::Ledger(args) => adit::ledger::run(&settings, args.action, args.json),
         Command::Up(args) => on_runtime(async |shutdown| {

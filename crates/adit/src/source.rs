@@ -90,7 +90,10 @@ fn one(
             let login = node.login(settings.network, std::env::home_dir().as_deref());
             adit_node::spawn(rpc::Rpc::new(rpc::Settings {
                 zmq: node.zmq.clone(),
-                chain: Some(settings.network.to_core_arg().to_owned()),
+                notify: node.notify,
+                chain: settings
+                    .network_is_told
+                    .then(|| settings.network.to_core_arg().to_owned()),
                 fee_delta_sat: settings.ipc.fee_delta_sat,
                 interval_ms: settings.ipc.interval_ms,
                 constraints,

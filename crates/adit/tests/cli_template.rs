@@ -68,3 +68,26 @@ fn what_is_shown_can_be_checked() {
     assert_eq!(nonsense.status.code(), Some(2));
     assert!(said(&nonsense.stderr).contains("--coinbase is no transaction"));
 }
+
+/// Nobody is paid, so a test network behind an unusual port needs no name.
+#[test]
+fn the_network_of_a_node_by_rpc_need_not_be_named() {
+    let Some(core) = adit_testkit::BitcoinNode::start_with_rpc() else {
+        return;
+    };
+    core.mine(1);
+    let data = tempfile::tempdir().unwrap();
+    let node = format!("rpc:{}?cookie={}", core.rpc_address(), core.cookie().display());
+    let shown = template(data.path(), &["show", "--json", "--node", &node]);
+    assert!(shown.status.success(), "{}", said(&shown.stderr));
+    let json: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!(json["height"], 2, "{json}");
+    // A network that is named has to be the node's.
+    let arguments = ["show", "--node", &node, "--set", "network=signet"];
+    let refused = template(data.path(), &arguments);
+    assert!(
+        said(&refused.stderr).contains("on the chain \"regtest\""),
+        "{}",
+        said(&refused.stderr)
+    );
+}

@@ -6,6 +6,7 @@ mod ipc_support;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
+use adit_node::Event;
 use adit_testkit::{BitcoinNode, until};
 use ipc_support::*;
 
@@ -33,7 +34,24 @@ async fn an_ended_source_leaves_the_node_up() {
         );
     }
     let mut node = source(eager(core.socket()));
-    assert_eq!(template(&mut node).await.prev_hash.to_string(), core.tip());
+    let mut said = Vec::new();
+    let back = event(&mut node, |event| {
+        said.push(format!("{event:?}"));
+        match event {
+            Event::Template(template) => Some(template),
+            _ => None,
+        }
+    });
+    match tokio::time::timeout(LIMIT / 2, back).await {
+        Ok(template) => assert_eq!(template.prev_hash.to_string(), core.tip()),
+        Err(_) => panic!(
+            "no template after leaving {TIMES} times; the node runs: {}, it answers: {:?}, the source said {said:?}, and \
+             the node's log ends:\n{}",
+            core.is_running(),
+            core.cli(&["getblockcount"]),
+            core.log().lines().rev().take(40).collect::<Vec<_>>().join("\n")
+        ),
+    }
 }
 
 /// Our process is killed twenty times while the node waits on its behalf.

@@ -1,6 +1,7 @@
-//! `rpc:[USER:PASSWORD@]HOST:PORT[?cookie=PATH&zmq=tcp://HOST:PORT]`: a node's JSON-RPC server.
+//! `rpc:[USER:PASSWORD@]HOST:PORT[?cookie=PATH&zmq=tcp://HOST:PORT&notify=ADDR:PORT]`: a node's JSON-RPC server.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use adit_node::rpc::Login;
@@ -15,6 +16,8 @@ pub struct RpcNode {
     login: Option<Login>,
     /// The node's publisher of new blocks.
     pub zmq: Option<String>,
+    /// Where its `-blocknotify` command sends notices: a UDP address of this machine.
+    pub notify: Option<SocketAddr>,
 }
 
 impl RpcNode {
@@ -32,6 +35,7 @@ impl RpcNode {
             address: host_and_port(address)?,
             login: login.map(password).transpose()?,
             zmq: None,
+            notify: None,
         };
         for option in options.split('&').filter(|option| !option.is_empty()) {
             match option.split_once('=') {
@@ -49,9 +53,13 @@ impl RpcNode {
                 Some(("zmq", _)) => {
                     return Err("zmq=tcp://HOST:PORT, as in the node's zmqpubhashblock".into());
                 }
+                Some(("notify", at)) => match at.parse::<SocketAddr>() {
+                    Ok(at) if at.ip().is_loopback() && at.port() > 0 => node.notify = Some(at),
+                    _ => return Err("notify=127.0.0.1:PORT, to which `adit notify` sends".into()),
+                },
                 _ => {
                     return Err(format!(
-                        "no option {:?}: there are cookie=PATH and zmq=tcp://HOST:PORT",
+                        "no option {:?}: there are cookie=PATH, zmq=tcp://HOST:PORT and notify=127.0.0.1:PORT",
                         name(option)
                     ));
                 }
@@ -151,6 +159,8 @@ mod tests {
             password: "p@s".into(),
         };
         assert_eq!(named.login(Network::Bitcoin, None), user);
+        let told = RpcNode::parse("h:8332?cookie=/c&notify=127.0.0.1:8331").unwrap();
+        assert_eq!(told.notify, Some(([127, 0, 0, 1], 8331).into()));
         let file = RpcNode::parse("[::1]:8332?cookie=/x/.cookie").unwrap();
         assert_eq!(
             file.login(Network::Bitcoin, None),
@@ -168,6 +178,8 @@ mod tests {
             ("user@h:1", "USER:PASSWORD"),
             ("u:p@h:1?cookie=/c", "either"),
             ("h:1?zmq=h:2", "zmqpubhashblock"),
+            ("h:1?notify=10.0.0.1:5", "127.0.0.1"),
+            ("h:1?notify=5", "adit notify"),
             ("h:1?secret=hunter2", "\"secret\""),
         ] {
             let error = RpcNode::parse(text).unwrap_err();

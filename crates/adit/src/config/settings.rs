@@ -29,6 +29,8 @@ pub struct Settings {
     pub node: Nodes,
     /// The Bitcoin network.
     pub network: Network,
+    /// Whether something says that it is this one; a command that pays nobody takes any.
+    pub network_is_told: bool,
     /// Who is paid.
     pub payout: Payout,
     /// Status, metrics and page.
@@ -151,6 +153,8 @@ impl Settings {
         let log = Log::read(config, problems);
         let (top, embedded) = (top?, embedded?);
         let network = told(network(config, &top, &payout.as_ref()?.address), problems);
+        let network_is_told = network.is_some_and(|(_, told)| told);
+        let network = network.map(|(network, _)| network);
         let payout = told(
             payee(config, &top, payout?.address, network, embedded.seed),
             problems,
@@ -162,6 +166,7 @@ impl Settings {
             listen: top.listen,
             node: top.node,
             network: network?,
+            network_is_told,
             payout: payout?,
             http: http?,
             coinbase: coinbase?,
@@ -216,8 +221,9 @@ fn data(config: &Config, given: PathBuf) -> Result<PathBuf, Option<Problem>> {
     }
 }
 
-/// Which network it is: what is configured, else what node and payout say without doubt.
-fn network(config: &Config, top: &Top, payout: &str) -> Result<Network, Option<Problem>> {
+/// Which network it is: what is configured, else what node and payout say without doubt; false beside one that nobody
+/// has told.
+fn network(config: &Config, top: &Top, payout: &str) -> Result<(Network, bool), Option<Problem>> {
     if let NodeSpec::Embedded { .. } = top.node.first() {
         return match top.network {
             NetworkChoice::Is(other) if other != Network::Regtest => Err(problem(
@@ -226,7 +232,7 @@ fn network(config: &Config, top: &Top, payout: &str) -> Result<Network, Option<P
                 format!("network is {:?} with the embedded chain", name(other)),
                 "give regtest or leave it out; other networks need a node (node = \"ipc:PATH\")",
             )),
-            _ => Ok(Network::Regtest),
+            _ => Ok((Network::Regtest, true)),
         };
     }
     let sockets = top.node.iter().filter_map(|node| match node {
@@ -238,13 +244,14 @@ fn network(config: &Config, top: &Top, payout: &str) -> Result<Network, Option<P
         _ => None,
     });
     match top.network {
-        NetworkChoice::Is(network) => Ok(network),
+        NetworkChoice::Is(network) => Ok((network, true)),
         NetworkChoice::Auto => sockets
             .filter_map(|socket| of_socket(socket))
             .next()
             .or_else(|| Payout::network(payout))
             .or_else(|| by_port.next())
-            .or_else(|| config.pays_nobody().then_some(Network::Bitcoin))
+            .map(|network| (network, true))
+            .or_else(|| config.pays_nobody().then_some((Network::Bitcoin, false)))
             .ok_or_else(|| {
                 problem(
                     config,

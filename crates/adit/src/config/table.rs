@@ -108,7 +108,7 @@ table! {
         listen: Listen = "127.0.0.1:3333";
         /// Where templates come from and blocks go: `embedded` is a regtest chain inside the process,
         /// `embedded:40` one where a block takes 2^40 hashes, `ipc:/path/node.sock` a Bitcoin Core node,
-        /// `rpc:USER:PASSWORD@HOST:8332` (or `rpc:HOST:8332?cookie=PATH`, with `&zmq=tcp://HOST:PORT`) any node with getblocktemplate,
+        /// `rpc:USER:PASSWORD@HOST:8332` (or `rpc:HOST:8332?cookie=PATH`, with `&zmq=tcp://HOST:PORT`, with `&notify=127.0.0.1:PORT`) any node with getblocktemplate,
         /// `tdp:stratum2+tcp://HOST:PORT/KEY` a template provider. Several, the preferred one first, are a list.
         node: Nodes = "embedded";
         /// The Bitcoin network. `auto` is regtest for the embedded chain; for a node it is read from the

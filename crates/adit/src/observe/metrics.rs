@@ -238,8 +238,23 @@ fn node(out: &mut Writer<'_, '_>, status: &Status) -> fmt::Result {
     )?;
     out.gauge(
         "node_alarm",
-        "Whether the Bitcoin nodes disagree",
+        "Whether the Bitcoin nodes disagree, or one refuses its own template",
         f64::from(u8::from(!status.node.alarm.is_empty())),
+    )?;
+    out.counter(
+        "jobs_checked_valid",
+        "Jobs that the node found good as blocks",
+        status.node.jobs_valid,
+    )?;
+    out.counter(
+        "jobs_checked_refused",
+        "Jobs that the node would have refused as blocks",
+        status.node.jobs_refused,
+    )?;
+    out.counter(
+        "jobs_checked_unknown",
+        "Jobs that the node could not judge",
+        status.node.jobs_unknown,
     )?;
     out.gauge(
         "node_height",

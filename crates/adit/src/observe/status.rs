@@ -129,6 +129,12 @@ pub struct NodeStatus {
     pub transactions: Option<u32>,
     /// Its fees in satoshis, where the node says so.
     pub fees_sat: Option<u64>,
+    /// Jobs that the node itself found good (checkBlock).
+    pub jobs_valid: u64,
+    /// Jobs that it would have refused as blocks; they were replaced.
+    pub jobs_refused: u64,
+    /// Jobs that it could not judge: the source has no such check, or the tip had changed.
+    pub jobs_unknown: u64,
 }
 
 /// What was submitted.

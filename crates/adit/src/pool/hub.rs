@@ -20,6 +20,7 @@ use super::coinbase;
 use super::customs::Customs;
 use super::desk::{CUSTOM, ToDesk};
 use super::drain::Progress;
+use super::inspect::{Advice, Answer, Candidate, Inspector};
 use super::records;
 use super::report::ToHub;
 use super::totals::Totals;
@@ -69,6 +70,7 @@ pub(super) struct Hub {
     /// Weak: the desk ends before the hub does.
     pub(super) desk: mpsc::WeakSender<ToDesk>,
     pub(super) branch: Option<Uplink>,
+    pub(super) inspector: Inspector,
     pub(super) state: Mining,
 }
 
@@ -87,6 +89,8 @@ pub(super) struct Mining {
     template: Option<(Arc<Template>, adit_proto::Time)>,
     transactions: VecDeque<(TemplateId, Arc<Vec<Vec<u8>>>)>,
     ledger_commits: adit_ledger::writer::Stats,
+    /// What the node's source wants somebody to look at.
+    alarm: String,
     /// Who found the last block: the name may come with a report after it.
     finder: Option<(AccountId, Option<WorkerId>)>,
     pub(super) customs: Customs,
@@ -118,6 +122,7 @@ impl Hub {
                 }
                 () = changed(&mut self.branch) => self.take_orders(),
                 Some(news) = news.recv() => self.news(news),
+                answer = self.inspector.answer() => self.inspected(answer),
                 _ = beat.tick() => {
                     beats = beats.wrapping_add(1);
                     if beats.is_multiple_of(HOUSEKEEPING_EVERY) {
@@ -155,12 +160,13 @@ impl Hub {
                 self.picture.node.state = NodeState::Down;
                 self.picture.node.reason = reason;
             }
-            Event::Alarm { text } => self.picture.node.alarm = text.unwrap_or_default(),
+            Event::Alarm { text } => self.state.alarm = text.unwrap_or_default(),
             Event::Template(template) => self.template(template),
             Event::Transactions {
                 template,
                 transactions,
             } => {
+                self.inspect(template, &transactions);
                 self.state.transactions.push_back((template, transactions));
                 if self.state.transactions.len() > TRANSACTIONS_KEPT {
                     self.state.transactions.pop_front();
@@ -179,6 +185,34 @@ impl Hub {
             let job = self.job(&template);
             self.publish_job(job, template.height, template.fees.unwrap_or(0), now);
         }
+    }
+
+    /// The block that is mined is put before the node, away from the miners' path.
+    fn inspect(&mut self, id: TemplateId, transactions: &Arc<Vec<Vec<u8>>>) {
+        let Some((template, _)) = &self.state.template else {
+            return;
+        };
+        if template.id == id && self.mines_own() {
+            self.inspector.look(Candidate {
+                coinbase: coinbase::of(template, &self.payout, &self.tag, self.start_epoch),
+                template: Arc::clone(template),
+                transactions: Arc::clone(transactions),
+            });
+        }
+    }
+
+    /// The node has judged a job: a refused one is replaced, if there is something better.
+    fn inspected(&mut self, answer: Answer) {
+        let current = self.state.template.as_ref().map(|(template, _)| &**template);
+        let advice = self.inspector.judge(answer, current);
+        if let Advice::Replace(template) = advice
+            && self.mines_own()
+        {
+            let job = self.job(&template);
+            let fees = template.fees.unwrap_or(0);
+            self.publish_job(job, template.height, fees, self.clock.now());
+        }
+        self.publish();
     }
 
     fn mines_own(&self) -> bool {
@@ -417,6 +451,14 @@ impl Hub {
             picture.node.transactions = template.transaction_count;
             picture.node.fees_sat = template.fees;
         }
+        let found_bad = self.inspector.alarm.as_str();
+        let mut alarms = vec![found_bad, self.state.alarm.as_str()];
+        alarms.retain(|alarm| !alarm.is_empty());
+        picture.node.alarm = alarms.join("; ");
+        let counts = self.inspector.counts;
+        picture.node.jobs_valid = counts.valid;
+        picture.node.jobs_refused = counts.refused;
+        picture.node.jobs_unknown = counts.unknown;
         self.ledger_picture();
         self.status.send_replace(Arc::new(self.picture.clone()));
     }

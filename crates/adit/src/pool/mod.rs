@@ -18,6 +18,7 @@ mod declaring;
 mod desk;
 mod drain;
 mod hub;
+mod inspect;
 pub(crate) mod mailbox;
 mod negotiation;
 pub(crate) mod open;
@@ -240,6 +241,7 @@ impl Pool {
                 events: branch.events,
             }),
             desk: asks_weak,
+            inspector: inspect::Inspector::new(node.handle.clone()),
             state: hub::Mining::default(),
             clock,
         };

@@ -10,7 +10,7 @@ use crate::program::{Program, wait};
 
 /// Longer than every deadline and all patience of a call to the node (10 and 30 s): the connection has been given up
 /// when the node goes on.
-const AWAY: Duration = Duration::from_secs(43);
+const AWAY: Duration = Duration::from_secs(60);
 /// Connections that hold still and listen.
 const HELD: u64 = 50;
 /// Devices that mine.
@@ -63,6 +63,9 @@ fn a_node_that_is_away_for_long_gets_every_block_when_it_returns() {
     let [header, rolled] = &miners;
     pool.reaches("/connections/open", HELD + DEVICES, &[header, rolled]);
     pool.reaches("/blocks/accepted", 2, &[header, rolled]);
+    // The node itself has judged what is mined.
+    pool.reaches("/node/jobs_valid", 1, &[header, rolled]);
+    assert_eq!(pool.count("/node/jobs_refused"), Some(0));
 
     node.pause();
     node_is(&pool, "down");
@@ -146,4 +149,44 @@ fn what_a_killed_node_has_forgotten_it_gets_again() {
         (node.tip() == tip).then_some(())
     });
     assert_eq!(node.height(), height);
+}
+
+/// Header of the first block on the genesis block of the main chain.
+const FIRST: &str = "010000006fe28c0ab6f1b372c1a6a246ae63f74f931e8365e15a089c68d6190000000000\
+                     982051fd1e4ba744bbbe680e1fee14677ba1a3c3540bf7b1cdb606e857233e0e\
+                     61bc6649ffff001d01e36299";
+/// How long the initial download is watched.
+const DOWNLOADS: Duration = Duration::from_secs(8);
+
+/// A node of the real network that has not downloaded its chain: no template comes of it, whoever waits stays connected,
+/// and the page says why.
+#[test]
+fn miners_wait_for_a_node_in_initial_download() {
+    let Some(node) = BitcoinNode::start_on_main() else {
+        return;
+    };
+    node.cli(&["submitheader", FIRST]).unwrap();
+    let pool = Pool::on(&node, BLOCK_WORK);
+    let miner = device(pool.folder(), &pool.url(), "waits", "standard", &[]);
+    let _crowd = crowd(&pool);
+    pool.reaches("/connections/open", HELD + 1, &[&miner]);
+    node_is(&pool, "down");
+    let over = until(DOWNLOADS, || {
+        let status = pool.status().expect("a status");
+        let reason = status["node"]["reason"].as_str().unwrap_or_default();
+        assert!(
+            reason.contains("initial download of main, block 0 of 1"),
+            "{status}"
+        );
+        assert_eq!(
+            status["node"]["template_age_ms"],
+            serde_json::Value::Null,
+            "{status}"
+        );
+        assert_eq!(status["connections"]["accepted"], HELD + 1, "{status}");
+        assert_eq!(status["connections"]["open"], HELD + 1, "{status}");
+        is_up(&pool).then_some(())
+    });
+    assert!(over.is_none());
+    assert_eq!(pool.count("/shares/accepted"), Some(0));
 }

@@ -3,7 +3,7 @@
 //! Each call is an HTTP request of its own with a deadline (`client`), so nothing is lost with a
 //! connection. One task follows the node's templates (`watch`): a long poll waits for the next one while
 //! a glance every second sees a new tip that the long poll missed, and a node that hangs. `zmq` hears of
-//! new blocks from the node's publisher, where that is configured. `inquire` looks transactions up and has blocks checked
+//! new blocks from the node's publisher and `notice` from its `-blocknotify` command, where that is configured. `inquire` looks transactions up and has blocks checked
 //! for who wants to declare jobs. Solutions are made into whole blocks,
 //! from templates that are kept with their transactions (`kept`), and sent by `submitblock`.
 //!
@@ -13,12 +13,14 @@
 
 mod client;
 mod inquire;
+mod notice;
 mod submit;
 mod template;
 mod watch;
 mod zmq;
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -72,6 +74,8 @@ pub struct Settings {
     pub login: Login,
     /// `tcp://host:port` of the node's publisher of `hashblock`, if there is one.
     pub zmq: Option<String>,
+    /// Where the node's `-blocknotify` command sends a datagram, on this machine, if it does.
+    pub notify: Option<SocketAddr>,
     /// What the node must call its chain (`main`, `signet`, `regtest`, ..); none takes any.
     pub chain: Option<String>,
     /// On an unchanged tip a new template must bring this many satoshis more in fees.
@@ -89,6 +93,7 @@ impl Settings {
             address: address.into(),
             login,
             zmq: None,
+            notify: None,
             chain: None,
             fee_delta_sat: 1_000,
             interval_ms: 30_000,

@@ -1,4 +1,4 @@
-//! Follows a node's templates: a long poll, a glance every second, and the node's publisher.
+//! Follows a node's templates: a long poll, a glance every second, and the node's own notices.
 
 use std::future::pending;
 use std::rc::Rc;
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::client::Trouble;
+use super::notice::Notices;
 use super::template::{Answer, Whole, template};
 use super::{NODE, Settings, Shared, zmq};
 use crate::progress::{Gate, Progress};
@@ -44,6 +45,7 @@ pub(super) async fn run(shared: Rc<Shared>) {
 async fn follow(shared: &Rc<Shared>) -> Result<(), Trouble> {
     let node = ready(shared).await?;
     let blocks = shared.settings.zmq.as_deref().map(zmq::Blocks::new);
+    let notices = shared.settings.notify.map(Notices::new);
     // A long poll tells of more fees after a minute at the earliest.
     let refresh = Duration::from_millis(shared.settings.interval_ms).max(REFRESH_MIN);
     let mut current = Current::make(shared, &node).await?;
@@ -57,7 +59,7 @@ async fn follow(shared: &Rc<Shared>) -> Result<(), Trouble> {
                     answer = &mut poll => break answer?,
                     // Somebody wants other room in the coinbase.
                     Ok(()) = wanted.changed() => break ask(shared, None, WORK).await?,
-                    () = heard(blocks.as_ref()) => break ask(shared, None, WORK).await?,
+                    () = heard(blocks.as_ref(), notices.as_ref()) => break ask(shared, None, WORK).await?,
                     () = sleep(GLANCE) => {
                         let moved = Some(tip(shared).await?) != current.tip();
                         if moved || current.asked.elapsed() >= refresh {
@@ -181,12 +183,21 @@ async fn tip(shared: &Shared) -> Result<String, Trouble> {
     tip.ok_or_else(|| Trouble::Strange("getbestblockhash gave no text".into()))
 }
 
-/// When the publisher tells of a block; never where there is none.
-async fn heard(blocks: Option<&zmq::Blocks>) {
-    match blocks {
-        Some(blocks) => blocks.next().await,
-        None => pending().await,
-    }
+/// When the publisher or the node's command tells of a block; never where there is neither.
+async fn heard(blocks: Option<&zmq::Blocks>, notices: Option<&Notices>) {
+    let published = async {
+        match blocks {
+            Some(blocks) => blocks.next().await,
+            None => pending().await,
+        }
+    };
+    let noticed = async {
+        match notices {
+            Some(notices) => notices.next().await,
+            None => pending().await,
+        }
+    };
+    tokio::select! { () = published => {} () = noticed => {} }
 }
 
 /// Waits until templates make sense; gives the node's name for people.

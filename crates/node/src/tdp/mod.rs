@@ -9,6 +9,9 @@
 //! gone cannot be solved any more, and a whole block cannot be sent at all ([`SubmitError::Unsupported`]): who needs that
 //! gives a second node. Whether a block is in the chain is known of the last [`TIPS_MAX`] tips only. `min_ntime` is the
 //! header time of the provider, which is always valid.
+//!
+//! **A provider that hangs** is asked for a sign of life and left within ten seconds (`upstream`). A Reconnect is followed to a
+//! place of the same authority, and not for ever in circles ([`Itinerary`]).
 
 mod inquire;
 mod outbox;
@@ -21,7 +24,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-use adit_net::{Backoff, Clock, Dialling, End, Url, dial_with, drive};
+use adit_net::{Backoff, Clock, Dialling, End, Itinerary, Url, dial_with, drive};
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -29,7 +32,7 @@ use tokio::task::JoinSet;
 use self::outbox::Outbox;
 use self::store::Store;
 pub use self::store::TIPS_MAX;
-use self::upstream::{Line, Upstream};
+use self::upstream::{Line, Move, Upstream};
 use crate::lookup::Recent;
 use crate::{
     CONSTRAINTS_MAX, Constraints, Event, Request, Requests, SubmitError, TemplateId, TemplateSource,
@@ -184,23 +187,26 @@ async fn rooms(shared: Rc<Shared>) {
 async fn stay_connected(shared: &Rc<Shared>, constraints: Constraints) -> Constraints {
     let mut wanted = shared.constraints.subscribe();
     let gone = |list: &Vec<Constraints>| !list.contains(&constraints);
-    let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
-    let mut place = shared.settings.url.clone();
+    let backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
+    let mut way = Itinerary::new(shared.settings.url.clone()).with_backoff(backoff);
     while !gone(&wanted.borrow()) {
         let ended = tokio::select! {
             biased;
             () = unwanted(shared, constraints) => break,
-            ended = connect(shared, constraints, &place) => ended,
+            ended = connect(shared, constraints, way.url()) => ended,
         };
-        if ended.worked {
-            backoff.reset();
-        }
-        // A place that somebody sent us to is left again as soon as it does not work (spec 3.6.5).
-        place = ended.moved.unwrap_or_else(|| match ended.worked {
-            true => place,
-            false => shared.settings.url.clone(),
-        });
-        let wait = tokio::time::sleep(backoff.next_wait());
+        let now = shared.settings.clock.now();
+        let wait = match ended.moved {
+            Some((host, port)) => {
+                let (wait, stay) = way.moved(now, host.as_deref(), port);
+                if let Some(stay) = stay {
+                    shared.down(&format!("it sent a Reconnect that is not followed: {stay}"));
+                }
+                wait
+            }
+            None => way.lost(now, ended.worked),
+        };
+        let wait = tokio::time::sleep(wait);
         tokio::select! { () = wait => {} _ = wanted.wait_for(gone) => break }
     }
     constraints
@@ -226,8 +232,8 @@ async fn unwanted(shared: &Shared, constraints: Constraints) {
 struct Ended {
     /// It gave templates.
     worked: bool,
-    /// The provider sent us to another place, with the same key.
-    moved: Option<Url>,
+    /// The provider sent us to another place.
+    moved: Option<Move>,
 }
 
 /// Counts a connection as alive and lets it go however it ends.

@@ -29,6 +29,16 @@ const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Inputs that may wait for the connection.
 const INPUTS_MAX: usize = 64;
 
+/// A provider that has said nothing for so long is asked for a sign of life, and has so long to answer: one that hangs is
+/// left within ten seconds. TCP says nothing about a program that has stopped.
+const QUIET: Duration = Duration::from_secs(4);
+const SIGN_LIMIT: Duration = Duration::from_secs(5);
+/// What it is asked for: the transactions of a template that no provider gives, for a short answer.
+const NO_TEMPLATE: u64 = u64::MAX;
+
+/// Host and port of a Reconnect, each if it was named.
+pub(super) type Move = (Option<Vec<u8>>, Option<u16>);
+
 /// We send little; whoever does not read it is gone.
 pub(super) const BOUNDS: Bounds = Bounds {
     queue_high_bytes: 1 << 20,
@@ -88,15 +98,17 @@ pub(super) struct Upstream {
     shared: Rc<Shared>,
     line: Rc<Line>,
     constraints: Constraints,
-    place: Url,
     setup: setup::Client,
     started: bool,
     client: Option<Client>,
     /// The template whose transactions are on their way, and the newest one that waits for its turn.
     fetching: Option<u64>,
     wanted: Option<u64>,
-    /// Where the provider sent us.
-    pub(super) moved: Option<Url>,
+    /// When the provider was last heard, and when it was asked for a sign of life since.
+    heard: Time,
+    probed: Option<Time>,
+    /// Where the provider sent us: host and port, what it named of them.
+    pub(super) moved: Option<Move>,
     /// The code with which it refused us.
     pub(super) refused: Option<String>,
 }
@@ -120,12 +132,13 @@ impl Upstream {
             shared,
             line,
             constraints,
-            place: place.clone(),
             setup: setup::Client::new(request),
             started: false,
             client: None,
             fetching: None,
             wanted: None,
+            heard: Time(0),
+            probed: None,
             moved: None,
             refused: None,
         }
@@ -139,19 +152,14 @@ impl Upstream {
                 ClientOutput::Send(message) => message.encode_frame(out),
                 ClientOutput::Event(ClientEvent::Established { .. }) => {
                     self.client = Some(Client::new(client::Settings::default()));
+                    self.heard = now;
                     self.template(now, Input::Constraints(self.constraints), out)?;
                 }
                 ClientOutput::Event(ClientEvent::Refused { code, .. }) => {
                     self.refused = Some(code.to_string())
                 }
                 ClientOutput::Event(ClientEvent::Reconnect { host, port }) => {
-                    let host = host.map(|host| host.to_string());
-                    self.moved = Some(Url {
-                        host: host.unwrap_or_else(|| self.place.host.clone()),
-                        port: port.unwrap_or(self.place.port),
-                        // The same authority vouches for the new place (spec 3.6.5).
-                        key: self.place.key,
-                    });
+                    self.moved = Some((host.map(|host| host.as_bytes().to_vec()), port));
                 }
                 // No extensions are spoken here.
                 ClientOutput::Event(ClientEvent::EndpointChanged { .. }) => {}
@@ -199,6 +207,34 @@ impl Upstream {
         Ok(())
     }
 
+    /// When the silence of the provider is to be looked at. While transactions are on their way, which may be megabytes
+    /// on a thin line, it has as long as they may take.
+    fn watch_deadline(&self) -> Time {
+        match self.probed {
+            Some(asked) => asked + SIGN_LIMIT,
+            None if self.fetching.is_some() => self.heard + client::Settings::default().timeout + QUIET,
+            None => self.heard + QUIET,
+        }
+    }
+
+    /// A provider that is silent is asked for a sign of life, and left when it gives none.
+    fn watch(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
+        if self.client.is_none() || now < self.watch_deadline() {
+            return Ok(());
+        }
+        if self.probed.is_some() {
+            return Err(Fault::Expired("the template provider gives no sign of life"));
+        }
+        self.probed = Some(now);
+        self.template(
+            now,
+            Input::Request {
+                template_id: NO_TEMPLATE,
+            },
+            out,
+        )
+    }
+
     /// Asks for the transactions of the newest template, one template at a time: whoever keeps a found block needs them.
     fn fetch(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
         if self.fetching.is_some() {
@@ -233,6 +269,11 @@ impl Upstream {
                 self.fetching = None;
                 self.fetch(now, out)?;
             }
+            // The sign of life that we asked for.
+            Event::NoTransactions {
+                template_id: NO_TEMPLATE,
+                ..
+            } => {}
             Event::NoTransactions { template_id, code } => {
                 tracing::debug!(template_id, ?code, "no transactions for a template");
                 self.fetching = None;
@@ -288,6 +329,7 @@ impl Protocol for Upstream {
     }
 
     fn frame(&mut self, now: Time, header: &Header, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
+        (self.heard, self.probed) = (now, None);
         if self.client.is_some() {
             match ToClient::decode(header, payload) {
                 Ok(message) => return self.template(now, Input::Message(message), out),
@@ -324,12 +366,14 @@ impl Protocol for Upstream {
 
     fn deadline(&self) -> Option<Time> {
         let client = self.client.as_ref().and_then(Client::deadline);
-        [self.setup.deadline(), client].into_iter().flatten().min()
+        let watch = self.client.is_some().then(|| self.watch_deadline());
+        [self.setup.deadline(), client, watch].into_iter().flatten().min()
     }
 
     fn expire(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
         self.setup(now, ClientInput::Deadline, out)?;
-        self.template(now, Input::Deadline, out)
+        self.template(now, Input::Deadline, out)?;
+        self.watch(now, out)
     }
 
     fn finished(&self) -> bool {
