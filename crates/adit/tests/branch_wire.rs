@@ -121,6 +121,7 @@ async fn upstreams_come_and_go_and_no_miner_notices() {
         orders: work,
         mined: up,
         events: Some(events),
+        distribution: None,
     };
     let house = House::open_branch(&[], branch).await;
     orders.send_replace(job(&[0xaa; 3], 1, 1));

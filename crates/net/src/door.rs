@@ -48,7 +48,9 @@ pub enum Plaintext {
 }
 
 impl Plaintext {
-    fn allows(self, peer: IpAddr) -> bool {
+    /// Whether a peer with this address is among them.
+    #[must_use]
+    pub fn allows(self, peer: IpAddr) -> bool {
         match self {
             Self::Off => false,
             Self::Loopback => local::is_loopback(peer),

@@ -87,6 +87,16 @@ pub enum AuthorityKey {
     Draft2022(draft2022::AuthorityPublicKey),
 }
 
+impl AuthorityKey {
+    /// The bytes of the key itself.
+    pub fn to_bytes(&self) -> [u8; 32] {
+        match self {
+            Self::Current(key) => key.to_bytes(),
+            Self::Draft2022(key) => key.to_bytes(),
+        }
+    }
+}
+
 impl fmt::Display for AuthorityKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -8,6 +8,7 @@ use super::field::{Field, Range};
 use super::settings::Settings;
 use super::source::Raw;
 use super::table::SecurityKeys;
+use super::values::Receivers;
 
 impl SecurityKeys {
     /// What a port speaks of Stratum V2.
@@ -68,6 +69,13 @@ words!(Plaintext, "off, loopback or private", {
     "off" => Self::Off,
     "loopback" => Self::Loopback,
     "private" => Self::Private,
+});
+
+words!(Receivers, "off, loopback, private or anybody", {
+    "off" => Self::Off,
+    "loopback" => Self::Loopback,
+    "private" => Self::Private,
+    "anybody" => Self::Anybody,
 });
 
 words!(Keyless, "refuse, plain, unverified or unverified-draft2022", {

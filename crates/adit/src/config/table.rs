@@ -225,6 +225,9 @@ table! {
         mode: NegotiationMode = "full-template";
         /// How long a token is good.
         token_ttl_s: u64 = "600", 10..=86400, unit "seconds";
+        /// Whether the token of a job is good on every connection of its owner, for that one job and until the next tip, so
+        /// that many receive what one has negotiated (docs/job-distribution.md). Otherwise it is good once.
+        shared_tokens: bool = "false";
         /// Live tokens of all connections together; one connection has at most eight.
         tokens_max: u32 = "65536", 8..=16777216;
         /// Memory for declared jobs and their transactions, of all connections together; one connection holds at most

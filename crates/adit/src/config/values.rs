@@ -1,10 +1,10 @@
 //! The types of configuration values: each is right once it exists.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use adit_net::Url;
+use adit_net::{Plaintext, Url};
 use bitcoin::Network;
 
 use super::rpc::RpcNode;
@@ -261,6 +261,31 @@ pub struct Hosts(pub Vec<String>);
 impl Hosts {
     /// Most names in the list.
     pub const COUNT_MAX: usize = 16;
+}
+
+/// Who may receive the jobs that a negotiator distributes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receivers {
+    /// Nobody.
+    Off,
+    /// Programs on this machine.
+    Loopback,
+    /// And on private networks.
+    Private,
+    /// Anybody who can connect.
+    Anybody,
+}
+
+impl Receivers {
+    /// Whether a peer may.
+    pub fn allows(self, peer: IpAddr) -> bool {
+        match self {
+            Self::Off => false,
+            Self::Loopback => Plaintext::Loopback.allows(peer),
+            Self::Private => Plaintext::Private.allows(peer),
+            Self::Anybody => true,
+        }
+    }
 }
 
 /// How much is logged.

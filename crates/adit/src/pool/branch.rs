@@ -11,6 +11,8 @@ use adit_proto::job::Fields;
 use adit_proto::mining::server::{Mined as With, Share};
 use tokio::sync::{mpsc, watch};
 
+use super::distributing::Distribution;
+
 /// Accepted shares that a worker holds while the uplink is behind; more are lost to it, and counted.
 pub const HELD_MAX: usize = 65_536;
 
@@ -56,4 +58,6 @@ pub struct Branch {
     pub mined: mpsc::Sender<Vec<Mined>>,
     /// Where the events of the node go besides the pool, if somebody wants them. They are dropped when it is behind.
     pub events: Option<mpsc::Sender<Event>>,
+    /// Negotiated jobs for others, where this side of it distributes them.
+    pub distribution: Option<Distribution>,
 }

@@ -11,9 +11,10 @@ use adit_proto::extension::{self, Route};
 use adit_proto::mining::server::{
     AccountId, Event, Input, Kind, Ledger, Mined as With, Output, Server, Share,
 };
-use adit_proto::{Fault, Time, declare, setup, sv1};
+use adit_proto::{Fault, Time, declare, distribute, setup, sv1};
 use adit_wire::common::{self, ChannelEndpointChanged, protocol};
 use adit_wire::declare as declare_wire;
+use adit_wire::distribute as distribute_wire;
 use adit_wire::frame::Header;
 use adit_wire::mining::{SubmitSharesExtended, ToServer};
 use adit_wire::tlv::{self, WorkerName};
@@ -23,7 +24,7 @@ use super::branch::Mined;
 use super::declaring::{self, Seat};
 use super::desk::{Answer, CUSTOM, UNSEEN};
 use super::drain::SETTLE_MAX;
-use super::mailbox::{CLOSING, COMMITTED, DRAIN, LEDGER, Mailbox, WORK};
+use super::mailbox::{CLOSING, COMMITTED, DISTRIBUTED, DRAIN, LEDGER, Mailbox, WORK};
 use super::report::ToHub;
 use super::worker::Worker;
 
@@ -34,6 +35,7 @@ enum Stage {
     /// A miner of Stratum V1, from its first line on.
     StratumV1(Box<sv1::Server>),
     Declaring(Box<declare::Server>),
+    Distributing(Box<distribute::server::Server>),
     /// Over: nothing is taken any more.
     Over,
 }
@@ -95,7 +97,7 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(worker: Rc<Worker>, mailbox: Rc<Mailbox>, peer: SocketAddr) -> Self {
         let now = worker.plan.clock.now();
-        let machine = setup::Server::new(now, Arc::clone(&worker.plan.setup));
+        let machine = setup::Server::new(now, worker.plan.setup_for(peer.ip()));
         let messages = Budget::new(worker.plan.messages_per_second, now);
         let extensions = extension::Server::new(Arc::clone(&worker.plan.extensions));
         Self {
@@ -234,6 +236,11 @@ impl Connection {
                 {
                     self.start_declaring(now, &established, out)?;
                 }
+                setup::ServerOutput::Established(established)
+                    if established.protocol == protocol::JOB_DISTRIBUTION =>
+                {
+                    self.start_distributing(now, established.flags, out)?;
+                }
                 setup::ServerOutput::Established(established) => self.start_mining(now, &established, out)?,
             }
         }
@@ -272,6 +279,47 @@ impl Connection {
             self.send_away(now, out)?;
         }
         Ok(())
+    }
+
+    fn start_distributing(&mut self, now: Time, flags: u32, out: &mut Vec<u8>) -> Result<(), Fault> {
+        tracing::info!(peer = %self.peer, "jobs are distributed to it");
+        self.stage = Stage::Distributing(Box::new(distribute::server::Server::new(flags)));
+        if self.leaving == Leaving::Due {
+            self.send_away(now, out)?;
+        }
+        self.distribute(None, out);
+        Ok(())
+    }
+
+    /// A message of the receiver, or a look at what is distributed now.
+    fn distribute(&mut self, message: Option<distribute_wire::ToServer>, out: &mut Vec<u8>) {
+        let (Stage::Distributing(server), Some(desk)) = (&mut self.stage, &self.worker.plan.distribution)
+        else {
+            return;
+        };
+        let input = message.map_or_else(|| desk.state(), distribute::server::Input::Message);
+        desk.drive(server, input, out);
+    }
+
+    fn decode_distributing(
+        &mut self,
+        now: Time,
+        header: &Header,
+        payload: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        self.messages.spend(now)?;
+        match distribute_wire::ToServer::decode(header, payload) {
+            Ok(message) => {
+                if !self.extensions.admitted() {
+                    self.extension(extension::ServerInput::Other, out)?;
+                }
+                self.distribute(Some(message), out);
+                Ok(())
+            }
+            Err(DecodeError::Unknown { .. }) => self.decode_other(now, header, payload, out),
+            Err(error) => Err(self.malformed(&error)),
+        }
     }
 
     fn declaring(
@@ -320,7 +368,7 @@ impl Connection {
     /// The pool is drained: the peer is told where to go, and served until it does (spec 3.6.5).
     fn send_away(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
         let set_up = match &self.stage {
-            Stage::Mining(_) | Stage::Declaring(_) => true,
+            Stage::Mining(_) | Stage::Declaring(_) | Stage::Distributing(_) => true,
             Stage::StratumV1(server) => server.is_subscribed(),
             _ => false,
         };
@@ -651,6 +699,9 @@ impl Protocol for Connection {
             Stage::Declaring(machine) => declaring::length_max(machine, header)
                 .or_else(|| negotiation::ToServer::length_max(header))
                 .unwrap_or(UNKNOWN_BYTES_MAX),
+            Stage::Distributing(_) => distribute_wire::ToServer::length_max(header)
+                .or_else(|| negotiation::ToServer::length_max(header))
+                .unwrap_or(UNKNOWN_BYTES_MAX),
             Stage::StratumV1(_) | Stage::Over => 0,
         }
     }
@@ -665,9 +716,12 @@ impl Protocol for Connection {
                 };
                 self.setup(now, input, out)
             }
-            Stage::Mining(_) | Stage::Declaring(_) if matches!(self.leaving, Leaving::Settling { .. }) => {
+            Stage::Mining(_) | Stage::Declaring(_) | Stage::Distributing(_)
+                if matches!(self.leaving, Leaving::Settling { .. }) =>
+            {
                 Ok(())
             }
+            Stage::Distributing(_) => self.decode_distributing(now, header, payload, out),
             Stage::Declaring(_) => self.decode_declaring(now, header, payload, out),
             Stage::Mining(_) => self.decode_mining(now, header, payload, out),
             Stage::StratumV1(_) | Stage::Over => Ok(()),
@@ -722,6 +776,9 @@ impl Protocol for Connection {
         if news & LEDGER != 0 {
             self.mining(now, Input::Ledger(self.ledger()), out)?;
         }
+        if news & DISTRIBUTED != 0 {
+            self.distribute(None, out);
+        }
         if news & WORK != 0 {
             self.take_work(now, out)?;
             if let Some(work) = &*self.worker.work.borrow() {
@@ -746,7 +803,7 @@ impl Protocol for Connection {
             Stage::Mining(server) => server.deadline(),
             Stage::StratumV1(server) => server.deadline(),
             Stage::Declaring(machine) => machine.deadline(),
-            Stage::Over => None,
+            Stage::Distributing(_) | Stage::Over => None,
         };
         [machine, self.leave_by()].into_iter().flatten().min()
     }
@@ -762,6 +819,7 @@ impl Protocol for Connection {
                 self.see_off(now, out)?;
                 self.declaring(now, declare::server::Input::Deadline, out)
             }
+            Stage::Distributing(_) => self.see_off(now, out),
             Stage::Over => Ok(()),
         }
     }

@@ -48,6 +48,10 @@ impl Hub {
         }
         if let (Some(template), Some(declared)) = (judged.template, judged.declared) {
             let jobs = &mut self.state.customs.jobs;
+            // A job with a shared token is set on many connections under one name.
+            if jobs.iter().rev().any(|(id, _)| *id == template) {
+                return;
+            }
             if jobs.len() >= JOBS_MAX {
                 jobs.pop_front();
             }

@@ -17,6 +17,8 @@ pub(crate) const CLOSING: u8 = 8;
 
 /// The pool is being drained: this peer is to go elsewhere.
 pub(super) const DRAIN: u8 = 16;
+/// There is another job to distribute.
+pub(super) const DISTRIBUTED: u8 = 32;
 
 /// One connection's flags; worker and connection are on the same thread.
 #[derive(Debug, Default)]

@@ -16,6 +16,7 @@ mod control;
 mod customs;
 mod declaring;
 mod desk;
+pub mod distributing;
 mod drain;
 mod hub;
 mod inspect;
@@ -167,12 +168,15 @@ impl Pool {
             start_epoch: opened.epoch,
             ..machine_settings(settings)
         };
+        let setup = setup_settings(settings, negotiation.is_some());
+        let distribution = branch.as_ref().and_then(|branch| branch.distribution.clone());
         let plan = Plan {
             desk: negotiation.as_ref().map(|plan| plan.door(asks)),
             clock: clock.clone(),
             mining: Arc::new(machine.clone()),
             mined: branch.as_ref().map(|branch| branch.mined.clone()),
-            setup: Arc::new(setup_settings(settings, negotiation.is_some())),
+            distribution: distribution.map(|it| Arc::new(distributing::Desk::new(it, &setup))),
+            setup: Arc::new(setup),
             sv1: Arc::new(sv1_settings(settings, machine)),
             parking: Arc::default(),
             tls: tls_pair,

@@ -37,6 +37,7 @@ impl Plan {
         Some(Self {
             desk: desk::Settings {
                 coinbase_only: keys.mode.coinbase_only(),
+                shared_tokens: keys.shared_tokens,
                 tokens: TokensSettings {
                     ttl: Duration::from_secs(keys.token_ttl_s),
                     per_connection: TOKENS_OF_A_CONNECTION,

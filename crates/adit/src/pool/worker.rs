@@ -6,7 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,9 +23,10 @@ use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use super::branch::{HELD_MAX, Mined};
 use super::connection::Connection;
 use super::desk::{Door, ToDesk};
+use super::distributing;
 use super::drain::Order;
 use super::hub::Published;
-use super::mailbox::{CLOSING, COMMITTED, DRAIN, LEDGER, Mailbox, WORK};
+use super::mailbox::{CLOSING, COMMITTED, DISTRIBUTED, DRAIN, LEDGER, Mailbox, WORK};
 use super::parking::Parking;
 use super::records;
 use super::report::{ByAccount, ByWorker, Report, ToHub, WorkerKey};
@@ -59,6 +60,8 @@ pub(super) struct Plan {
     pub(super) clock: Clock,
     pub(super) mining: Arc<mining::server::Settings>,
     pub(super) setup: Arc<setup::Settings>,
+    /// What is distributed here, if anything is.
+    pub(super) distribution: Option<Arc<distributing::Desk>>,
     pub(super) sv1: Arc<sv1::server::Settings>,
     pub(super) parking: Arc<Parking>,
     pub(super) tls: Option<Tls>,
@@ -80,6 +83,16 @@ pub(super) struct Plan {
     /// Set once, when everybody is to leave.
     pub(super) drain: watch::Receiver<Option<Order>>,
     pub(super) shutdown: Shutdown,
+}
+
+impl Plan {
+    /// What a peer is offered.
+    pub(super) fn setup_for(&self, peer: IpAddr) -> Arc<setup::Settings> {
+        let distribution = self.distribution.as_ref();
+        distribution
+            .and_then(|desk| desk.setup_for(peer))
+            .unwrap_or_else(|| Arc::clone(&self.setup))
+    }
 }
 
 /// The way to a running worker.
@@ -245,6 +258,8 @@ impl Worker {
         tokio::task::spawn_local(Rc::clone(&self).see_off());
         let mut work = self.plan.work.clone();
         let mut ledger = self.plan.ledger.clone();
+        let distribution = self.plan.distribution.as_ref();
+        let mut distributed = distribution.map(|desk| desk.distribution.states.clone());
         let mut shutdown = self.plan.shutdown.clone();
         let mut beat = tokio::time::interval(REPORT_EVERY);
         work.mark_changed();
@@ -256,6 +271,7 @@ impl Worker {
                     self.take_work(work);
                 }
                 () = committed.notified() => self.spread_commits(),
+                () = distributing::changed(&mut distributed) => self.seats.borrow().ring(DISTRIBUTED),
                 Ok(()) = ledger.changed() => {
                     self.ledger_up.set(self.lane.borrow().is_up());
                     self.flush.notify_one();

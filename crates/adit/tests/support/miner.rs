@@ -200,9 +200,7 @@ impl Miner {
             Heard::Mining(message) => self.attend(message),
             Heard::End => return false,
             Heard::Common(common::ToClient::Reconnect(sent_away)) => self.sent_away = Some(sent_away),
-            other @ (Heard::Common(_) | Heard::Extension(_) | Heard::Template(_) | Heard::Declare(_)) => {
-                panic!("unexpected {other:?}")
-            }
+            other => panic!("unexpected {other:?}"),
         }
         true
     }

@@ -8,6 +8,7 @@ use adit_noise::{ACT2_BYTES, AuthorityKey, Feed, Initiator, Session, Trust, draf
 use adit_wire::Header;
 use adit_wire::common::{self, PROTOCOL_VERSION, SetupConnection, protocol};
 use adit_wire::declare;
+use adit_wire::distribute;
 use adit_wire::message::Message;
 use adit_wire::mining::ToClient;
 use adit_wire::negotiation;
@@ -33,6 +34,7 @@ pub(crate) enum Heard {
     Extension(negotiation::ToClient),
     Template(template::ToClient),
     Declare(declare::ToClient),
+    Distribute(distribute::ToClient),
     /// It hung up.
     End,
 }
@@ -211,6 +213,14 @@ impl Peer {
         }
     }
 
+    /// The next message of job distribution.
+    pub(crate) async fn hear_distribute(&mut self) -> distribute::ToClient {
+        match self.hear().await {
+            Heard::Distribute(message) => message,
+            other => panic!("expected a message of job distribution, heard {other:?}"),
+        }
+    }
+
     /// The next mining message.
     pub(crate) async fn hear_mining(&mut self) -> ToClient {
         match self.hear().await {
@@ -269,10 +279,13 @@ impl Peer {
                 Ok(message) => Heard::Mining(message),
                 Err(_) => match declare::ToClient::decode(&header, payload) {
                     Ok(message) => Heard::Declare(message),
-                    Err(_) => {
-                        let message = template::ToClient::decode(&header, payload);
-                        Heard::Template(message.expect("a message of the spec"))
-                    }
+                    Err(_) => match distribute::ToClient::decode(&header, payload) {
+                        Ok(message) => Heard::Distribute(message),
+                        Err(_) => {
+                            let message = template::ToClient::decode(&header, payload);
+                            Heard::Template(message.expect("a message of the spec"))
+                        }
+                    },
                 },
             },
         };

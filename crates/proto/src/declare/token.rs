@@ -58,8 +58,21 @@ pub struct Grant<J> {
     pub account: AccountId,
     /// The declared job that it stands for; none as long as nothing was declared with it.
     pub job: Option<J>,
+    shared: Option<Shared>,
     until: Time,
 }
+
+/// What a token that is good on many connections was used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Shared {
+    /// The job, by its fingerprint: there is no other with this token.
+    print: [u8; 32],
+    name: u64,
+    uses: u32,
+}
+
+/// Times that a shared token is good.
+pub(super) const USES_MAX: u32 = 65_536;
 
 /// Why a token was not taken. One cause, so that an answer tells a thief nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +141,7 @@ impl<J> Tokens<J> {
                 connection,
                 account,
                 job,
+                shared: None,
                 until,
             },
         );
@@ -153,6 +167,22 @@ impl<J> Tokens<J> {
         self.live(now, token)
             .filter(|grant| grant.account == *account)
             .ok_or(TokenError)
+    }
+
+    /// Uses a token that is good on many connections, for one job only, which is known by its fingerprint. Gives the name of
+    /// that job: `fresh` the first time. An error: it was used for another job, or 65,536 times.
+    pub fn share(&mut self, token: Token, print: [u8; 32], fresh: u64) -> Result<u64, TokenError> {
+        let grant = self.live.get_mut(&token).ok_or(TokenError)?;
+        let shared = grant.shared.get_or_insert(Shared {
+            print,
+            name: fresh,
+            uses: 0,
+        });
+        if shared.print != print || shared.uses >= USES_MAX {
+            return Err(TokenError);
+        }
+        shared.uses += 1;
+        Ok(shared.name)
     }
 
     /// Uses a token up.
@@ -260,6 +290,20 @@ mod tests {
         assert_eq!(tokens.len(), 100);
         (1..60).for_each(|connection| tokens.forget(connection));
         assert!(tokens.is_empty() && tokens.by_connection.is_empty());
+    }
+
+    #[test]
+    fn a_shared_token_stands_for_one_job() {
+        let (mut tokens, token) = (tokens(), Token([7; 16]));
+        tokens.grant(Time(5), token, 1, ALICE, Some(9)).unwrap();
+        assert_eq!(tokens.share(token, [1; 32], 70), Ok(70));
+        assert_eq!(tokens.share(token, [2; 32], 71), Err(TokenError), "another job");
+        for _ in 1..USES_MAX {
+            assert_eq!(tokens.share(token, [1; 32], 72), Ok(70));
+        }
+        assert_eq!(tokens.share(token, [1; 32], 73), Err(TokenError), "too often");
+        assert!(tokens.find(Time(5), token, &ALICE).is_ok());
+        assert_eq!(tokens.share(Token([8; 16]), [1; 32], 74), Err(TokenError));
     }
 
     #[test]

@@ -188,9 +188,7 @@ impl Desk {
     /// Everything is right: the token is used up, the ledger is told, and the job is made.
     fn promise(&mut self, asked: &Asked, known: &Known, good: &Good) -> Result<Arc<Promise>, Refusal> {
         let tip = self.tip.clone().ok_or(Refusal::StaleChainTip)?;
-        self.customs += 1;
-        let unseen = if known.declared.is_none() { UNSEEN } else { 0 };
-        let template = CUSTOM | unseen | self.customs;
+        let template = self.name_job(asked, known)?;
         let job = job_of(asked, &tip, template, good)?;
         if !self.note(
             asked,
@@ -200,14 +198,28 @@ impl Desk {
         ) {
             return Err(Refusal::RateLimited);
         }
-        self.tokens
-            .take(known.token)
-            .ok_or(Refusal::InvalidMiningJobToken)?;
+        if !self.settings.shared_tokens {
+            self.tokens
+                .take(known.token)
+                .ok_or(Refusal::InvalidMiningJobToken)?;
+        }
         Ok(Arc::new(Promise {
             job: Arc::new(job),
             account: known.account,
             worth: good.worth,
         }))
+    }
+
+    /// Names the job for shares and blocks. A shared token stands for one job, which has one name on all connections.
+    fn name_job(&mut self, asked: &Asked, known: &Known) -> Result<u64, Refusal> {
+        let unseen = if known.declared.is_none() { UNSEEN } else { 0 };
+        self.customs += 1;
+        let fresh = CUSTOM | unseen | self.customs;
+        if !self.settings.shared_tokens {
+            return Ok(fresh);
+        }
+        let named = self.tokens.share(known.token, fingerprint(&asked.message), fresh);
+        named.map_err(|_| Refusal::InvalidMiningJobToken)
     }
 
     /// Tells the hub and the ledger; false when there is no room.

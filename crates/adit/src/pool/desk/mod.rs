@@ -57,6 +57,8 @@ pub(super) const UNSEEN: u64 = 1 << 62;
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) coinbase_only: bool,
+    /// Whether one token is good on many connections of its owner.
+    pub(super) shared_tokens: bool,
     pub(super) tokens: TokensSettings,
     pub(super) policy: Policy,
     /// Most uncovered credit of one identity, and of all, for jobs that nobody can check: in blocks' worth of work, times
