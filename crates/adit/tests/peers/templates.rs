@@ -13,13 +13,21 @@ use crate::reference;
 const BLOCKS: u64 = 3;
 
 /// `adit provider` on a node, and its URL.
-pub(crate) fn provider(folder: &Path, node: &BitcoinNode) -> (Program, Url) {
+fn provider(folder: &Path, node: &BitcoinNode) -> (Program, Url) {
+    provider_with(folder, node, &[])
+}
+
+/// The same with more keys of the configuration, as `key=value`.
+pub(crate) fn provider_with(folder: &Path, node: &BitcoinNode, more: &[&str]) -> (Program, Url) {
     let mut command = adit();
     command
         .args(["provider", "--listen", "127.0.0.1:0", "--node"])
         .arg(format!("ipc:{}", node.socket().display()))
         .arg("--data")
         .arg(folder.join("data"));
+    for key in more {
+        command.args(["--set", key]);
+    }
     let program = Program::start("provider", folder, &mut command);
     let url = wait("the URL of the provider", &[&program], || {
         let said = program.output();
