@@ -36,7 +36,7 @@ pub enum Line {
 /// Why a line is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineError {
-    /// Longer than [`LINE_BYTES_MAX`].
+    /// Longer than it may be.
     TooLong,
     /// Nested deeper than [`DEPTH_MAX`].
     TooDeep,
@@ -54,7 +54,15 @@ impl Line {
     /// # Errors
     /// [`LineError`]; what is too long or too deep is not even looked at.
     pub fn read(bytes: &[u8]) -> Result<Self, LineError> {
-        if bytes.len() > LINE_BYTES_MAX {
+        Self::read_within(bytes, LINE_BYTES_MAX)
+    }
+
+    /// The same for who may say more.
+    ///
+    /// # Errors
+    /// As [`Line::read`].
+    pub fn read_within(bytes: &[u8], bytes_max: usize) -> Result<Self, LineError> {
+        if bytes.len() > bytes_max {
             return Err(LineError::TooLong);
         }
         if depth(bytes) > DEPTH_MAX {
@@ -113,7 +121,7 @@ fn depth(bytes: &[u8]) -> usize {
 impl fmt::Display for LineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TooLong => write!(f, "the line is longer than {LINE_BYTES_MAX} bytes"),
+            Self::TooLong => f.write_str("the line is too long"),
             Self::TooDeep => write!(f, "the line is nested deeper than {DEPTH_MAX}"),
             Self::NotJson => f.write_str("the line is no JSON"),
             Self::NotACall => f.write_str("the line is no object with a method"),

@@ -5,9 +5,12 @@
 //!   lines <- say, Job::encode_notify <- server::Server <- mining::server::Output
 //! ```
 //!
+//! [`client::Client`] is the other side: what a proxy has of a pool that speaks nothing else.
+//!
 //! One miner is one extended channel. There is no written standard: the dialect is what firmware and pools agree on
 //! in practice, with BIP310 for what is negotiated; docs/sv1.md says what is served and why.
 
+pub mod client;
 pub mod difficulty;
 pub mod hex;
 mod id;
@@ -18,5 +21,6 @@ pub mod say;
 pub mod server;
 pub mod user;
 
+pub use client::Client;
 pub use id::Id;
 pub use server::Server;
