@@ -43,6 +43,8 @@ pub enum Command {
     Up(UpArgs),
     /// A mining pool: devices and proxies connect to it.
     Pool(PoolArgs),
+    /// A job negotiator: our own templates on other people's pools; alone on our own node when none is well.
+    Negotiator(NegotiatorArgs),
     /// A template provider: other pools and job negotiators mine on our node.
     Provider(ProviderArgs),
     /// What a node gives to mine, and whether a coinbase fits it.
@@ -66,7 +68,7 @@ impl Command {
     pub fn json(&self) -> bool {
         match self {
             Self::Up(args) => args.json,
-            Self::Pool(_) | Self::Provider(_) | Self::Notify(_) => false,
+            Self::Pool(_) | Self::Provider(_) | Self::Negotiator(_) | Self::Notify(_) => false,
             Self::Template(args) => args.json,
             Self::Device(args) => args.json,
             Self::Keys(args) => args.json,
@@ -89,6 +91,7 @@ impl Command {
             Self::Up(args) => args.give(&mut sources)?,
             Self::Pool(args) => args.give(&mut sources)?,
             Self::Provider(args) => args.give(&mut sources)?,
+            Self::Negotiator(args) => args.give(&mut sources)?,
             Self::Template(args) => args.give(&mut sources)?,
             Self::Device(args) => args.give(&mut sources)?,
             Self::Keys(args) => args.common.give(args.data.as_ref(), &mut sources)?,
@@ -258,6 +261,41 @@ pub struct NotifyArgs {
     /// The block's hash
     #[arg(value_name = "HASH", default_value = "")]
     pub block: String,
+}
+
+/// `adit negotiator`
+#[derive(Clone, Debug, Default, Args)]
+pub struct NegotiatorArgs {
+    /// A pool: stratum2+tcp://HOST:PORT/KEY, with ,jds=HOST:PORT where jobs are declared on another port; may be repeated,
+    /// the preferred one first
+    #[arg(long, value_name = "URL")]
+    pub upstream: Vec<String>,
+    /// What pools get to know: full-template or coinbase-only [default: full-template]
+    #[arg(long, value_name = "MODE")]
+    pub mode: Option<String>,
+    /// The name to mine under at the pools [default: adit]
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    #[command(flatten)]
+    serving: Serving,
+}
+
+impl NegotiatorArgs {
+    fn give(&self, sources: &mut Sources) -> Result<(), Exit> {
+        self.serving.give(sources)?;
+        let pools = (!self.upstream.is_empty()).then(|| self.upstream.join(" "));
+        let flags = [
+            ("upstream.pools", "--upstream", &pools),
+            ("negotiator.mode", "--mode", &self.mode),
+            ("upstream.user", "--user", &self.user),
+        ];
+        for (key, typed, value) in flags {
+            if let Some(value) = value {
+                sources.flag(key, value, typed);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// `adit provider`

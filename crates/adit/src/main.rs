@@ -9,7 +9,7 @@ use adit::config::Settings;
 use adit::exit::Exit;
 use adit::observe::{Screen, logs, text};
 use adit::shutdown::Shutdown;
-use adit::{device, load, pool, probe, provider, up};
+use adit::{device, load, negotiator, pool, probe, provider, up};
 use clap::Parser;
 
 fn main() -> ExitCode {
@@ -67,6 +67,7 @@ fn run(command: Command) -> Result<ExitCode, Exit> {
             Some(place) => pool::ask_to_drain(&settings.data, place.as_ref(), |line| screen.say(line)),
             None => on_plain_runtime(async || serve(&settings, &screen).await),
         },
+        Command::Negotiator(_) => on_runtime(async |shutdown| negotiate(&settings, &screen, shutdown).await),
         Command::Provider(_) => on_runtime(async |shutdown| provide(&settings, &screen, shutdown).await),
         Command::Template(args) => {
             on_runtime(async |_| adit::template::run(&settings, &args.action, args.json).await)
@@ -134,6 +135,22 @@ async fn serve(settings: &Settings, screen: &Screen) -> Result<(), Exit> {
         }
         if let Some(addr) = pool.http() {
             screen.say(&format!("page  http://{addr}/"));
+        }
+    })
+    .await?;
+    tracing::info!(
+        shares = last.shares.accepted,
+        blocks = last.blocks.found,
+        "stopped"
+    );
+    Ok(())
+}
+
+async fn negotiate(settings: &Settings, screen: &Screen, shutdown: Shutdown) -> Result<(), Exit> {
+    let last = negotiator::run(settings, shutdown, |negotiator| {
+        screen.say(&format!("negotiator  {}", negotiator.url()));
+        if let Some(addr) = negotiator.http() {
+            screen.say(&format!("page        http://{addr}/"));
         }
     })
     .await?;

@@ -122,6 +122,7 @@ async fn upstreams_come_and_go_and_no_miner_notices() {
         mined: up,
         events: Some(events),
         distribution: None,
+        picture: None,
     };
     let house = House::open_branch(&[], branch).await;
     orders.send_replace(job(&[0xaa; 3], 1, 1));

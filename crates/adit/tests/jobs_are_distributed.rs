@@ -72,6 +72,7 @@ impl Distributor {
             orders: work,
             mined: mpsc::channel(16).0,
             events: None,
+            picture: None,
             distribution: Some(Distribution {
                 states: states_rx,
                 solutions: solutions_tx,

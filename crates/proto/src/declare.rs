@@ -1,5 +1,6 @@
 //! Job declaration: miners that choose the transactions of their blocks (spec 6; *negotiation* in the seeds).
 //!
+//! * [`client`]: the miner's side of one connection, both modes; [`parts`] makes its coinbases.
 //! * [`Server`]: the pool's side of one connection, full-template mode.
 //! * [`Tokens`]: what was given out to whom; one table for all connections of a pool.
 //! * [`Coinbase`]: a declared coinbase, read from its two halves.
@@ -8,8 +9,10 @@
 //! * [`Budget`]: the bytes that all of them may hold.
 
 mod budget;
+pub mod client;
 mod coinbase;
 mod job;
+pub mod parts;
 mod policy;
 pub mod server;
 mod token;

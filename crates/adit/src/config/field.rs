@@ -4,12 +4,17 @@ use std::path::PathBuf;
 
 use bitcoin::Network;
 
+use adit_proto::declare::client::Mode;
+
 use super::rpc::RpcNode;
 use super::source::Raw;
 use super::values::{
     BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, Level, Listen, LogFormat, NegotiationMode,
-    NetworkChoice, NodeSpec, Nodes, Place, PreferNode, Tag, WorkFloor,
+    NetworkChoice, NodeSpec, Nodes, Place, PreferNode, Tag, Upstreams, WorkFloor,
 };
+
+use crate::uplink::Upstream;
+use crate::uplink::supervisor::UPSTREAMS_MAX;
 
 /// Smallest and largest number, or length in bytes.
 pub type Range = Option<(u64, u64)>;
@@ -220,6 +225,38 @@ text_field!(
         _ => None,
     }
 );
+
+impl Field for Upstreams {
+    fn expected(_: Range) -> String {
+        format!(
+            "nothing, or a list of at most {UPSTREAMS_MAX} of {}",
+            Upstream::EXPECTED
+        )
+    }
+
+    fn read(raw: &Raw, range: Range, _: bool) -> Result<Self, String> {
+        let list: Vec<&str> = match raw {
+            Raw::Bare(text) | Raw::Text(text) => text.split_whitespace().collect(),
+            Raw::List(list) => list.iter().map(String::as_str).collect(),
+            _ => return Err(Self::expected(range)),
+        };
+        let list = list
+            .iter()
+            .map(|text| text.parse())
+            .collect::<Result<Vec<_>, _>>()?;
+        match list.len() <= UPSTREAMS_MAX {
+            true => Ok(Self(list)),
+            false => Err(Self::expected(range)),
+        }
+    }
+}
+
+text_field!(Mode, "full-template or coinbase-only", |text| match text {
+    "full-template" => Some(Self::FullTemplate),
+    "coinbase-only" => Some(Self::CoinbaseOnly),
+    _ => None,
+});
+
 text_field!(PreferNode, "order or fees", |text| match text {
     "order" => Some(Self::Order),
     "fees" => Some(Self::Fees),

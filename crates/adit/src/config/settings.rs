@@ -10,7 +10,8 @@ use super::payout::{Payout, name};
 use super::source::{Config, Sources};
 use super::table::{
     Coinbase, Device, Embedded, Extensions, Http, Ipc, KeyKeys, LedgerKeys, Limits, Log, NegotiationKeys,
-    NodeKeys, PayoutKeys, PoolKeys, ProviderKeys, SecurityKeys, ShareKeys, Sv1Keys, Top, UpstreamKeys,
+    NegotiatorKeys, NodeKeys, PayoutKeys, PoolKeys, ProviderKeys, SecurityKeys, ShareKeys, Sv1Keys, Top,
+    UpstreamKeys,
 };
 use super::values::{Listen, NetworkChoice, NodeSpec, Nodes, WorkFloor};
 use crate::exit::Exit;
@@ -49,6 +50,8 @@ pub struct Settings {
     pub negotiation: NegotiationKeys,
     /// The template provider.
     pub provider: ProviderKeys,
+    /// The job negotiator.
+    pub negotiator: NegotiatorKeys,
     /// Certificates.
     pub keys: KeyKeys,
     /// What the miners' port speaks.
@@ -141,6 +144,7 @@ impl Settings {
         let pool = PoolKeys::read(config, problems);
         let negotiation = NegotiationKeys::read(config, problems);
         let provider = ProviderKeys::read(config, problems);
+        let negotiator = NegotiatorKeys::read(config, problems);
         let keys = KeyKeys::read(config, problems);
         let security = SecurityKeys::read(config, problems);
         let sv1 = Sv1Keys::read(config, problems);
@@ -176,6 +180,7 @@ impl Settings {
             pool: pool?,
             negotiation: negotiation?,
             provider: provider?,
+            negotiator: negotiator?,
             keys: keys?,
             security: security?,
             sv1: sv1?,

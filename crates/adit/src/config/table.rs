@@ -7,13 +7,14 @@ use std::path::PathBuf;
 
 use adit_net::{Keyless, Plaintext};
 use adit_noise::draft2022::{Aeads, SignatureForm};
+use adit_proto::declare::client::Mode;
 
 use super::field::{Field, Range};
 use super::origin::Problem;
 use super::source::Config;
 use super::values::{
     BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, Level, Listen, LogFormat, NegotiationMode,
-    NetworkChoice, Nodes, PreferNode, Tag, WorkFloor,
+    NetworkChoice, Nodes, PreferNode, Tag, Upstreams, WorkFloor,
 };
 
 /// One row.
@@ -253,6 +254,12 @@ table! {
         /// Connections of all clients together. Each may cost a block's memory, 4 MB, when it does not read.
         connections_max: u32 = "64", 1..=10000;
     }
+    /// The job negotiator of `adit negotiator`: our own templates on the pools of `upstream.pools`.
+    ["negotiator."] NegotiatorKeys {
+        /// What a pool gets to know: `full-template` reveals the transactions, so that it can check and publish blocks;
+        /// `coinbase-only` never does, where the pool allows that.
+        mode: Mode = "full-template";
+    }
     /// Keys and certificates. The secrets themselves are files in the data folder, never settings.
     ["keys."] KeyKeys {
         /// Days that a server certificate is valid; it is renewed at half of them.
@@ -302,6 +309,13 @@ table! {
         keyless: Keyless = "refuse";
         /// Negotiate the algorithm with servers of the 2022 draft. `false` is for those from before August 2022.
         draft2022_negotiation: bool = "true";
+        /// The pools of `adit negotiator`, the preferred one first: `stratum2+tcp://HOST:PORT/KEY`, with `,jds=HOST:PORT`
+        /// where jobs are declared on another port. A list; in flags and environment separated by spaces.
+        pools: Upstreams = "";
+        /// The name by which a negotiator mines at its pools: whom they pay.
+        user: String = "adit", 1..=255;
+        /// Hash rate that a pool is told when a negotiator opens its channel. What is measured follows within seconds.
+        hash_rate: u64 = "1000000000000", 1..=9223372036854775807, unit "hashes a second";
     }
     /// Several nodes (`node` is a list).
     ["nodes."] NodeKeys {

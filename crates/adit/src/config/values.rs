@@ -135,6 +135,17 @@ impl fmt::Display for Nodes {
     }
 }
 
+/// Pools that we mine at, the preferred one first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Upstreams(pub(super) Vec<crate::uplink::Upstream>);
+
+impl Upstreams {
+    /// All of them.
+    pub fn list(&self) -> &[crate::uplink::Upstream] {
+        &self.0
+    }
+}
+
 /// The Bitcoin network, or how to find it out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NetworkChoice {

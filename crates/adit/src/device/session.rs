@@ -208,6 +208,12 @@ impl<'a> Session<'a> {
                 self.live.reject(1);
             }
             Event::UpdateRefused { code, .. } => tracing::debug!(%code, "update refused"),
+            Event::Target { .. } | Event::ExtranoncePrefix { .. } => {}
+            // A device makes no jobs of its own.
+            Event::CustomAccepted { .. }
+            | Event::CustomRefused { .. }
+            | Event::CustomUnanswered { .. }
+            | Event::CustomUnasked => {}
             Event::Withheld(why) => {
                 tracing::warn!(?why, "the channel cannot be opened");
                 self.next.get_or_insert(Next::Again);

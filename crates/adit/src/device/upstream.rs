@@ -15,9 +15,9 @@ use adit_proto::setup::{self, ClientEvent, ClientInput, ClientOutput, Device, Re
 use adit_proto::{Fault, Time};
 use adit_wire::common::{self, flags, protocol};
 use adit_wire::extension::WORKER_HASH_RATE;
-use adit_wire::mining::{SubmitSharesExtended, ToClient, ToServer};
+use adit_wire::mining::{SetCustomMiningJob, SubmitSharesExtended, ToClient, ToServer};
 use adit_wire::tlv::{self, Tlv, WorkerName};
-use adit_wire::{DecodeError, Header, Message, Str0_255, negotiation};
+use adit_wire::{DecodeError, Header, Message, Str0_255, U256, negotiation};
 
 /// Longest payload taken of a message that is not known and will be ignored.
 const UNKNOWN_LENGTH_MAX: u32 = 64 * 1024;
@@ -203,6 +203,48 @@ impl Upstream {
         self.mining(now, mining::Input::Open(open), out, heard)
     }
 
+    /// Sends a job of our own (spec 5.3.18), first hashed at `since`; the answer is heard as an event.
+    ///
+    /// # Errors
+    /// The fault that ends the connection, see [`setup::Client::handle`] and [`Client::handle`].
+    pub fn custom(
+        &mut self,
+        now: Time,
+        message: SetCustomMiningJob,
+        since: Time,
+        out: &mut Vec<u8>,
+        heard: &mut Vec<Heard>,
+    ) -> Result<(), Fault> {
+        let message = Box::new(message);
+        self.mining(now, mining::Input::Custom { message, since }, out, heard)
+    }
+
+    /// Tells the server another hash rate (spec 5.3.7).
+    ///
+    /// # Errors
+    /// The fault that ends the connection, see [`setup::Client::handle`] and [`Client::handle`].
+    pub fn update(
+        &mut self,
+        now: Time,
+        channel: u32,
+        nominal_hash_rate: f32,
+        out: &mut Vec<u8>,
+        heard: &mut Vec<Heard>,
+    ) -> Result<(), Fault> {
+        let update = mining::Input::Update {
+            channel,
+            nominal_hash_rate,
+            max_target: U256::MAX,
+        };
+        self.mining(now, update, out, heard)
+    }
+
+    /// Version bits that may be rolled on this connection.
+    #[must_use]
+    pub fn version_mask(&self) -> u32 {
+        self.mining.as_ref().map_or(0, Client::version_mask)
+    }
+
     /// Sends a share and gives its sequence number, or why it was not sent.
     ///
     /// # Errors
@@ -342,7 +384,7 @@ impl Upstream {
 }
 
 /// What adit says about itself (REQ-COM-007, REQ-COM-008, REQ-COM-009).
-static DEVICE: LazyLock<Device> = LazyLock::new(|| Device {
+pub(crate) static DEVICE: LazyLock<Device> = LazyLock::new(|| Device {
     vendor: text("adit"),
     hardware_version: text(std::env::consts::ARCH),
     firmware: text(env!("CARGO_PKG_VERSION")),

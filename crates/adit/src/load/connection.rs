@@ -203,7 +203,15 @@ impl Connection {
             Event::OpenRefused { code, .. } => self.end(&format!("channel refused: {code}")),
             Event::Closed { reason, .. } => self.end(&format!("channel closed: {reason}")),
             Event::Withheld(why) => self.end(&format!("channel not opened: {why:?}")),
-            Event::Opened { .. } | Event::UpdateRefused { .. } => {}
+            // A generator makes no jobs of its own.
+            Event::Opened { .. }
+            | Event::UpdateRefused { .. }
+            | Event::Target { .. }
+            | Event::ExtranoncePrefix { .. }
+            | Event::CustomAccepted { .. }
+            | Event::CustomRefused { .. }
+            | Event::CustomUnanswered { .. }
+            | Event::CustomUnasked => {}
         }
     }
 

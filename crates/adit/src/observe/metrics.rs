@@ -41,6 +41,7 @@ impl Collector for Picture {
         node(out, status)?;
         ledger(out, status)?;
         negotiation(out, status)?;
+        uplink(out, status)?;
         keys(out, status)
     }
 }
@@ -62,6 +63,52 @@ fn process(out: &mut Writer<'_, '_>, status: &Status) -> fmt::Result {
             Light::Amber => 0.5,
             Light::Red => 0.0,
         },
+    )
+}
+
+fn uplink(out: &mut Writer<'_, '_>, status: &Status) -> fmt::Result {
+    let Some(uplink) = &status.uplink else {
+        return Ok(());
+    };
+    // -1: nobody but ourselves.
+    let place = uplink.place.map_or(-1.0, |place| place as f64);
+    out.gauge(
+        "uplink_place",
+        "Place of the upstream that is worked for, from 0; -1: none",
+        place,
+    )?;
+    let left: Vec<_> = uplink
+        .causes
+        .iter()
+        .map(|(cause, count)| ([("cause", cause.name())], *count))
+        .collect();
+    out.counters("uplink_left", "Upstreams left, by cause", &left)?;
+    let figures = &uplink.figures;
+    out.counter("uplink_jobs_declared", "Jobs declared", figures.jobs_declared)?;
+    out.counter(
+        "uplink_jobs_taken",
+        "Custom jobs that the upstream has taken",
+        figures.jobs_taken,
+    )?;
+    out.counter(
+        "uplink_jobs_refused",
+        "Jobs that the upstream has refused",
+        figures.jobs_refused,
+    )?;
+    out.counter(
+        "uplink_shares_accepted",
+        "Shares that the upstream accepted",
+        figures.shares_accepted,
+    )?;
+    out.counter(
+        "uplink_shares_refused",
+        "Shares that the upstream refused",
+        figures.shares_refused,
+    )?;
+    out.gauge(
+        "uplink_shares_pending",
+        "Shares that wait until the upstream takes their job",
+        figures.shares_pending as f64,
     )
 }
 

@@ -11,6 +11,7 @@ mod progress;
 mod rate;
 mod status;
 pub mod text;
+mod uplink;
 
 pub use latency::Latency;
 pub use logs::Screen;
@@ -20,3 +21,4 @@ pub use status::{
     BestShare, Blocks, Channels, Connections, Drain, Health, LastBlock, LedgerState, LedgerStatus, Light,
     Negotiation, NodeState, NodeStatus, PoolStatus, Shares, Status, Worker,
 };
+pub use uplink::{Figures, Uplink};

@@ -23,6 +23,8 @@ pub struct Status {
     pub pool: PoolStatus,
     /// The Bitcoin node.
     pub node: NodeStatus,
+    /// How the uplink fares, where we are somebody else's miner.
+    pub uplink: Option<super::Uplink>,
     /// Estimated from accepted work, in hashes a second.
     pub hash_rate: Rates,
     /// What was submitted.

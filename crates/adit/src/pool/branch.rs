@@ -12,6 +12,7 @@ use adit_proto::mining::server::{Mined as With, Share};
 use tokio::sync::{mpsc, watch};
 
 use super::distributing::Distribution;
+use crate::observe::Uplink;
 
 /// Accepted shares that a worker holds while the uplink is behind; more are lost to it, and counted.
 pub const HELD_MAX: usize = 65_536;
@@ -60,4 +61,6 @@ pub struct Branch {
     pub events: Option<mpsc::Sender<Event>>,
     /// Negotiated jobs for others, where this side of it distributes them.
     pub distribution: Option<Distribution>,
+    /// How the uplink fares, for the status page.
+    pub picture: Option<watch::Receiver<Uplink>>,
 }

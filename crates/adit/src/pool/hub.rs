@@ -78,6 +78,7 @@ pub(super) struct Hub {
 pub(super) struct Uplink {
     pub(super) orders: watch::Receiver<Orders>,
     pub(super) events: Option<mpsc::Sender<Event>>,
+    pub(super) picture: Option<watch::Receiver<status::Uplink>>,
 }
 
 /// What is mined on.
@@ -437,6 +438,8 @@ impl Hub {
         picture.taken_at_us = now.0;
         picture.uptime_ms = now.0.saturating_sub(picture.started_at_us) / 1000;
         self.totals.paint(now, picture);
+        let uplink = self.branch.as_ref().and_then(|branch| branch.picture.as_ref());
+        picture.uplink = uplink.map(|uplink| uplink.borrow().clone());
         picture.drain = drain_picture(&self.drain.borrow());
         picture.connections.refused += (self.refused_at_the_door)();
         if let (Some(last), Some(finder)) = (&mut picture.blocks.last, self.state.finder)

@@ -243,6 +243,7 @@ impl Pool {
             branch: branch.map(|branch| hub::Uplink {
                 orders: branch.orders,
                 events: branch.events,
+                picture: branch.picture,
             }),
             desk: asks_weak,
             inspector: inspect::Inspector::new(node.handle.clone()),

@@ -10,6 +10,7 @@ mod blocks;
 mod conformance;
 mod crashes;
 mod negotiation;
+mod negotiator;
 mod para;
 mod pool;
 mod program;

@@ -44,7 +44,12 @@ pub(crate) struct Translator {
 impl Translator {
     /// Starts it above `pool` for devices of `hash_rate` hashes a second each.
     pub(crate) fn start(pool: &Pool, aggregate: bool, hash_rate: u64) -> Self {
-        let (program, port) = on_free_port("translator_sv2", pool.folder(), |port| {
+        Self::on(pool.folder(), pool.port(), pool.key(), aggregate, hash_rate)
+    }
+
+    /// The same above whatever listens on a port.
+    pub(crate) fn on(folder: &Path, upstream: &str, key: &str, aggregate: bool, hash_rate: u64) -> Self {
+        let (program, port) = on_free_port("translator_sv2", folder, |port| {
             format!(
                 r#"downstream_address = "127.0.0.1"
 downstream_port = {port}
@@ -67,9 +72,7 @@ address = "127.0.0.1"
 port = {upstream}
 authority_pubkey = "{key}"
 user_identity = "farm"
-"#,
-                upstream = pool.port(),
-                key = pool.key(),
+"#
             )
         });
         Self {
@@ -81,7 +84,11 @@ user_identity = "farm"
 
 /// Its pool, on a node, and its URL. The node needs a block that is not old.
 pub(crate) fn pool(folder: &Path, node: &BitcoinNode) -> (Program, String) {
-    let templates = format!(
+    pool_with(folder, &node_section(node))
+}
+
+fn node_section(node: &BitcoinNode) -> String {
+    format!(
         r#"[template_provider_type.BitcoinCoreIpc]
 version = 31
 network = "regtest"
@@ -90,8 +97,21 @@ fee_threshold = 100
 min_interval = 5
 "#,
         node.data().display()
+    )
+}
+
+/// Its pool with a job declaration server, on a node, its URL and where jobs are declared.
+pub(crate) fn pool_with_declarations(folder: &Path, node: &BitcoinNode) -> (Program, String, u16) {
+    let jds = free_port();
+    let more = format!(
+        r#"{}
+[jds]
+listen_address = "127.0.0.1:{jds}"
+"#,
+        node_section(node)
     );
-    pool_with(folder, &templates)
+    let (program, url) = pool_with(folder, &more);
+    (program, url, jds)
 }
 
 /// Its pool on a template provider, and its URL.

@@ -12,6 +12,7 @@
 //! One machine serves all channels of a connection. A message to a group reaches each of its members.
 
 mod channel;
+mod custom;
 mod door;
 mod group;
 mod work;
@@ -28,8 +29,10 @@ use adit_wire::{B0_32, Str0_255, U256};
 
 use crate::{Fault, Time};
 use channel::Channel;
+use custom::Waiting;
 use group::Group;
 
+pub use custom::CUSTOM_WAITING_MAX;
 pub use door::{Event, Input, Kind, Open, Output, Settings, Share, VERSION_MASK_DEFAULT, Withheld};
 pub use work::{Coinbase, Root, Work};
 
@@ -47,6 +50,8 @@ pub struct Client {
     requests: BTreeMap<u32, Request>,
     channels: BTreeMap<u32, Channel>,
     groups: BTreeMap<u32, Group>,
+    /// Jobs of our own without an answer, by request.
+    customs: BTreeMap<u32, Waiting>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +81,7 @@ impl Client {
             requests,
             channels,
             groups,
+            customs: BTreeMap::new(),
         }
     }
 
@@ -87,7 +93,8 @@ impl Client {
     pub fn handle(&mut self, now: Time, input: Input, out: &mut Vec<Output>) -> Result<(), Fault> {
         match input {
             Input::Message(message) => return self.message(now, message, out),
-            Input::Deadline => return self.expire(now),
+            Input::Deadline => return self.expire(now, out),
+            Input::Custom { message, since } => self.custom(now, *message, since, out),
             Input::Open(open) => self.open(now, open, out),
             Input::Update {
                 channel,
@@ -105,7 +112,9 @@ impl Client {
     /// When [`Input::Deadline`] is wanted.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        self.requests.values().map(|request| request.until).min()
+        let requests = self.requests.values().map(|request| request.until);
+        let customs = self.customs.values().map(|waiting| waiting.until);
+        requests.chain(customs).min()
     }
 
     /// Channels that are open.
@@ -125,12 +134,21 @@ impl Client {
             ToClient::NewExtendedMiningJob(it) => self.extended_job(now, it, out),
             ToClient::SetNewPrevHash(it) => self.new_prev_hash(now, &it, out),
             ToClient::SetTarget(it) => {
-                self.members(it.channel_id, |_, channel| channel.set_target(it.maximum_target));
+                let target = it.maximum_target;
+                self.members(it.channel_id, |channel, settled| {
+                    settled.set_target(target);
+                    out.push(Output::Event(Event::Target { channel, target }));
+                });
                 Ok(())
             }
-            ToClient::SetExtranoncePrefix(it) => self.with_channel(it.channel_id, |channel| {
-                channel.set_extranonce_prefix(it.extranonce_prefix)
-            }),
+            ToClient::SetExtranoncePrefix(it) => {
+                let (channel, prefix) = (it.channel_id, it.extranonce_prefix);
+                self.with_channel(channel, |settled| {
+                    settled.set_extranonce_prefix(prefix)?;
+                    out.push(Output::Event(Event::ExtranoncePrefix { channel, prefix }));
+                    Ok(())
+                })
+            }
             ToClient::SetGroupChannel(it) => self.set_group(&it),
             ToClient::CloseChannel(it) => {
                 self.closed(&it, out);
@@ -154,13 +172,20 @@ impl Client {
                 }));
                 Ok(())
             }
-            // This client declares no jobs of its own; an answer to nobody's question changes nothing.
-            ToClient::SetCustomMiningJobSuccess(_) | ToClient::SetCustomMiningJobError(_) => Ok(()),
+            ToClient::SetCustomMiningJobSuccess(it) => {
+                self.custom_accepted(&it, out);
+                Ok(())
+            }
+            ToClient::SetCustomMiningJobError(it) => {
+                self.custom_refused(it, out);
+                Ok(())
+            }
         }
     }
 
-    fn expire(&self, now: Time) -> Result<(), Fault> {
-        match self.deadline() {
+    fn expire(&mut self, now: Time, out: &mut Vec<Output>) -> Result<(), Fault> {
+        self.customs_expire(now, out);
+        match self.requests.values().map(|request| request.until).min() {
             Some(until) if now >= until => Err(Fault::Expired("no answer to a channel request in time")),
             _ => Ok(()),
         }
@@ -237,7 +262,9 @@ impl Client {
         Ok(())
     }
 
-    fn version_mask(&self) -> u32 {
+    /// Version bits that may be rolled here.
+    #[must_use]
+    pub fn version_mask(&self) -> u32 {
         let fixed = self.settings.success_flags & flags::REQUIRES_FIXED_VERSION != 0;
         if fixed { 0 } else { self.settings.version_mask }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use adit_wire::mining::{NewMiningJob, SetNewPrevHash, SubmitSharesExtended, SubmitSharesStandard, ToServer};
 use adit_wire::{B0_32, U256};
 
+use super::custom::CUSTOM_JOBS_MAX;
 use super::work::{Coinbase, Root, Work};
 use super::{ACTIVE_JOBS_MAX, FUTURE_JOBS_MAX, Output, Share, Withheld};
 use crate::{Fault, Time};
@@ -67,6 +68,8 @@ pub(super) struct Channel {
     tip: Option<Tip>,
     future: VecDeque<Job>,
     active: VecDeque<Active>,
+    /// Jobs of our own that the server has taken. Which of them are stale is for whoever made them to know.
+    custom: VecDeque<Active>,
     next_sequence: u32,
     outstanding: u32,
 }
@@ -92,6 +95,7 @@ impl Channel {
             tip,
             future,
             active,
+            custom: VecDeque::new(),
             next_sequence: 1,
             outstanding: 0,
         }
@@ -246,6 +250,21 @@ impl Channel {
         }
     }
 
+    /// The server has taken a job of our own: its shares may be sent. Gives their target.
+    pub(super) fn custom(&mut self, job_id: u32, version: u32, min_ntime: u32, since: Time) -> U256 {
+        if self.custom.len() >= CUSTOM_JOBS_MAX {
+            self.custom.pop_front();
+        }
+        self.custom.push_back(Active {
+            job_id,
+            version,
+            version_mask: self.version_mask,
+            min_ntime,
+            since,
+        });
+        self.target
+    }
+
     /// For jobs sent from now on and future jobs that are not yet active (spec 5.3.21).
     pub(super) fn set_target(&mut self, target: U256) {
         self.target = target;
@@ -266,10 +285,9 @@ impl Channel {
     /// Numbers a share and counts it, unless the server could only refuse it.
     pub(super) fn share(&mut self, now: Time, share: &Share) -> Result<ToServer, Withheld> {
         let size = usize::from(self.extranonce_size.unwrap_or(0));
-        let job = self
-            .active
-            .iter()
-            .rev()
+        let customs = self.custom.iter().rev();
+        let job = customs
+            .chain(self.active.iter().rev())
             .find(|job| job.job_id == share.job_id)
             .ok_or(Withheld::StaleJob)?;
         if share.extranonce.len() != size {

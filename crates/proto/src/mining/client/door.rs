@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use adit_wire::mining::{ToClient, ToServer};
+use adit_wire::mining::{SetCustomMiningJob, ToClient, ToServer};
 use adit_wire::{B0_32, Str0_255, U256};
 
 use super::work::Work;
+use crate::Time;
 
 /// Version bits that are rolled by default: those of BIP320, which every dialect allows (C-48).
 pub const VERSION_MASK_DEFAULT: u32 = 0x1fff_e000;
@@ -21,6 +22,8 @@ pub struct Settings {
     pub answer_timeout: Duration,
     /// Channels, open and asked for, on this connection.
     pub channels_max: usize,
+    /// REQUIRES_WORK_SELECTION was set: jobs of our own may be sent (REQ-MIN-087).
+    pub work_selection: bool,
 }
 
 impl Default for Settings {
@@ -30,6 +33,7 @@ impl Default for Settings {
             version_mask: VERSION_MASK_DEFAULT,
             answer_timeout: Duration::from_secs(30),
             channels_max: 1,
+            work_selection: false,
         }
     }
 }
@@ -56,6 +60,13 @@ pub enum Input {
         channel: u32,
         /// Why, in printable ASCII (REQ-COM-029).
         reason: Str0_255,
+    },
+    /// A job of our own shall be mined on a channel (spec 5.3.18). The caller chooses its `request_id` and uses it once.
+    Custom {
+        /// The job.
+        message: Box<SetCustomMiningJob>,
+        /// When it was first hashed: before the server knows of it, where that is done optimistically.
+        since: Time,
     },
     /// A share was found.
     Share(Share),
@@ -181,6 +192,49 @@ pub enum Event {
         /// Shares that still wait for an answer.
         outstanding: u32,
     },
+    /// The target of shares on jobs to come has changed.
+    Target {
+        /// The channel.
+        channel: u32,
+        /// Largest hash of a share.
+        target: U256,
+    },
+    /// The extranonce prefix of jobs to come has changed, those of our own included (REQ-MIN-043).
+    ExtranoncePrefix {
+        /// The channel.
+        channel: u32,
+        /// The prefix.
+        prefix: B0_32,
+    },
+    /// The server will pay for shares on a job of our own (spec 5.3.19): they may be sent (REQ-MIN-094).
+    CustomAccepted {
+        /// The channel.
+        channel: u32,
+        /// Which of our jobs.
+        request: u32,
+        /// Its name in shares.
+        job_id: u32,
+        /// Largest hash of its shares.
+        target: U256,
+    },
+    /// The server refused a job of our own (spec 5.3.20).
+    CustomRefused {
+        /// The channel.
+        channel: u32,
+        /// Which of our jobs.
+        request: u32,
+        /// Its code, for the log.
+        code: Str0_255,
+    },
+    /// The server did not answer in time whether it takes a job of our own.
+    CustomUnanswered {
+        /// The channel.
+        channel: u32,
+        /// Which of our jobs.
+        request: u32,
+    },
+    /// The server answered about a job that it was not asked about: nothing changes.
+    CustomUnasked,
     /// An input was not carried out, as the server could only refuse it.
     Withheld(Withheld),
 }
@@ -202,4 +256,11 @@ pub enum Withheld {
     Time,
     /// The extranonce has not the channel's size (REQ-MIN-057).
     ExtranonceSize,
+    /// Jobs of our own go to extended channels of a connection with REQUIRES_WORK_SELECTION only (REQ-MIN-085,
+    /// REQ-MIN-087).
+    NoWorkSelection,
+    /// The start of a scriptSig has more than 8 bytes (REQ-MIN-090).
+    CoinbasePrefix,
+    /// Too many jobs of our own wait for an answer, or the number is taken.
+    TooManyJobs,
 }

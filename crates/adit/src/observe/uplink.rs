@@ -1,0 +1,74 @@
+//! What faces upstreams, where we are somebody else's miner.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::uplink::Cause;
+
+/// What faces upstreams.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Uplink {
+    /// The upstream that is worked for, `HOST:PORT`; empty: we mine alone.
+    pub upstream: String,
+    /// Its place in the list, from 0.
+    pub place: Option<usize>,
+    /// `full-template` or `coinbase-only`.
+    pub mode: &'static str,
+    /// Times that an upstream was turned to.
+    pub changes: u64,
+    /// Why upstreams were left, and how often.
+    pub causes: BTreeMap<Cause, u64>,
+    /// What was done on all connections together.
+    pub figures: Figures,
+    /// From the last template to its custom job for the miners, in microseconds.
+    pub job_latency_us: u64,
+}
+
+/// What was done on connections upwards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Figures {
+    /// Custom jobs that the miners got.
+    pub jobs_published: u64,
+    /// Jobs that were declared.
+    pub jobs_declared: u64,
+    /// Custom jobs that the pool has taken.
+    pub jobs_taken: u64,
+    /// Declarations and custom jobs that the pool has refused, races of tips included.
+    pub jobs_refused: u64,
+    /// Shares that wait for the pool to take their job.
+    pub shares_pending: u64,
+    /// Shares sent to the pool.
+    pub shares_sent: u64,
+    /// Shares that the pool accepted.
+    pub shares_accepted: u64,
+    /// Shares that the pool refused.
+    pub shares_refused: u64,
+    /// Shares of an earlier tip or upstream, which were of no use to anybody.
+    pub shares_stale: u64,
+    /// Shares that were given up because too many were waiting.
+    pub shares_dropped: u64,
+    /// Blocks found.
+    pub blocks: u64,
+}
+
+impl Figures {
+    /// Those of this connection and of those before it.
+    #[must_use]
+    pub const fn after(self, past: Self) -> Self {
+        Self {
+            jobs_published: past.jobs_published + self.jobs_published,
+            jobs_declared: past.jobs_declared + self.jobs_declared,
+            jobs_taken: past.jobs_taken + self.jobs_taken,
+            jobs_refused: past.jobs_refused + self.jobs_refused,
+            // Those of a connection that has ended were lost with it.
+            shares_pending: self.shares_pending,
+            shares_sent: past.shares_sent + self.shares_sent,
+            shares_accepted: past.shares_accepted + self.shares_accepted,
+            shares_refused: past.shares_refused + self.shares_refused,
+            shares_stale: past.shares_stale + self.shares_stale,
+            shares_dropped: past.shares_dropped + self.shares_dropped,
+            blocks: past.blocks + self.blocks,
+        }
+    }
+}

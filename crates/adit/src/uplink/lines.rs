@@ -1,0 +1,385 @@
+//! The connections to all upstreams: made and ended on the supervisor's word, each with tasks of its own.
+
+use std::sync::{Arc, OnceLock};
+
+use adit_net::drive::Bounds;
+use adit_net::{Clock, Dialling, End, Itinerary, dial_with, drive};
+use adit_proto::declare::client as declare;
+use adit_proto::{Fault, Time};
+use bitcoin::TxOut;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::mining::{Channel, Told};
+use super::{Cause, Upstream, declaring, mining};
+
+/// Reports of all connections that may wait for the role.
+const REPORTS_MAX: usize = 16_384;
+/// Commands that may wait for a mining connection: all shares that are kept for one job, and some.
+const COMMANDS_MAX: usize = 8192;
+/// Commands that may wait for a declaration connection.
+const DECLARATIONS_MAX: usize = 64;
+/// A declared block's transactions may wait for a server that reads slowly.
+const QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// What one connection reports, with whose it is.
+#[derive(Debug)]
+pub struct Report {
+    /// Place in the list of upstreams.
+    pub upstream: usize,
+    /// Counts the connections of all upstreams up.
+    pub generation: u64,
+    /// What.
+    pub said: Said,
+}
+
+/// What a connection reports.
+#[derive(Debug)]
+pub enum Said {
+    /// The mining connection.
+    Mining(Told),
+    /// The declaration connection.
+    Declaring(declare::Event),
+    /// It has ended, both parts of it; the last word.
+    Ended(Cause),
+}
+
+/// What is known of a connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The channel, once it is open, with its present target and prefix.
+    pub channel: Option<Channel>,
+    /// What each coinbase must pay, once there was a token.
+    pub outputs: Option<Vec<TxOut>>,
+}
+
+/// What a report means for the supervisor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// It can be worked on.
+    Ready,
+    /// It has ended.
+    Down(Cause),
+}
+
+/// How connections are made.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How servers are dialled.
+    pub dialling: Dialling,
+    /// The mining connection.
+    pub mining: mining::Settings,
+    /// The declaration connection, where there is one.
+    pub declare: Option<declare::Settings>,
+}
+
+#[derive(Debug)]
+struct Line {
+    generation: u64,
+    facts: Facts,
+    ready: bool,
+    mining: mpsc::Sender<mining::Command>,
+    declaring: Option<mpsc::Sender<declaring::Command>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// All connections upwards.
+#[derive(Debug)]
+pub struct Lines {
+    upstreams: Vec<Upstream>,
+    settings: Arc<Settings>,
+    clock: Clock,
+    reports: mpsc::Sender<Report>,
+    lines: Vec<Option<Line>>,
+    ways: Vec<Itinerary>,
+    generation: u64,
+}
+
+impl Lines {
+    /// No connection yet, and where reports will come from.
+    #[must_use]
+    pub fn new(upstreams: Vec<Upstream>, settings: Settings, clock: Clock) -> (Self, mpsc::Receiver<Report>) {
+        let (reports, heard) = mpsc::channel(REPORTS_MAX);
+        let ways = upstreams
+            .iter()
+            .map(|it| Itinerary::new(it.url.clone()))
+            .collect();
+        let lines = upstreams.iter().map(|_| None).collect();
+        let lines = Self {
+            upstreams,
+            settings: Arc::new(settings),
+            clock,
+            reports,
+            lines,
+            ways,
+            generation: 0,
+        };
+        (lines, heard)
+    }
+
+    /// How many upstreams there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.upstreams.len()
+    }
+
+    /// The upstream, for people.
+    #[must_use]
+    pub fn name(&self, upstream: usize) -> String {
+        self.upstreams
+            .get(upstream)
+            .map(|it| format!("{}:{}", it.url.host, it.url.port))
+            .unwrap_or_default()
+    }
+
+    /// Connects.
+    pub fn connect(&mut self, upstream: usize) {
+        let (Some(it), Some(way)) = (self.upstreams.get(upstream), self.ways.get(upstream)) else {
+            return;
+        };
+        self.generation += 1;
+        let url = way.url().clone();
+        // Where both are one server, both move together.
+        let jds = if it.jds.is_none() {
+            url.clone()
+        } else {
+            it.jds_url()
+        };
+        let outbox = || Outbox {
+            upstream,
+            generation: self.generation,
+            reports: self.reports.clone(),
+            cause: Parked::default(),
+            full: false,
+        };
+        let (mining, mining_commands) = mpsc::channel(COMMANDS_MAX);
+        let (declaring, declaring_commands) = mpsc::channel(DECLARATIONS_MAX);
+        let declares = self.settings.declare.is_some();
+        let task = Attempt {
+            settings: Arc::clone(&self.settings),
+            clock: self.clock.clone(),
+            url,
+            jds,
+            outbox: (outbox(), outbox()),
+            commands: (mining_commands, declaring_commands),
+        };
+        let line = Line {
+            generation: self.generation,
+            facts: Facts::default(),
+            ready: false,
+            mining,
+            declaring: declares.then_some(declaring),
+            task: tokio::spawn(task.run()),
+        };
+        if let Some(place) = self.lines.get_mut(upstream) {
+            *place = Some(line);
+        }
+    }
+
+    /// Ends the connection, if there is one.
+    pub fn disconnect(&mut self, upstream: usize) {
+        if let Some(place) = self.lines.get_mut(upstream) {
+            *place = None;
+        }
+    }
+
+    /// What is known of a connection.
+    #[must_use]
+    pub fn facts(&self, upstream: usize) -> Option<&Facts> {
+        self.line(upstream).map(|line| &line.facts)
+    }
+
+    /// Takes note of a report. `None`: it is of a connection that we have done with, and must not be looked at.
+    pub fn note(&mut self, now: Time, report: &Report) -> Option<Option<News>> {
+        let line = self.lines.get_mut(report.upstream)?.as_mut()?;
+        if line.generation != report.generation {
+            return None;
+        }
+        match &report.said {
+            Said::Mining(Told::Opened(channel)) => line.facts.channel = Some(*channel),
+            Said::Mining(Told::Target(target)) => {
+                if let Some(channel) = &mut line.facts.channel {
+                    channel.target = *target;
+                }
+            }
+            Said::Mining(Told::Prefix(prefix)) => {
+                if let Some(channel) = &mut line.facts.channel {
+                    channel.prefix = *prefix;
+                }
+            }
+            Said::Declaring(declare::Event::Outputs(outputs)) => line.facts.outputs = Some(outputs.clone()),
+            Said::Mining(Told::Reconnect { host, port }) => {
+                let host = host.as_ref().map(|host| host.as_bytes());
+                if let Some(way) = self.ways.get_mut(report.upstream) {
+                    way.moved(now, host, *port);
+                }
+                self.disconnect(report.upstream);
+                return Some(Some(News::Down(Cause::Moved)));
+            }
+            Said::Ended(cause) => {
+                let (cause, ready) = (*cause, line.ready);
+                if cause != Cause::Moved
+                    && let Some(way) = self.ways.get_mut(report.upstream)
+                {
+                    way.lost(now, ready);
+                }
+                self.disconnect(report.upstream);
+                return Some(Some(News::Down(cause)));
+            }
+            Said::Mining(_) | Said::Declaring(_) => {}
+        }
+        let declared = line.declaring.is_none() || line.facts.outputs.is_some();
+        let ready = !line.ready && declared && line.facts.channel.is_some();
+        line.ready |= ready;
+        Some(ready.then_some(News::Ready))
+    }
+
+    /// Tells a mining connection something; false when it does not keep up or is gone.
+    pub fn mining(&self, upstream: usize, command: mining::Command) -> bool {
+        self.line(upstream)
+            .is_some_and(|line| line.mining.try_send(command).is_ok())
+    }
+
+    /// Tells a declaration connection something; false when it does not keep up or is gone.
+    pub fn declaring(&self, upstream: usize, command: declaring::Command) -> bool {
+        let line = self.line(upstream).and_then(|line| line.declaring.as_ref());
+        line.is_some_and(|line| line.try_send(command).is_ok())
+    }
+
+    fn line(&self, upstream: usize) -> Option<&Line> {
+        self.lines.get(upstream)?.as_ref()
+    }
+}
+
+/// A connection's way to the role.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    upstream: usize,
+    generation: u64,
+    reports: mpsc::Sender<Report>,
+    /// Why the connection will end, where the way it ends does not say it.
+    cause: Parked,
+    full: bool,
+}
+
+/// A cause that is kept for the end; the first one counts.
+#[derive(Clone, Debug, Default)]
+struct Parked(Arc<OnceLock<Cause>>);
+
+impl Outbox {
+    pub(super) fn say(&mut self, said: Said) {
+        let report = Report {
+            upstream: self.upstream,
+            generation: self.generation,
+            said,
+        };
+        self.full |= self.reports.try_send(report).is_err();
+    }
+
+    pub(super) fn cause(&self, cause: Cause) {
+        let _ = self.cause.0.set(cause);
+    }
+
+    /// Nothing may be lost: a connection whose reports are not taken ends.
+    pub(super) const fn check(&self) -> Result<(), Fault> {
+        if self.full {
+            return Err(Fault::Misbehaved("it says more than can be taken"));
+        }
+        Ok(())
+    }
+}
+
+/// One connection from dialling to its end.
+struct Attempt {
+    settings: Arc<Settings>,
+    clock: Clock,
+    url: adit_net::Url,
+    jds: adit_net::Url,
+    outbox: (Outbox, Outbox),
+    commands: (
+        mpsc::Receiver<mining::Command>,
+        mpsc::Receiver<declaring::Command>,
+    ),
+}
+
+impl Attempt {
+    async fn run(self) {
+        let Self {
+            settings,
+            clock,
+            url,
+            jds,
+            outbox: (mining_outbox, declaring_outbox),
+            commands: (mining_commands, declaring_commands),
+        } = self;
+        let (upstream, generation) = (mining_outbox.upstream, mining_outbox.generation);
+        let reports = mining_outbox.reports.clone();
+        let (dialling, bounds) = (&settings.dialling, bounds());
+        let mining = async {
+            let cause = mining_outbox.cause.clone();
+            let mut session =
+                mining::Session::new(&url, settings.mining.clone(), mining_commands, mining_outbox);
+            serve(&url, &clock, dialling, bounds, &mut session, &cause).await
+        };
+        let declaring = async {
+            let Some(declare) = settings.declare.clone() else {
+                return std::future::pending().await;
+            };
+            let cause = declaring_outbox.cause.clone();
+            let mut session = declaring::Session::new(&jds, declare, declaring_commands, declaring_outbox);
+            serve(&jds, &clock, dialling, bounds, &mut session, &cause).await
+        };
+        let cause = tokio::select! {
+            cause = mining => cause,
+            cause = declaring => cause,
+        };
+        let said = Said::Ended(cause);
+        let report = Report {
+            upstream,
+            generation,
+            said,
+        };
+        // The role is gone only when the process is.
+        let _ = reports.send(report).await;
+    }
+}
+
+fn bounds() -> Bounds {
+    Bounds {
+        queue_max_bytes: QUEUE_BYTES_MAX,
+        ..Bounds::default()
+    }
+}
+
+/// Dials and drives one of the two connections; says why it ended.
+async fn serve(
+    url: &adit_net::Url,
+    clock: &Clock,
+    dialling: &Dialling,
+    bounds: Bounds,
+    session: &mut impl adit_net::Protocol,
+    parked: &Parked,
+) -> Cause {
+    let mut link = match dial_with(url, clock, dialling).await {
+        Ok(link) => link,
+        Err(error) => {
+            tracing::warn!(%url, %error, "no connection to the upstream");
+            return Cause::Unreachable;
+        }
+    };
+    let end = drive(&mut link, session, clock, bounds).await;
+    let cause = parked.0.get().copied().unwrap_or(match &end {
+        End::Fault(Fault::Malformed(_) | Fault::Misbehaved(_)) | End::Session(_) => Cause::Misbehaved,
+        End::Fault(Fault::Incompatible(_)) => Cause::Refused,
+        End::Fault(Fault::Expired(_)) => Cause::Silent,
+        End::Closed | End::Finished | End::Io(_) | End::Slow => Cause::Lost,
+    });
+    tracing::warn!(%url, %end, %cause, "connection to the upstream ended");
+    cause
+}
