@@ -404,6 +404,9 @@ pub struct DeviceArgs {
     /// The pool: stratum2+tcp://HOST:PORT/KEY
     #[arg(long, value_name = "URL")]
     pub upstream: Url,
+    /// Where jobs come from that others have negotiated with that pool (job distribution); with --channel extended
+    #[arg(long, value_name = "URL")]
+    pub jobs: Option<Url>,
     /// The name to mine under [default: adit.device]
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,

@@ -200,7 +200,7 @@ async fn mine(settings: &Settings, args: DeviceArgs, shutdown: Shutdown) -> Resu
         hash_rate: None,
         extensions: device::Extensions::of(settings),
     };
-    let report = device::run(device, Arc::default(), shutdown).await?;
+    let report = device::run_with(device, args.jobs, Arc::default(), shutdown).await?;
     if args.json {
         return print(&report);
     }

@@ -5,9 +5,13 @@ mod support;
 
 use std::sync::Arc;
 
-use adit::config::Receivers;
+use adit::config::{Receivers, Settings};
+use adit::device::{self, Live};
+use adit::negotiator::Negotiator;
 use adit::pool::branch::{Branch, Orders};
 use adit::pool::distributing::Distribution;
+use adit::provider::Provider;
+use adit::shutdown::{Shutdown, Stop};
 use adit_net::Url;
 use adit_noise::AuthorityKey;
 use adit_proto::declare::Coinbase;
@@ -16,6 +20,7 @@ use adit_proto::distribute::client::{self, Client};
 use adit_proto::distribute::receiver::{self, Channel, Mine, Receiver};
 use adit_proto::distribute::{Active, Pool, Solved, State, Tip, coinbase};
 use adit_proto::extranonce::Layout;
+use adit_testkit::MINE_TO;
 use adit_wire::common::{self, SetupConnection, flags, protocol};
 use adit_wire::declare::{AllocateMiningJobToken, DeclareMiningJob, ToClient as Declared};
 use adit_wire::distribute::{NewDistributedJob, SubmitSolution};
@@ -436,4 +441,135 @@ async fn who_distributes_nothing_says_so_at_setup() {
         .await
         .err();
     assert_eq!(flags.as_deref(), Some("unsupported-feature-flags"));
+}
+
+/// A device that mines distributed jobs, on a thread of its own.
+struct Device {
+    live: Arc<Live>,
+    _stop: Stop,
+}
+
+impl Device {
+    fn start(pool: &Url, distributor: &Url, hash_rate: f64) -> Self {
+        let (stop, shutdown) = Shutdown::new();
+        let live = Arc::new(Live::default());
+        let settings = device::Settings {
+            upstream: pool.clone(),
+            user: FARM.to_owned(),
+            threads: 1,
+            channel: device::Channel::Extended,
+            until_shares: None,
+            dialling: adit_net::Dialling::default(),
+            hash_rate: Some(hash_rate),
+            extensions: device::Extensions::default(),
+        };
+        let running = device::run_with(settings, Some(distributor.clone()), Arc::clone(&live), shutdown);
+        tokio::spawn(running);
+        Self { live, _stop: stop }
+    }
+
+    /// Waits until it has so many more accepted shares.
+    async fn goes_on(&self, more: u64) {
+        let goal = self.live.accepted() + more;
+        support::until("the device goes on", || self.live.accepted() >= goal).await;
+    }
+}
+
+/// `adit device --jobs`: it mines the distributed job when there is one, and the pool's own when the job is withdrawn and when
+/// the distributor is gone, on one and the same channel, without a refused share.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_mines_distributed_jobs_and_falls_back() {
+    let house = House::open(&[("negotiation.shared_tokens", "true"), ("node", "embedded:40")]).await;
+    let pool = house.pool.url().clone();
+    let mut distributor = Distributor::open(Receivers::Private).await;
+    let jobs = distributor.house.pool.url().clone();
+    let device = Device::start(&pool, &jobs, 20e3);
+    device.goes_on(2).await;
+    let own = miner(&pool).await;
+    distributor.say(board::Input::Pool(Some(named(&pool))));
+    let mut declarers = Vec::new();
+    for taken in 1..=2 {
+        let (job, tip, _, declarer) = negotiate(&pool, &own).await;
+        declarers.push(declarer);
+        distributor.say(board::Input::Job(Box::new(job), tip));
+        let accepted = house.picture("the distributed job is set", |now| {
+            now.negotiation.custom_accepted >= taken
+        });
+        assert_eq!(accepted.await.negotiation.custom_refused, 0);
+        device.goes_on(3).await;
+        distributor.say(board::Input::End(WithdrawJob::RefusedByPool));
+        device.goes_on(3).await;
+    }
+    let (job, tip, _, _declarer) = negotiate(&pool, &own).await;
+    distributor.say(board::Input::Job(Box::new(job), tip));
+    house
+        .picture("the last one", |now| now.negotiation.custom_accepted >= 3)
+        .await;
+    distributor.house.close().await;
+    device.goes_on(5).await;
+    assert_eq!(device.live.rejected(), 0);
+    let peers = house.picture("one connection of the device", |now| {
+        now.connections.accepted >= 2
+    });
+    // Its own, that of `own` and three declarers: the device never had to connect again.
+    assert_eq!(peers.await.connections.accepted, 5);
+}
+
+/// Settings of a program of this test on the node of `provider`.
+fn on_provider(data: &std::path::Path, provider: &Url, changes: &[(&str, &str)]) -> Settings {
+    let node = format!("tdp:{provider}");
+    let base = [("node", node.as_str()), ("payout.address", MINE_TO)];
+    support::settings(data, &[&base, changes].concat())
+}
+
+/// The whole way with our own programs, in coinbase-only mode: a negotiator's job, which its pool has taken, is mined by a
+/// device of its own connection; the block that it finds is published by the negotiator, who alone has the transactions.
+/// REQ-JDIST-004: a device below the negotiator gets its jobs by the mining protocol and needs nothing of this.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_negotiators_job_is_mined_by_others_and_their_block_is_in_the_chain() {
+    let data = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let keys = [
+        ("data", data[0].path().to_str().unwrap()),
+        ("provider.listen", "127.0.0.1:0"),
+        ("node", "embedded:21"),
+        ("log.level", "error"),
+    ];
+    let provider = Provider::start(&Settings::with(&keys).unwrap()).await.unwrap();
+    let pool_keys = [
+        ("negotiation.mode", "both"),
+        ("negotiation.shared_tokens", "true"),
+        ("shares.per_minute", "600"),
+    ];
+    let pool = adit::pool::Pool::start(&on_provider(data[1].path(), provider.url(), &pool_keys), false)
+        .await
+        .unwrap();
+    let upstream = pool.url().to_string();
+    let negotiator_keys = [
+        ("upstream.pools", upstream.as_str()),
+        ("upstream.user", FARM),
+        ("negotiator.mode", "coinbase-only"),
+    ];
+    let settings = on_provider(data[2].path(), provider.url(), &negotiator_keys);
+    let negotiator = Negotiator::start(&settings, false).await.unwrap();
+    let below = Miner::start(negotiator.url(), How::HeaderOnly, "below").await;
+    assert!(below.job_id > 0);
+    let device = Device::start(pool.url(), negotiator.url(), 20e3);
+    // The negotiator's own SetCustomMiningJob, and the device's.
+    support::picture(&pool, "both have set the job", |now| {
+        now.negotiation.custom_accepted >= 2
+    })
+    .await;
+    let before = provider.status().borrow().blocks.accepted;
+    let mut status = provider.status();
+    // The device mines the pool's own jobs for moments only: were its blocks lost, the chain would stand still.
+    let found = status.wait_for(|now| now.blocks.accepted >= before + 3);
+    tokio::time::timeout(SOON * 3, found)
+        .await
+        .expect("the blocks of the device are published")
+        .unwrap();
+    device.goes_on(1).await;
+    drop((device, below));
+    negotiator.stop().await.unwrap();
+    pool.stop().await.unwrap();
+    provider.stop().await.unwrap();
 }

@@ -14,7 +14,7 @@ use super::origin::Problem;
 use super::source::Config;
 use super::values::{
     BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, Level, Listen, LogFormat, NegotiationMode,
-    NetworkChoice, Nodes, PreferNode, Tag, Upstreams, WorkFloor,
+    NetworkChoice, Nodes, PreferNode, Receivers, Tag, Upstreams, WorkFloor,
 };
 
 /// One row.
@@ -259,6 +259,10 @@ table! {
         /// What a pool gets to know: `full-template` reveals the transactions, so that it can check and publish blocks;
         /// `coinbase-only` never does, where the pool allows that.
         mode: Mode = "full-template";
+        /// Who may receive the jobs that the upstream has taken, to mine them over connections of their own
+        /// (docs/job-distribution.md): `off`, programs on this machine (`loopback`), also on private networks (`private`), or
+        /// `anybody`.
+        distribute: Receivers = "private";
     }
     /// Keys and certificates. The secrets themselves are files in the data folder, never settings.
     ["keys."] KeyKeys {

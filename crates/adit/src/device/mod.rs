@@ -5,7 +5,9 @@
 //! connection is made again for ever, with jittered back-off; a Reconnect is followed within the same authority.
 
 mod board;
+mod custom;
 pub mod hash;
+mod jobs;
 mod lanes;
 mod live;
 mod miner;
@@ -29,6 +31,7 @@ use tokio::sync::mpsc;
 use crate::config;
 use crate::exit::Exit;
 use crate::shutdown::Shutdown;
+use jobs::Slot;
 use miner::{BATCHES_MAX, Batch, Miners};
 use session::{Next, Session};
 
@@ -138,7 +141,24 @@ pub struct Report {
 /// # Errors
 /// When the URL needs a key and has none, or threads cannot be started. A pool that is away or says no is tried again
 /// for ever.
-pub async fn run(settings: Settings, live: Arc<Live>, mut shutdown: Shutdown) -> Result<Report, Exit> {
+pub async fn run(settings: Settings, live: Arc<Live>, shutdown: Shutdown) -> Result<Report, Exit> {
+    run_with(settings, None, live, shutdown).await
+}
+
+/// As [`run`], mining the jobs of a distributor (docs/job-distribution.md) over our own extended channel at the pool, and the
+/// pool's own jobs whenever there are none.
+///
+/// # Errors
+/// As [`run`], and when the channel is a standard one.
+pub async fn run_with(
+    settings: Settings,
+    distributor: Option<Url>,
+    live: Arc<Live>,
+    mut shutdown: Shutdown,
+) -> Result<Report, Exit> {
+    if distributor.is_some() && settings.channel == Channel::Standard {
+        return Err(Exit::usage("distributed jobs need an extended channel").help("add --channel extended"));
+    }
     let clock = Clock::system();
     let threads = settings.threads.max(1);
     let hash_rate = match settings.hash_rate {
@@ -154,7 +174,21 @@ pub async fn run(settings: Settings, live: Arc<Live>, mut shutdown: Shutdown) ->
     let start = clock.now();
     let miners = Miners::start(threads, &clock, live.hash_counter(), &found)
         .map_err(|error| Exit::failed(format!("cannot start {threads} threads: {error}")))?;
+    let slot = distributor.as_ref().map(|_| Arc::new(Slot::default()));
+    let _following = distributor.zip(slot.clone()).map(|(distributor, slot)| {
+        let (pool, user) = (settings.upstream.clone(), settings.user.clone());
+        let dialling = settings.dialling.clone();
+        Following(tokio::spawn(jobs::follow(
+            distributor,
+            pool,
+            user,
+            dialling,
+            clock.clone(),
+            slot,
+        )))
+    });
     let mut device = Connecting {
+        jobs: slot,
         settings: &settings,
         live: &live,
         miners: &miners,
@@ -190,7 +224,17 @@ async fn calibrate(threads: usize, clock: &Clock) -> f64 {
     measured.unwrap_or(0.0)
 }
 
+/// Ends the task beside the device with the device.
+struct Following(tokio::task::JoinHandle<()>);
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 struct Connecting<'a> {
+    jobs: Option<Arc<Slot>>,
     settings: &'a Settings,
     live: &'a Live,
     miners: &'a Miners,
@@ -263,6 +307,7 @@ impl Connecting<'_> {
             epoch,
             self.hash_rate,
             wishes,
+            self.jobs.clone(),
         );
         let end = drive(&mut link, &mut session, self.clock, Bounds::default()).await;
         match &end {

@@ -8,10 +8,13 @@ use adit_net::{Protocol, random};
 use adit_proto::extension::Wishes;
 use adit_proto::mining::client::{self as mining, Event, Kind, Open};
 use adit_proto::{Fault, Time};
+use adit_wire::common::flags;
 use adit_wire::{Header, Str0_255, U256};
 use tokio::sync::mpsc;
 
 use super::board::{Assignment, Board};
+use super::custom::{Custom, Todo};
+use super::jobs::Slot;
 use super::live::Live;
 use super::miner::Batch;
 use super::upstream::{Heard, Upstream, setup_flags};
@@ -55,6 +58,8 @@ pub(super) struct Session<'a> {
     /// The server wants us elsewhere: we stay for the answers that are under way, at most until then.
     leaving: Option<(Next, Time)>,
     pub(super) next: Option<Next>,
+    /// The distributor's part, where there is one.
+    custom: Option<Custom>,
     /// Refusal codes that were told in the log, once each.
     told: Vec<Str0_255>,
 }
@@ -79,9 +84,15 @@ impl<'a> Session<'a> {
         epoch: u64,
         hash_rate: f32,
         wishes: Wishes,
+        jobs: Option<Arc<Slot>>,
     ) -> Self {
-        let upstream = Upstream::new(url, setup_flags(settings.channel), mining::Settings::default())
-            .with_extensions(wishes, settings.extensions.worker);
+        let mut mining = mining::Settings::default();
+        let mut asked = setup_flags(settings.channel);
+        if jobs.is_some() {
+            mining.work_selection = true;
+            asked |= flags::REQUIRES_WORK_SELECTION;
+        }
+        let upstream = Upstream::new(url, asked, mining).with_extensions(wishes, settings.extensions.worker);
         Self {
             upstream,
             settings,
@@ -95,6 +106,7 @@ impl<'a> Session<'a> {
             accepted: 0,
             unanswered: 0,
             leaving: None,
+            custom: jobs.map(Custom::new),
             next: None,
             told: Vec::new(),
         }
@@ -140,11 +152,17 @@ impl<'a> Session<'a> {
                 Heard::Work(_) if self.leaving.is_some() => {}
                 Heard::Work(work) => {
                     self.live.connect(now);
-                    let origin = u64::from_le_bytes(random::bytes());
-                    self.board
-                        .put(Some(Arc::new(Assignment::new(work, self.epoch, origin))));
+                    let todo = match &mut self.custom {
+                        Some(custom) => custom.work(now, work),
+                        None => vec![Todo::Mine(work)],
+                    };
+                    self.carry_out(now, todo, out, &mut more)?;
                 }
-                Heard::Event(event) => self.event(event),
+                Heard::Event(event) => {
+                    let todo = self.custom_event(now, &event);
+                    self.carry_out(now, todo, out, &mut more)?;
+                    self.event(event);
+                }
             }
         }
         self.heard = heard;
@@ -159,6 +177,61 @@ impl<'a> Session<'a> {
             self.next.get_or_insert(next);
         }
         Ok(())
+    }
+
+    /// What an event means for distributed jobs.
+    fn custom_event(&mut self, now: Time, event: &Event) -> Vec<Todo> {
+        let version_mask = self.upstream.version_mask();
+        let Some(custom) = &mut self.custom else {
+            return Vec::new();
+        };
+        match event {
+            Event::Opened {
+                channel,
+                extranonce_prefix,
+                extranonce_size: Some(size),
+                ..
+            } => custom.opened(now, *channel, *extranonce_prefix, *size, version_mask),
+            Event::CustomAccepted {
+                request,
+                job_id,
+                target,
+                ..
+            } => custom.taken(now, *request, *job_id, *target),
+            Event::CustomRefused { request, code, .. } => custom.refused(now, *request, Some(code.clone())),
+            Event::CustomUnanswered { request, .. } => custom.refused(now, *request, None),
+            _ => Vec::new(),
+        }
+    }
+
+    fn carry_out(
+        &mut self,
+        now: Time,
+        todo: Vec<Todo>,
+        out: &mut Vec<u8>,
+        heard: &mut Vec<Heard>,
+    ) -> Result<(), Fault> {
+        for it in todo {
+            match it {
+                Todo::Set(message) => self.upstream.custom(now, *message, now, out, heard)?,
+                Todo::Mine(_) if self.leaving.is_some() => {}
+                Todo::Mine(work) => {
+                    let origin = u64::from_le_bytes(random::bytes());
+                    self.board
+                        .put(Some(Arc::new(Assignment::new(work, self.epoch, origin))));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks what the distributor has to mine.
+    fn look(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
+        let todo = self.custom.as_mut().map(|custom| custom.look(now));
+        let mut heard = std::mem::take(&mut self.heard);
+        let result = self.carry_out(now, todo.unwrap_or_default(), out, &mut heard);
+        self.heard = heard;
+        result
     }
 
     /// No more work from here, but what was submitted shall be acknowledged.
@@ -228,6 +301,9 @@ impl<'a> Session<'a> {
         for share in batch.shares {
             match self.upstream.share(now, share, out) {
                 Ok(_) => {
+                    if let Some(custom) = &self.custom {
+                        custom.sent(&share);
+                    }
                     self.unanswered += 1;
                     self.live.submit(1);
                 }
@@ -253,6 +329,13 @@ impl Protocol for Session<'_> {
         if !self.upstream.started() || self.batch.is_some() {
             return Poll::Ready(());
         }
+        let news = self
+            .custom
+            .as_ref()
+            .is_some_and(|custom| custom.poll(cx).is_ready());
+        if news {
+            return Poll::Ready(());
+        }
         match self.found.poll_recv(cx) {
             Poll::Ready(Some(batch)) => {
                 self.batch = Some(batch);
@@ -273,6 +356,7 @@ impl Protocol for Session<'_> {
             };
             self.send(now, batch, out);
         }
+        self.look(now, out)?;
         self.attend(now, out)
     }
 

@@ -7,8 +7,10 @@ use adit_net::{Clock, random};
 use adit_node::{Constraints, Event, Template, TemplateId};
 use adit_proto::Time;
 use adit_proto::declare::client::{Event as Declared, Mode};
+use adit_proto::distribute::Solved;
 use tokio::sync::{mpsc, watch};
 
+use super::distribution::Distributor;
 use super::negotiation::{Input, Mined, Negotiation, Output, Settings};
 use super::{room, supervisor_settings};
 use crate::observe::{Figures, Status, Uplink};
@@ -36,6 +38,7 @@ pub(super) struct Desk {
     negotiation: Option<(usize, Negotiation)>,
     settings: Settings,
     orders: watch::Sender<Orders>,
+    distributor: Option<Distributor>,
     own_room: Constraints,
     room: watch::Sender<Constraints>,
     below: watch::Receiver<Arc<Status>>,
@@ -76,6 +79,7 @@ impl Desk {
                 branch_bytes: BRANCH_BYTES,
             },
             orders,
+            distributor: None,
             own_room,
             room,
             below,
@@ -90,12 +94,18 @@ impl Desk {
         }
     }
 
+    /// The same, passing its jobs on.
+    pub(super) fn distributing(mut self, distributor: Distributor) -> Self {
+        self.distributor = Some(distributor);
+        self
+    }
+
     /// Runs until `shutdown`.
     pub(super) async fn run(
         mut self,
         mut events: mpsc::Receiver<Event>,
         mut mined: mpsc::Receiver<Vec<Below>>,
-        mut reports: mpsc::Receiver<Report>,
+        (mut reports, mut solutions): (mpsc::Receiver<Report>, mpsc::Receiver<Box<Solved>>),
         mut shutdown: Shutdown,
     ) {
         let now = self.clock.now();
@@ -108,6 +118,7 @@ impl Desk {
             tokio::select! {
                 () = shutdown.requested() => return,
                 Some(event) = events.recv() => self.node(event),
+                Some(solved) = solutions.recv() => self.solved(&solved),
                 Some(report) = reports.recv() => self.report(&report),
                 Some(batch) = mined.recv() => {
                     self.mined(batch);
@@ -155,6 +166,9 @@ impl Desk {
         match event {
             Event::Template(template) => {
                 self.template_at = now;
+                if let Some(distributor) = &mut self.distributor {
+                    distributor.template(&template);
+                }
                 self.template = Some(template);
                 self.offer(now);
             }
@@ -212,6 +226,9 @@ impl Desk {
             .is_some_and(|(used, _)| *used == upstream)
             && let Some(input) = input(&report.said)
         {
+            if let (Input::JobTaken { request, .. }, Some(distributor)) = (&input, &mut self.distributor) {
+                distributor.taken(*request);
+            }
             self.negotiate(now, input);
         }
     }
@@ -263,6 +280,7 @@ impl Desk {
         self.told_rate = 0.0;
         match choice {
             Choice::Solo => {
+                self.distribute_for(None);
                 self.shown.upstream.clear();
                 self.shown.place = None;
                 if self.solo_from.is_none() {
@@ -277,6 +295,7 @@ impl Desk {
                     return;
                 };
                 self.solo_from = None;
+                self.distribute_for(Some(upstream));
                 self.shown.upstream = self.lines.name(upstream);
                 self.shown.place = Some(upstream);
                 self.shown.changes += 1;
@@ -289,6 +308,26 @@ impl Desk {
             }
         }
         self.show();
+    }
+
+    fn distribute_for(&mut self, upstream: Option<usize>) {
+        if let Some(distributor) = &mut self.distributor {
+            distributor.work_for(upstream.and_then(|upstream| self.lines.url(upstream)));
+        }
+    }
+
+    /// A receiver has found a block.
+    fn solved(&mut self, solved: &Solved) {
+        let Some(distributor) = &self.distributor else {
+            return;
+        };
+        let push = distributor.solved(solved);
+        if let Some((upstream, _)) = &self.negotiation {
+            // The pool has the share as well, from the receiver.
+            let _ = self
+                .lines
+                .declaring(*upstream, declaring::Command::Solution(push));
+        }
     }
 
     fn alone(&mut self) {
@@ -312,6 +351,7 @@ impl Desk {
 
     fn carry_out(&mut self, now: Time, upstream: usize, output: Output) -> Result<(), Cause> {
         use declaring::Command as Declare;
+        let channel = self.lines.facts(upstream).and_then(|facts| facts.channel);
         let kept_up = match output {
             Output::Reserve(job) => self.lines.declaring(upstream, Declare::Reserve(job)),
             Output::Release(job) => self.lines.declaring(upstream, Declare::Release(job)),
@@ -322,9 +362,13 @@ impl Desk {
                 tracing::info!("block: told the declaration server");
                 self.lines.declaring(upstream, Declare::Solution(solution))
             }
-            Output::Custom { message, since } => self
-                .lines
-                .mining(upstream, mining::Command::Custom { message, since }),
+            Output::Custom { message, since } => {
+                if let (Some(distributor), Some(channel)) = (&mut self.distributor, channel) {
+                    distributor.asked(&message, channel.prefix.len() + usize::from(channel.size));
+                }
+                self.lines
+                    .mining(upstream, mining::Command::Custom { message, since })
+            }
             Output::Share(share) => self.lines.mining(
                 upstream,
                 mining::Command::Share {

@@ -12,6 +12,7 @@
 //! What faces miners is the pool's machinery as it stands. One task, the [`desk`], owns everything that faces upstreams.
 
 mod desk;
+mod distribution;
 pub mod negotiation;
 mod room;
 
@@ -31,14 +32,18 @@ use crate::exit::Exit;
 use crate::observe::{Status, Uplink};
 use crate::pool::Pool;
 use crate::pool::branch::{Branch, Orders};
+use crate::pool::distributing::Distribution;
 use crate::shutdown::{Shutdown, Stop};
 use crate::uplink::{BRANCH_BYTES, Lines, lines, mining, supervisor};
 use desk::Desk;
+use distribution::Distributor;
 
 /// Batches of shares that may wait for the desk.
 const MINED_MAX: usize = 4096;
 /// Events of the node that may wait for the desk.
 const EVENTS_MAX: usize = 256;
+/// Blocks of receivers that may wait for the desk.
+const SOLUTIONS_MAX: usize = 64;
 /// How long a pool may take to answer about a custom job (spec 5.3.19).
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -68,13 +73,19 @@ impl Negotiator {
         let (mined, mined_rx) = mpsc::channel(MINED_MAX);
         let (picture, picture_rx) = watch::channel(Uplink::default());
         let (events, events_rx) = mpsc::channel(EVENTS_MAX);
+        let (states, states_rx) = watch::channel(Arc::default());
+        let (solutions, solutions_rx) = mpsc::channel(SOLUTIONS_MAX);
         let branch = Branch {
             layout,
             orders: orders_rx,
             mined,
             events: Some(events),
-            distribution: None,
             picture: Some(picture_rx.clone()),
+            distribution: Some(Distribution {
+                states: states_rx,
+                solutions,
+                receivers: settings.negotiator.distribute,
+            }),
         };
         let pool = Pool::start_branch(settings, or_free_port, branch).await?;
         let clock = Clock::system();
@@ -85,7 +96,12 @@ impl Negotiator {
         let (room, wanted) = watch::channel(own);
         tokio::spawn(room::ask(pool.node().clone(), wanted));
         let desk = Desk::new(lines, mode, orders, (own, room), (pool.status(), picture), clock);
-        let desk = tokio::spawn(desk.run(events_rx, mined_rx, reports, shutdown));
+        let desk = desk.distributing(Distributor::new(
+            &settings.upstream.user,
+            pool.node().clone(),
+            states,
+        ));
+        let desk = tokio::spawn(desk.run(events_rx, mined_rx, (reports, solutions_rx), shutdown));
         Ok(Self {
             pool,
             picture: picture_rx,

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use adit_net::drive::Bounds;
-use adit_net::{Clock, Dialling, End, Itinerary, dial_with, drive};
+use adit_net::{Clock, Dialling, End, Itinerary, Url, dial_with, drive};
 use adit_proto::declare::client as declare;
 use adit_proto::{Fault, Time};
 use bitcoin::TxOut;
@@ -136,6 +136,12 @@ impl Lines {
             .get(upstream)
             .map(|it| format!("{}:{}", it.url.host, it.url.port))
             .unwrap_or_default()
+    }
+
+    /// Where the upstream is at the moment.
+    #[must_use]
+    pub fn url(&self, upstream: usize) -> Option<&Url> {
+        self.ways.get(upstream).map(Itinerary::url)
     }
 
     /// Connects.
