@@ -177,7 +177,7 @@ pub async fn run_with(
     let slot = distributor.as_ref().map(|_| Arc::new(Slot::default()));
     let _following = distributor.zip(slot.clone()).map(|(distributor, slot)| {
         let (pool, user) = (settings.upstream.clone(), settings.user.clone());
-        let dialling = settings.dialling.clone();
+        let dialling = settings.dialling;
         Following(tokio::spawn(jobs::follow(
             distributor,
             pool,
