@@ -181,7 +181,8 @@ fn the_extranonce_has_exactly_the_size_of_the_channel() {
     assert!(pool.offer(share.into()).is_ok());
 }
 
-/// REQ-MIN-051, REQ-MIN-052, REQ-MIN-106: each of 32 bits.
+/// REQ-MIN-051, REQ-MIN-052, REQ-MIN-106: each of 32 bits. So no solution that a pool hands to its template provider has
+/// other bits than the template outside the mask (REQ-TDP-041).
 #[test]
 fn version_bits_roll_inside_the_mask_only() {
     let (mut pool, _, extended) = two_channels();

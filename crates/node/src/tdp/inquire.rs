@@ -114,3 +114,122 @@ fn judge(templates: &[Arc<Template>], block: &[u8]) -> Result<BlockCheck, Submit
     }
     Ok(BlockCheck::Valid)
 }
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::consensus::{deserialize, serialize};
+    use bitcoin::{Amount, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Witness, absolute, transaction};
+
+    use super::*;
+    use crate::embedded::{Provider, Settings};
+    use crate::{Constraints, Solution, assemble};
+
+    /// A template whose coinbase may hold one more output of this size, and its transactions.
+    fn template() -> (Arc<Template>, Arc<Vec<Vec<u8>>>) {
+        let mut settings = Settings::new(8, || 1_800_000_000);
+        settings.constraints = Constraints {
+            max_additional_size: 43,
+            max_additional_sigops: 0,
+        };
+        let provider = Provider::new(settings).unwrap();
+        let kept = provider.template().unwrap();
+        (Arc::clone(&kept.template), Arc::clone(&kept.encoded))
+    }
+
+    /// The block of a template, unsolved, whose coinbase pays `value` to `script`.
+    fn block(template: &Template, transactions: &[Vec<u8>], value: u64, script: Vec<u8>) -> Block {
+        let mut start = template.coinbase_prefix.clone();
+        start.extend([2, 1, 1]);
+        let paid = TxOut {
+            value: Amount::from_sat(value),
+            script_pubkey: ScriptBuf::from_bytes(script),
+        };
+        let coinbase = Transaction {
+            version: transaction::Version::TWO,
+            lock_time: absolute::LockTime::ZERO,
+            input: vec![TxIn {
+                script_sig: ScriptBuf::from_bytes(start),
+                sequence: Sequence::MAX,
+                witness: Witness::from_slice(&[template.coinbase_witness.unwrap()]),
+                ..TxIn::default()
+            }],
+            output: [vec![paid], template.coinbase_tx_outputs.clone()].concat(),
+        };
+        let solution = Solution {
+            template: template.id,
+            version: template.version,
+            header_timestamp: template.header_timestamp,
+            header_nonce: 0,
+            coinbase_tx: serialize(&coinbase),
+        };
+        let header = assemble::header(template, &solution).unwrap();
+        deserialize(&assemble::block(&header, &solution, transactions)).unwrap()
+    }
+
+    /// The same with other transactions than the template's, and the roots that they have.
+    fn without_the_last(template: &Template, transactions: &[Vec<u8>], value: u64) -> Block {
+        let mut block = block(template, transactions, value, vec![0x51]);
+        block.txdata.pop();
+        let reserved = template.coinbase_witness.unwrap();
+        let root = block.witness_root().unwrap();
+        let commitment = Block::compute_witness_commitment(&root, &reserved);
+        let last = block.txdata[0].output.last_mut().unwrap();
+        last.script_pubkey = ScriptBuf::from_bytes(
+            [
+                &[0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed],
+                commitment.as_byte_array().as_slice(),
+            ]
+            .concat(),
+        );
+        block.header.merkle_root = block.compute_merkle_root().unwrap();
+        block
+    }
+
+    #[test]
+    fn a_block_is_judged_as_far_as_can_be_told_for_certain() {
+        let (template, transactions) = template();
+        let value = template.coinbase_tx_value_remaining;
+        let judge = |block: &Block| judge(&[Arc::clone(&template)], &serialize(block));
+        let refused = |block: &Block, why: &str| match judge(block) {
+            Ok(BlockCheck::Invalid(reason)) => assert_eq!(reason, why),
+            other => panic!("{why}: {other:?}"),
+        };
+        let good = block(&template, &transactions, value, vec![0x51]);
+        assert_eq!(judge(&good), Ok(BlockCheck::Valid));
+        refused(
+            &block(&template, &transactions, value + 1, vec![0x51]),
+            "bad-cb-amount",
+        );
+        refused(
+            &block(&template, &transactions, value, vec![0xac; 20_001]),
+            "bad-blk-sigops",
+        );
+        // Nobody has promised room for one more signature operation.
+        let costly = block(&template, &transactions, value, vec![0xac]);
+        assert_eq!(judge(&costly), Err(SubmitError::Unsupported));
+        let other = without_the_last(&template, &transactions, value);
+        assert_eq!(judge(&other), Err(SubmitError::Unsupported));
+        let wrong = |change: fn(&mut Block)| {
+            let mut block = good.clone();
+            change(&mut block);
+            block
+        };
+        refused(
+            &wrong(|it| it.header.merkle_root = bitcoin::TxMerkleNode::all_zeros()),
+            "bad-txnmrklroot",
+        );
+        refused(
+            &wrong(|it| it.header.bits = bitcoin::CompactTarget::from_consensus(1)),
+            "bad-diffbits",
+        );
+        let elsewhere = wrong(|it| it.header.prev_blockhash = bitcoin::BlockHash::all_zeros());
+        assert!(judge(&elsewhere).unwrap().is_off_tip());
+        refused(&wrong(|it| drop(it.txdata.remove(0))), "bad-cb-missing");
+        let height = wrong(|it| it.txdata[0].input[0].script_sig = ScriptBuf::from_bytes(vec![1, 1, 1]));
+        refused(&height, "bad-cb-height");
+        assert!(matches!(
+            super::judge(&[], &serialize(&good)),
+            Err(SubmitError::Unavailable(_))
+        ));
+    }
+}
