@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::{Place, Settings, Sources};
 use crate::exit::Exit;
 use crate::keys::{IssueArgs, Suite};
+use crate::uplink::Upstream;
 
 const EXIT_CODES: &str = "\
 Exit status:
@@ -47,6 +48,8 @@ pub enum Command {
     Negotiator(NegotiatorArgs),
     /// A template provider: other pools and job negotiators mine on our node.
     Provider(ProviderArgs),
+    /// A mining proxy: many devices of any kind on other people's pools, over a handful of connections.
+    Proxy(ProxyArgs),
     /// What a node gives to mine, and whether a coinbase fits it.
     Template(TemplateArgs),
     /// A CPU mining device: connects to a pool and mines.
@@ -68,7 +71,11 @@ impl Command {
     pub fn json(&self) -> bool {
         match self {
             Self::Up(args) => args.json,
-            Self::Pool(_) | Self::Provider(_) | Self::Negotiator(_) | Self::Notify(_) => false,
+            Self::Pool(_)
+            | Self::Provider(_)
+            | Self::Negotiator(_)
+            | Self::Proxy(_)
+            | Self::Notify(_) => false,
             Self::Template(args) => args.json,
             Self::Device(args) => args.json,
             Self::Keys(args) => args.json,
@@ -92,6 +99,7 @@ impl Command {
             Self::Pool(args) => args.give(&mut sources)?,
             Self::Provider(args) => args.give(&mut sources)?,
             Self::Negotiator(args) => args.give(&mut sources)?,
+            Self::Proxy(args) => args.give(&mut sources)?,
             Self::Template(args) => args.give(&mut sources)?,
             Self::Device(args) => args.give(&mut sources)?,
             Self::Keys(args) => args.common.give(args.data.as_ref(), &mut sources)?,
@@ -283,16 +291,9 @@ pub struct NegotiatorArgs {
 impl NegotiatorArgs {
     fn give(&self, sources: &mut Sources) -> Result<(), Exit> {
         self.serving.give(sources)?;
-        let pools = (!self.upstream.is_empty()).then(|| self.upstream.join(" "));
-        let flags = [
-            ("upstream.pools", "--upstream", &pools),
-            ("negotiator.mode", "--mode", &self.mode),
-            ("upstream.user", "--user", &self.user),
-        ];
-        for (key, typed, value) in flags {
-            if let Some(value) = value {
-                sources.flag(key, value, typed);
-            }
+        upstreams(&self.upstream, self.user.as_ref(), sources);
+        if let Some(mode) = &self.mode {
+            sources.flag("negotiator.mode", mode, "--mode");
         }
         Ok(())
     }
@@ -333,6 +334,39 @@ impl ProviderArgs {
             }
         }
         Ok(())
+    }
+}
+
+/// `adit proxy`
+#[derive(Clone, Debug, Default, Args)]
+pub struct ProxyArgs {
+    /// A pool: stratum2+tcp://HOST:PORT/KEY; may be repeated, the preferred one first
+    #[arg(long, value_name = "URL")]
+    pub upstream: Vec<String>,
+    /// The name to mine under at the pools: an account, or an address [default: adit]
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    #[command(flatten)]
+    serving: Serving,
+}
+
+impl ProxyArgs {
+    fn give(&self, sources: &mut Sources) -> Result<(), Exit> {
+        // A node is for who wants to mine alone when no pool is left.
+        sources.nodeless = true;
+        self.serving.give(sources)?;
+        upstreams(&self.upstream, self.user.as_ref(), sources);
+        Ok(())
+    }
+}
+
+/// Repeated `--upstream`, and the name to mine under.
+fn upstreams(pools: &[String], user: Option<&String>, sources: &mut Sources) {
+    if !pools.is_empty() {
+        sources.flag("upstream.pools", pools.join(" "), "--upstream");
+    }
+    if let Some(user) = user {
+        sources.flag("upstream.user", user, "--user");
     }
 }
 

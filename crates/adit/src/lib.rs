@@ -17,6 +17,7 @@ pub mod observe;
 pub mod pool;
 pub mod probe;
 pub mod provider;
+pub mod proxy;
 pub mod shutdown;
 mod source;
 pub mod template;

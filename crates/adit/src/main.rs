@@ -8,8 +8,8 @@ use adit::cli::{Channel, Cli, Command, DeviceArgs, LoadArgs, ProbeArgs};
 use adit::config::Settings;
 use adit::exit::Exit;
 use adit::observe::{Screen, logs, text};
-use adit::shutdown::Shutdown;
-use adit::{device, load, negotiator, pool, probe, provider, up};
+use adit::shutdown::{Shutdown, Stop};
+use adit::{device, load, negotiator, pool, probe, provider, proxy, up};
 use clap::Parser;
 
 fn main() -> ExitCode {
@@ -69,6 +69,7 @@ fn run(command: Command) -> Result<ExitCode, Exit> {
         },
         Command::Negotiator(_) => on_runtime(async |shutdown| negotiate(&settings, &screen, shutdown).await),
         Command::Provider(_) => on_runtime(async |shutdown| provide(&settings, &screen, shutdown).await),
+        Command::Proxy(_) => on_plain_runtime(async || relay(&settings, &screen).await),
         Command::Template(args) => {
             on_runtime(async |_| adit::template::run(&settings, &args.action, args.json).await)
         }
@@ -122,12 +123,18 @@ fn no_runtime(error: std::io::Error) -> Exit {
 }
 
 /// SIGTERM drains where a place to drain to is configured, and stops otherwise.
-async fn serve(settings: &Settings, screen: &Screen) -> Result<(), Exit> {
-    let (_never, undrained) = Shutdown::new();
+/// The first of the three is to be held: nobody wishes for a drain without a place.
+fn signals(settings: &Settings) -> Result<(Stop, Shutdown, Shutdown), Exit> {
+    let (never, undrained) = Shutdown::new();
     let (drain, shutdown) = match settings.pool.drain_to.0 {
         Some(_) => Shutdown::on_drain_signals().map_err(no_runtime)?,
         None => (undrained, Shutdown::on_signals().map_err(no_runtime)?),
     };
+    Ok((never, drain, shutdown))
+}
+
+async fn serve(settings: &Settings, screen: &Screen) -> Result<(), Exit> {
+    let (_never, drain, shutdown) = signals(settings)?;
     let last = pool::run(settings, drain, shutdown, |pool| {
         screen.say(&format!("pool  {}", pool.url()));
         for line in pool.more_urls() {
@@ -159,6 +166,19 @@ async fn negotiate(settings: &Settings, screen: &Screen, shutdown: Shutdown) -> 
         blocks = last.blocks.found,
         "stopped"
     );
+    Ok(())
+}
+
+async fn relay(settings: &Settings, screen: &Screen) -> Result<(), Exit> {
+    let (_never, drain, shutdown) = signals(settings)?;
+    let last = proxy::run(settings, drain, shutdown, |proxy| {
+        screen.say(&format!("proxy  {}", proxy.pool().url()));
+        if let Some(addr) = proxy.pool().http() {
+            screen.say(&format!("page   http://{addr}/"));
+        }
+    })
+    .await?;
+    tracing::info!(shares = last.shares.accepted, "stopped");
     Ok(())
 }
 

@@ -45,6 +45,14 @@ pub(crate) fn spawn(
     }
 }
 
+/// A source for who has no node: it gives nothing and takes nothing.
+///
+/// # Errors
+/// When no thread can be started.
+pub(crate) fn none() -> Result<Node, Exit> {
+    started(adit_node::spawn(adit_node::nothing::Nothing))
+}
+
 fn prefer(settings: &Settings) -> Prefer {
     match settings.nodes.prefer {
         PreferNode::Order => Prefer::Order,

@@ -134,6 +134,20 @@ pub enum Request {
     Reorganise(u32, oneshot::Sender<Result<(), SubmitError>>),
 }
 
+impl Request {
+    /// Answers with an error, whatever was asked.
+    pub(crate) fn refuse(self, error: SubmitError) {
+        // Who asked may be gone.
+        let _ = match self {
+            Self::Submit(_, answer) | Self::SubmitBlock(_, answer) => answer.send(Err(error)).is_ok(),
+            Self::Status(_, answer) => answer.send(Err(error)).is_ok(),
+            Self::Transactions(_, answer) => answer.send(Err(error)).is_ok(),
+            Self::CheckBlock(_, answer) => answer.send(Err(error)).is_ok(),
+            Self::Constraints(_, answer) | Self::Reorganise(_, answer) => answer.send(Err(error)).is_ok(),
+        };
+    }
+}
+
 /// The source's end of the request queue.
 pub type Requests = mpsc::Receiver<Request>;
 

@@ -15,6 +15,7 @@ pub mod ipc;
 mod kept;
 mod lookup;
 mod merkle;
+pub mod nothing;
 mod progress;
 pub mod rpc;
 pub mod several;

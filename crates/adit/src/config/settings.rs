@@ -28,6 +28,8 @@ pub struct Settings {
     pub listen: Listen,
     /// Where templates come from.
     pub node: Nodes,
+    /// There is no node: `node` is not to be looked at.
+    pub nodeless: bool,
     /// The Bitcoin network.
     pub network: Network,
     /// Whether something says that it is this one; a command that pays nobody takes any.
@@ -169,6 +171,7 @@ impl Settings {
             data: data?,
             listen: top.listen,
             node: top.node,
+            nodeless: config.nodeless(),
             network: network?,
             network_is_told,
             payout: payout?,
@@ -229,6 +232,15 @@ fn data(config: &Config, given: PathBuf) -> Result<PathBuf, Option<Problem>> {
 /// Which network it is: what is configured, else what node and payout say without doubt; false beside one that nobody
 /// has told.
 fn network(config: &Config, top: &Top, payout: &str) -> Result<(Network, bool), Option<Problem>> {
+    if config.nodeless() {
+        return Ok(match top.network {
+            NetworkChoice::Is(network) => (network, true),
+            NetworkChoice::Auto => match Payout::network(payout) {
+                Some(network) => (network, true),
+                None => (Network::Bitcoin, false),
+            },
+        });
+    }
     if let NodeSpec::Embedded { .. } = top.node.first() {
         return match top.network {
             NetworkChoice::Is(other) if other != Network::Regtest => Err(problem(
@@ -291,7 +303,7 @@ fn payee(
     if text.is_empty() {
         return match top.node.first() {
             NodeSpec::Embedded { .. } => Ok(Payout::throw_away(seed)),
-            _ if config.pays_nobody() => Ok(Payout::throw_away(seed)),
+            _ if config.pays_nobody() || config.nodeless() => Ok(Payout::throw_away(seed)),
             NodeSpec::Ipc(_) | NodeSpec::Rpc(_) | NodeSpec::Tdp(_) => Err(problem(
                 config,
                 "payout.address",

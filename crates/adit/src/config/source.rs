@@ -25,6 +25,8 @@ pub struct Sources {
     pub flags: Vec<(String, String, String)>,
     /// The command pays nobody: an address and with it a network may be missing.
     pub pays_nobody: bool,
+    /// The command does without a node unless one is configured.
+    pub nodeless: bool,
 }
 
 impl Sources {
@@ -103,6 +105,7 @@ fn shortened(text: &str) -> String {
 pub struct Config {
     given: BTreeMap<&'static str, (Raw, Origin)>,
     pays_nobody: bool,
+    nodeless: bool,
     environment: BTreeMap<String, String>,
 }
 
@@ -111,6 +114,7 @@ impl Config {
     pub fn gather(sources: &Sources, problems: &mut Vec<Problem>) -> Self {
         let mut config = Self {
             pays_nobody: sources.pays_nobody,
+            nodeless: sources.nodeless,
             ..Self::default()
         };
         if let Some((path, text)) = &sources.file {
@@ -131,6 +135,11 @@ impl Config {
     /// Whether the command can do without a payout address.
     pub(super) fn pays_nobody(&self) -> bool {
         self.pays_nobody
+    }
+
+    /// Whether there is no node: nobody asked for one, and the command does without.
+    pub(super) fn nodeless(&self) -> bool {
+        self.nodeless && self.origin("node") == Origin::Default
     }
 
     /// Where the value of a key comes from.

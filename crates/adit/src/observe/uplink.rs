@@ -13,7 +13,7 @@ pub struct Uplink {
     pub upstream: String,
     /// Its place in the list, from 0.
     pub place: Option<usize>,
-    /// `full-template` or `coinbase-only`.
+    /// `full-template` or `coinbase-only`; `aggregate` for a proxy, which makes no jobs itself.
     pub mode: &'static str,
     /// Times that an upstream was turned to.
     pub changes: u64,
@@ -46,6 +46,8 @@ pub struct Figures {
     pub shares_refused: u64,
     /// Shares of an earlier tip or upstream, which were of no use to anybody.
     pub shares_stale: u64,
+    /// Shares that are too easy for the pool: they count here only.
+    pub shares_too_easy: u64,
     /// Shares that were given up because too many were waiting.
     pub shares_dropped: u64,
     /// Blocks found.
@@ -67,6 +69,7 @@ impl Figures {
             shares_accepted: past.shares_accepted + self.shares_accepted,
             shares_refused: past.shares_refused + self.shares_refused,
             shares_stale: past.shares_stale + self.shares_stale,
+            shares_too_easy: past.shares_too_easy + self.shares_too_easy,
             shares_dropped: past.shares_dropped + self.shares_dropped,
             blocks: past.blocks + self.blocks,
         }

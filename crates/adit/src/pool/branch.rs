@@ -31,7 +31,7 @@ pub struct Assigned {
 pub enum Orders {
     /// What is mined already, until there is a first job: miners may connect and wait.
     Wait,
-    /// The templates of the own node, paid to the own payout.
+    /// The templates of the own node, paid to the own payout. Without a node it is as [`Orders::Wait`].
     Solo,
     /// This.
     Job(Assigned),

@@ -207,7 +207,11 @@ impl Pool {
         let loads = workers.iter().map(|worker| Arc::clone(&worker.load)).collect();
         drop(plan);
 
-        let node = crate::source::spawn(settings, &settings.data, constraints(settings), &clock)?;
+        let node = if settings.nodeless {
+            crate::source::none()?
+        } else {
+            crate::source::spawn(settings, &settings.data, constraints(settings), &clock)?
+        };
         if let Some(plan) = negotiation {
             let (node, clock) = (node.handle.clone(), clock.clone());
             desk::start(
@@ -432,14 +436,29 @@ impl Pool {
 /// See [`Pool::start`] and [`Pool::stop`].
 pub async fn run(
     settings: &Settings,
-    mut drain: Shutdown,
-    mut shutdown: Shutdown,
+    drain: Shutdown,
+    shutdown: Shutdown,
     started: impl FnOnce(&Pool),
 ) -> Result<Arc<Status>, Exit> {
     // Before anybody can know that it runs.
     let hangups = tokio::spawn(survive_hangups()?);
-    let mut pool = Pool::start(settings, false).await?;
+    let pool = Pool::start(settings, false).await?;
     started(&pool);
+    let last = serve(pool, settings, drain, shutdown).await;
+    hangups.abort();
+    last
+}
+
+/// Serves with a pool that runs, until it is to stop or is drained; see [`run`].
+///
+/// # Errors
+/// See [`Pool::stop`].
+pub async fn serve(
+    mut pool: Pool,
+    settings: &Settings,
+    mut drain: Shutdown,
+    mut shutdown: Shutdown,
+) -> Result<Arc<Status>, Exit> {
     let wish = tokio::select! {
         () = shutdown.requested() => None,
         () = drain.requested() => Some(None),
@@ -453,12 +472,11 @@ pub async fn run(
             () = shutdown.requested() => tracing::warn!(left = pool.peers(), "the drain is cut short"),
         }
     }
-    hangups.abort();
     pool.stop().await
 }
 
 /// `systemctl reload` and old habits: it must not end the pool, and there is nothing to do.
-fn survive_hangups() -> Result<impl Future<Output = ()>, Exit> {
+pub(crate) fn survive_hangups() -> Result<impl Future<Output = ()>, Exit> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut hangup = signal(SignalKind::hangup())
         .map_err(|error| Exit::failed(format!("cannot listen to SIGHUP: {error}")))?;
@@ -614,7 +632,10 @@ fn picture(settings: &Settings, clock: &Clock, url: &Url, listen: SocketAddr) ->
             ..status::PoolStatus::default()
         },
         node: status::NodeStatus {
-            spec: settings.node.to_string(),
+            spec: match settings.nodeless {
+                true => "none".into(),
+                false => settings.node.to_string(),
+            },
             network: settings.network.to_core_arg().to_owned(),
             ..status::NodeStatus::default()
         },

@@ -70,7 +70,7 @@ impl House {
 }
 
 /// In memory where that can be had: these tests are about the wire, and make a new tip many times.
-fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     tempfile::tempdir_in("/dev/shm")
         .or_else(|_| tempfile::tempdir())
         .unwrap()
