@@ -6,8 +6,9 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use adit::proxy::{Options, Proxy, State};
-use adit::uplink::{Upstream, supervisor};
+use adit::observe::{Figures, Uplink};
+use adit::proxy::Proxy;
+use adit::uplink::supervisor;
 use adit_net::Url;
 use support::miner::{How, Miner};
 use support::{House, SOON, folder, settings, shares};
@@ -34,19 +35,19 @@ fn patience() -> supervisor::Settings {
 impl Between {
     async fn open(upstreams: &[&Url]) -> Self {
         let data = folder();
-        let options = Options {
-            upstreams: upstreams
-                .iter()
-                .map(|url| url.to_string().parse::<Upstream>().unwrap())
-                .collect(),
-            user: "the.farm".into(),
-            supervisor: patience(),
-        };
+        let pools: Vec<String> = upstreams.iter().map(ToString::to_string).collect();
+        let keys = [
+            ("upstream.pools", pools.join(" ")),
+            ("upstream.user", "the.farm".into()),
+            // Every hash is a share of the pool, too.
+            ("upstream.hash_rate", "1".into()),
+        ];
+        let keys: Vec<(&str, &str)> = keys.iter().map(|(key, value)| (*key, &**value)).collect();
         let settings = adit::config::Settings {
             nodeless: true,
-            ..settings(data.path(), &[])
+            ..settings(data.path(), &keys)
         };
-        let proxy = Proxy::start(&settings, options).await.unwrap();
+        let proxy = Proxy::start(&settings, patience()).await.unwrap();
         Self { _data: data, proxy }
     }
 
@@ -55,27 +56,16 @@ impl Between {
     }
 
     /// Waits until the proxy does as wished.
-    async fn state(&self, what: &str, wish: impl FnMut(&State) -> bool) -> State {
-        let mut state = self.proxy.state();
-        let wished = tokio::time::timeout(SOON, state.wait_for(wish)).await;
+    async fn state(&self, what: &str, wish: impl FnMut(&Uplink) -> bool) -> Figures {
+        let mut picture = self.proxy.picture();
+        let wished = tokio::time::timeout(SOON, picture.wait_for(wish)).await;
         match wished {
-            Ok(state) => state.unwrap().clone(),
+            Ok(picture) => picture.unwrap().figures,
             Err(_) => panic!(
                 "{what}: not within {SOON:?}; at the end {:?}",
-                self.proxy.state().borrow()
+                self.proxy.picture().borrow()
             ),
         }
-    }
-}
-
-/// Listens until a job came that was not known before.
-async fn next_job(miner: &mut Miner) {
-    let before = miner.job_id;
-    while miner.job_id == before {
-        assert!(miner.hear().await, "the proxy hung up on {}", miner.name);
-    }
-    if miner.tip.job_id < miner.job_id && miner.tip.prev_hash.0 == [0; 32] {
-        miner.next_tip().await;
     }
 }
 
@@ -95,10 +85,10 @@ async fn every_kind_of_miner_is_one_channel_of_the_pool() {
             miner.mine(some).await;
         }
     }
-    let state = between
-        .state("all are answered", |state| state.accepted + state.refused >= sent)
+    let figures = between
+        .state("all are answered", |state| state.figures.shares_accepted + state.figures.shares_refused >= sent)
         .await;
-    assert_eq!((state.accepted, state.refused, state.lost), (sent, 0, 0));
+    assert_eq!((figures.shares_accepted, figures.shares_refused, figures.shares_stale), (sent, 0, 0));
     let now = pool
         .picture("one channel", |now| now.shares.accepted == sent)
         .await;
@@ -128,7 +118,7 @@ async fn a_dead_upstream_is_replaced_and_no_miner_notices() {
         miner.mine([1]).await;
         miners.push(miner);
     }
-    between.state("at the first", |state| state.accepted == 3).await;
+    between.state("at the first", |state| state.figures.shares_accepted == 3).await;
 
     let mut first_pool = first.pool;
     for round in 0..3u32 {
@@ -137,32 +127,41 @@ async fn a_dead_upstream_is_replaced_and_no_miner_notices() {
         between.state("the second", |state| state.place == Some(1)).await;
         assert!(died.elapsed() < Duration::from_secs(5), "{:?}", died.elapsed());
         for miner in &mut miners {
-            next_job(miner).await;
+            miner.next_job().await;
             miner.mine([100 + round]).await;
         }
-        let at_spare = u64::from(round + 1) * 3;
-        let now = spare
-            .picture("the second has them", |now| now.shares.accepted >= at_spare)
+        // The faster we are, the harder are the shares that the upstream wants.
+        let so_far = u64::from(round) * 6 + 6;
+        between
+            .state("the second has them", |state| {
+                state.figures.shares_accepted + state.figures.shares_too_easy >= so_far
+            })
             .await;
-        assert_eq!(now.shares.accepted, at_spare);
 
         first_pool = support::pool(data.path(), &[("listen", &listen)]).await;
         between
             .state("back at the first", |state| state.place == Some(0))
             .await;
         for miner in &mut miners {
-            next_job(miner).await;
+            miner.next_job().await;
             miner.mine([200 + round]).await;
         }
         let after = u64::from(round + 1) * 6 + 3;
-        let state = between
-            .state("all are answered", |state| state.accepted >= after)
+        let figures = between
+            .state("all are answered", |state| {
+                state.figures.shares_accepted + state.figures.shares_too_easy >= after
+            })
             .await;
-        assert_eq!((state.refused, state.lost), (0, 0));
+        assert_eq!((figures.shares_refused, figures.shares_stale), (0, 0));
     }
+    let accepted = between.proxy.picture().borrow().figures.shares_accepted;
     let last = between.proxy.stop().await.unwrap();
     assert_eq!(last.shares.accepted, 21);
-    assert_eq!(last.connections.ended, 0, "nobody below was cut before the end");
+    assert_eq!(last.connections.faulted, 0, "nobody below was cut");
+    assert_eq!(last.connections.accepted, 3, "nobody had to come again");
     first_pool.stop().await.unwrap();
-    spare.close().await;
+    let at_first = shares(data.path()).len() as u64;
+    let at_spare = spare.close().await.shares.accepted;
+    assert!(at_first > 0 && at_spare > 0);
+    assert_eq!(at_first + at_spare, accepted, "each in one ledger, and once");
 }

@@ -40,6 +40,10 @@ pub(crate) struct Miner {
     /// The job's parts, where it came with them.
     pub(crate) parts: Option<NewExtendedMiningJob>,
     pub(crate) tip: SetNewPrevHash,
+    /// Header time to start from.
+    pub(crate) ntime: u32,
+    /// The newest job is a future one, and its tip has not come.
+    pub(crate) waits_for_tip: bool,
     next_sequence: u32,
     /// Sent and unanswered: sequence number and nonce.
     pub(crate) waiting: Vec<(u32, u32)>,
@@ -137,6 +141,8 @@ impl Miner {
             merkle_root: None,
             parts: None,
             tip,
+            ntime: 0,
+            waits_for_tip: false,
             next_sequence: 1,
             waiting: Vec::new(),
             acknowledged: BTreeSet::new(),
@@ -157,7 +163,7 @@ impl Miner {
     /// The same on any job.
     pub(crate) async fn submit_on(&mut self, job_id: u32, nonces: impl IntoIterator<Item = u32>) {
         use adit_wire::message::Message;
-        let (channel_id, ntime, version) = (self.channel_id, self.tip.min_ntime, self.version);
+        let (channel_id, ntime, version) = (self.channel_id, self.ntime, self.version);
         let mut frames = Vec::new();
         for nonce in nonces {
             let sequence_number = self.next_sequence;
@@ -225,6 +231,14 @@ impl Miner {
         );
     }
 
+    /// Listens until there is another job, which can be mined.
+    pub(crate) async fn next_job(&mut self) {
+        let before = self.job_id;
+        while self.job_id == before || self.waits_for_tip {
+            assert!(self.hear().await, "the pool hung up on {}", self.name);
+        }
+    }
+
     /// Listens until the tip is another one and its job is there.
     pub(crate) async fn next_tip(&mut self) {
         let before = self.tip.prev_hash;
@@ -242,18 +256,22 @@ impl Miner {
                 );
                 assert_eq!(job.channel_id, self.channel_id);
                 self.merkle_root = Some(job.merkle_root);
+                self.start_at(job.min_ntime);
                 self.start_job(job.job_id, job.version);
             }
             ToClient::NewExtendedMiningJob(job) => {
                 assert_ne!(self.how, How::HeaderOnly, "header-only devices get NewMiningJob");
                 assert!([self.channel_id, self.group_id].contains(&job.channel_id));
                 self.merkle_root = None;
+                self.start_at(job.min_ntime);
                 self.start_job(job.job_id, job.version);
                 self.parts = Some(job);
             }
             ToClient::SetNewPrevHash(tip) => {
                 assert_eq!(tip.job_id, self.job_id, "it starts the job that was just sent");
+                self.ntime = tip.min_ntime;
                 self.tip = tip;
+                self.waits_for_tip = false;
             }
             ToClient::SubmitSharesSuccess(success) => {
                 assert_eq!(success.channel_id, self.channel_id);
@@ -282,6 +300,12 @@ impl Miner {
             }
             other => panic!("unexpected {other:?}"),
         }
+    }
+
+    /// A job without a time is a future one.
+    fn start_at(&mut self, min_ntime: Option<u32>) {
+        self.waits_for_tip = min_ntime.is_none();
+        self.ntime = min_ntime.unwrap_or(self.ntime);
     }
 
     fn start_job(&mut self, job_id: u32, version: u32) {
