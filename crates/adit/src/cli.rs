@@ -10,7 +10,6 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::{Place, Settings, Sources};
 use crate::exit::Exit;
 use crate::keys::{IssueArgs, Suite};
-use crate::uplink::Upstream;
 
 const EXIT_CODES: &str = "\
 Exit status:

@@ -85,20 +85,23 @@ async fn every_kind_of_miner_is_one_channel_of_the_pool() {
             miner.mine(some).await;
         }
     }
+    // The faster we are, the harder are the shares that the pool wants.
+    let answered = |it: &Figures| it.shares_accepted + it.shares_refused + it.shares_too_easy;
     let figures = between
-        .state("all are answered", |state| state.figures.shares_accepted + state.figures.shares_refused >= sent)
+        .state("all are answered", |now| answered(&now.figures) >= sent)
         .await;
-    assert_eq!((figures.shares_accepted, figures.shares_refused, figures.shares_stale), (sent, 0, 0));
+    assert_eq!((figures.shares_refused, figures.shares_stale), (0, 0));
+    let accepted = figures.shares_accepted;
+    assert!(accepted > 0);
     let now = pool
-        .picture("one channel", |now| now.shares.accepted == sent)
+        .picture("one channel", |now| now.shares.accepted == accepted)
         .await;
-    assert_eq!(now.channels.extended, 1);
-    assert_eq!(now.channels.standard, 0);
+    assert_eq!((now.channels.extended, now.channels.standard), (1, 0));
     let last = between.proxy.stop().await.unwrap();
     assert_eq!(last.shares.accepted, sent, "the farm's own books have them too");
     let data = pool.data.path().to_owned();
     let booked: Vec<(String, u32)> = shares(&data);
-    assert_eq!(booked.len() as u64, sent);
+    assert_eq!(booked.len() as u64, accepted);
     assert!(booked.iter().all(|(name, _)| name == "the.farm"), "{booked:?}");
     pool.close().await;
 }
@@ -118,7 +121,11 @@ async fn a_dead_upstream_is_replaced_and_no_miner_notices() {
         miner.mine([1]).await;
         miners.push(miner);
     }
-    between.state("at the first", |state| state.figures.shares_accepted == 3).await;
+    between
+        .state("at the first", |state| {
+            state.figures.shares_accepted + state.figures.shares_too_easy == 3
+        })
+        .await;
 
     let mut first_pool = first.pool;
     for round in 0..3u32 {

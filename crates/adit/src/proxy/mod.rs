@@ -375,7 +375,8 @@ impl Hub {
         let sent = match self.relay.way(mined, lives) {
             Way::Up(upstream, command) => self.lines.mining(upstream, command),
             Way::Gone => false,
-            Way::TooEasy | Way::Own => return,
+            Way::TooEasy => return self.figure(|figures| figures.shares_too_easy += 1),
+            Way::Own => return,
         };
         self.figure(|figures| {
             figures.shares_sent += u64::from(sent);
