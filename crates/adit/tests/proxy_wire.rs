@@ -69,7 +69,8 @@ impl Between {
     }
 }
 
-/// Miners of every kind share one channel of the pool, and each share that they find stands in its ledger once.
+/// REQ-MIN-006, REQ-MIN-103, REQ-EXT-008: miners of every kind share one channel of the pool, no two of them search the
+/// same, and each share that they find stands in its ledger once.
 #[tokio::test]
 async fn every_kind_of_miner_is_one_channel_of_the_pool() {
     let pool = House::open(&[]).await;
@@ -171,4 +172,21 @@ async fn a_dead_upstream_is_replaced_and_no_miner_notices() {
     let at_spare = spare.close().await.shares.accepted;
     assert!(at_first > 0 && at_spare > 0);
     assert_eq!(at_first + at_spare, accepted, "each in one ledger, and once");
+}
+
+/// REQ-COM-034: an upstream that drains is left for the next one; nobody below is told to go anywhere.
+#[tokio::test]
+async fn a_reconnect_from_above_goes_no_further() {
+    let (first, second) = (House::open(&[]).await, House::open(&[]).await);
+    let between = Between::open(&[first.pool.url(), second.pool.url()]).await;
+    between.state("the first", |now| now.place == Some(0)).await;
+    let mut miner = between.miner(How::Extended, "a").await;
+    first.pool.drain(&adit::config::Place::default()).await;
+    between.state("the second", |now| now.place == Some(1)).await;
+    miner.next_job().await;
+    miner.mine([1]).await;
+    assert!(miner.sent_away.is_none() && miner.closed.is_none());
+    between.proxy.stop().await.unwrap();
+    second.close().await;
+    first.close().await;
 }

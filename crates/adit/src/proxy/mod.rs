@@ -35,8 +35,10 @@ use relay::{Origin, Relay, Way};
 const MODE: &str = "aggregate";
 /// Batches of accepted shares that may wait.
 const MINED_MAX: usize = 1024;
-/// Between two looks at how fast our miners are.
-const RATE_EVERY: Duration = Duration::from_secs(10);
+/// Between two looks at who mines here, and how fast; an upstream is told of changes at most that often (spec 5.3.7).
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Looks between two at the hash rate, while nobody comes or goes.
+const RATE_LOOKS: u32 = 10;
 /// A hash rate is news to the upstream when it changed by this factor.
 const RATE_FACTOR: f64 = 1.25;
 /// How long an upstream is waited for at the start, before we mine for ourselves.
@@ -104,7 +106,8 @@ impl Proxy {
             solo_from: None,
             choice: Choice::Solo,
             refused_in_a_row: vec![0; count],
-            told_rate: 0.0,
+            claim: Claim::default(),
+            looks: 0,
             status: pool.status(),
             picture,
         };
@@ -174,14 +177,15 @@ struct Hub {
     solo_from: Option<Time>,
     choice: Choice,
     refused_in_a_row: Vec<u32>,
-    told_rate: f64,
+    claim: Claim,
+    looks: u32,
     status: watch::Receiver<Arc<Status>>,
     picture: watch::Sender<Uplink>,
 }
 
 impl Hub {
     async fn run(mut self, mut reports: mpsc::Receiver<Report>, mut mined: mpsc::Receiver<Vec<Mined>>) {
-        let mut rate = tokio::time::interval(RATE_EVERY);
+        let mut look = tokio::time::interval(LOOK_EVERY);
         self.decide(Input::Start);
         loop {
             let deadline = self.sleep();
@@ -197,7 +201,7 @@ impl Hub {
                     None => return,
                 },
                 () = deadline => self.expire(),
-                _ = rate.tick() => self.tell_rate(),
+                _ = look.tick() => self.look(),
             }
         }
     }
@@ -260,8 +264,8 @@ impl Hub {
             Choice::Upstream(place) => {
                 self.solo_from = None;
                 self.hand_down(place);
-                self.told_rate = 0.0;
-                self.tell_rate();
+                self.claim = Claim::default();
+                self.look();
             }
             // What is mined is mined on for a moment: the next upstream may be a handshake away.
             Choice::Solo if self.solo => self.solo_from = Some(self.clock.now() + SOLO_AFTER),
@@ -388,16 +392,30 @@ impl Hub {
         self.picture.send_modify(|picture| change(&mut picture.figures));
     }
 
-    /// The upstream sets its target by what it is told (spec 5.3.7).
-    fn tell_rate(&mut self) {
+    /// The upstream sets its target by what it is told: at once when devices come or go, and when they are faster or
+    /// slower than it knows (spec 5.3.7).
+    fn look(&mut self) {
         let Choice::Upstream(upstream) = self.choice else {
             return;
         };
-        let rate = self.status.borrow().hash_rate.m1;
-        let known = self.told_rate;
-        if rate > known * RATE_FACTOR || rate * RATE_FACTOR < known {
-            self.told_rate = rate;
-            self.lines.mining(upstream, Command::HashRate(rate as f32));
+        self.looks = self.looks.wrapping_add(1);
+        let status = self.status.borrow().clone();
+        let claim = Claim {
+            channels: status.channels.standard + status.channels.extended,
+            rate: status.hash_rate.m1,
+        };
+        let moved = claim.rate > self.claim.rate * RATE_FACTOR || claim.rate * RATE_FACTOR < self.claim.rate;
+        let due = moved && self.looks.is_multiple_of(RATE_LOOKS);
+        if claim.channels != self.claim.channels || due {
+            self.claim = claim;
+            self.lines.mining(upstream, Command::HashRate(claim.rate as f32));
         }
     }
+}
+
+/// What an upstream was told of us.
+#[derive(Clone, Copy, Debug, Default)]
+struct Claim {
+    channels: u64,
+    rate: f64,
 }
