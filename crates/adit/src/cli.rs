@@ -70,11 +70,9 @@ impl Command {
     pub fn json(&self) -> bool {
         match self {
             Self::Up(args) => args.json,
-            Self::Pool(_)
-            | Self::Provider(_)
-            | Self::Negotiator(_)
-            | Self::Proxy(_)
-            | Self::Notify(_) => false,
+            Self::Pool(_) | Self::Provider(_) | Self::Negotiator(_) | Self::Proxy(_) | Self::Notify(_) => {
+                false
+            }
             Self::Template(args) => args.json,
             Self::Device(args) => args.json,
             Self::Keys(args) => args.json,

@@ -79,6 +79,7 @@ impl Proxy {
             mined,
             events: None,
             picture: Some(picture_rx.clone()),
+            distribution: None,
         };
         let pool = Pool::start_branch(settings, false, branch).await?;
         let clock = Clock::system();
