@@ -145,24 +145,37 @@ fn open_many(site: &Site<'_>, figures: &mut Figures) -> Result<(), Failure> {
     for _ in 0..site.scale.blocks {
         let (hash, at) = node.mine()?;
         sleep(SPREAD);
-        blocks.push((pool.noticed_us(&hash), at, hash));
+        blocks.push(Mined {
+            noticed: pool.noticed_us(&hash),
+            at,
+            hash,
+        });
     }
     load.stop()?;
     let report = load.report()?;
     // The median over the blocks of what `from` gives: a start, or nothing where it is not known.
-    let median = |from: fn(&(Option<u64>, u64, String)) -> Option<u64>| {
+    let median = |from: fn(&Mined) -> Option<u64>| {
         let times: Vec<_> = blocks
             .iter()
-            .filter_map(|block| spread(&report, &block.2, from(block)?))
+            .filter_map(|block| spread(&report, &block.hash, from(block)?))
             .collect();
         let (first, last): (Vec<f64>, Vec<f64>) = times.into_iter().unzip();
         (first.len() == blocks.len()).then(|| (quantile(&first, 0.5), quantile(&last, 0.5)))
     };
-    let tip = median(|(_, at, _)| Some(*at)).ok_or("a new block did not reach the connections")?;
+    let tip = median(|block| Some(block.at)).ok_or("a new block did not reach the connections")?;
     (figures.tip_first_us, figures.tip_last_us) = (Some(tip.0), Some(tip.1));
-    let notice = median(|(noticed, ..)| *noticed).ok_or("the pool's log does not name the new tips")?;
+    let notice = median(|block| block.noticed).ok_or("the pool's log does not name the new tips")?;
     (figures.notice_first_us, figures.notice_last_us) = (Some(notice.0), Some(notice.1));
     Ok(())
+}
+
+/// A block that was mined to see it spread. Times are microseconds since the Unix epoch.
+struct Mined {
+    /// When the pool's source noticed it, if its log says so.
+    noticed: Option<u64>,
+    /// When the node had it as its tip.
+    at: u64,
+    hash: String,
 }
 
 /// Microseconds from `at` to the first and to the last connection that heard of the block.

@@ -4,7 +4,7 @@
 #[path = "support/mod.rs"]
 mod support;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use adit::observe::{Figures, Uplink};
 use adit::proxy::Proxy;
@@ -131,7 +131,7 @@ async fn a_dead_upstream_is_replaced_and_no_miner_notices() {
     let mut first_pool = first.pool;
     for round in 0..3u32 {
         first_pool.stop().await.unwrap();
-        let died = Instant::now();
+        let died = tokio::time::Instant::now();
         between.state("the second", |state| state.place == Some(1)).await;
         assert!(died.elapsed() < Duration::from_secs(5), "{:?}", died.elapsed());
         for miner in &mut miners {
