@@ -239,7 +239,9 @@ async fn a_declared_job_is_mined_and_its_block_published() {
         .picture("the pushed block is the tip", |now| now.node.tip != before)
         .await;
     let last = house
-        .picture("it is accepted", |now| now.blocks.accepted == 1)
+        .picture("it is accepted", |now| {
+            now.blocks.accepted == 1 && now.negotiation.custom_accepted == 1
+        })
         .await;
     assert_eq!(
         (last.negotiation.declared, last.negotiation.custom_accepted),

@@ -198,10 +198,14 @@ impl Chaos {
     }
 }
 
-/// Waits until both nodes have the same number of blocks.
+/// Waits until both nodes have the same number of blocks. One that was just started may not answer yet.
 fn agree([first, second]: &[BitcoinNode; 2]) {
-    let same = until(LIMIT, || (first.height() == second.height()).then_some(()));
-    assert!(same.is_some(), "{} and {}", first.height(), second.height());
+    let height = |node: &BitcoinNode| node.cli(&["getblockcount"]);
+    let same = until(LIMIT, || {
+        let (first, second) = (height(first).ok()?, height(second).ok()?);
+        (first == second).then_some(())
+    });
+    assert!(same.is_some(), "{:?} and {:?}", height(first), height(second));
 }
 
 /// Who waits for an answer reads no events meanwhile: that must not keep it from coming.

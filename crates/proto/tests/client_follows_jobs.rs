@@ -3,7 +3,7 @@
 mod miner;
 
 use adit_proto::Fault;
-use adit_proto::mining::client::{FUTURE_JOBS_MAX, Input, Output, Root, Settings, Share};
+use adit_proto::mining::client::{Event, FUTURE_JOBS_MAX, Input, Output, Root, Settings, Share};
 use adit_wire::U256;
 use adit_wire::common::flags;
 use adit_wire::mining::{NewMiningJob, SetExtranoncePrefix, SetTarget, ToServer};
@@ -105,13 +105,17 @@ fn future_jobs_are_bounded() {
 fn a_target_holds_for_what_comes_later() {
     let mut miner = Miner::mining_standard(settings());
     miner.hear(job(1, 2, None));
+    let told = Event::Target {
+        channel: 1,
+        target: target(4),
+    };
     assert_eq!(
         miner.hear(SetTarget {
             channel_id: 1,
             maximum_target: target(4)
         }),
-        [],
-        "nothing changes now"
+        [Output::Event(told)],
+        "it is told, and no work changes"
     );
     assert_eq!(miner.work(job(1, 3, Some(NTIME)))[0].target, target(4));
     assert_eq!(miner.work(prev_hash(1, 2, 0xbb))[0].target, target(4));

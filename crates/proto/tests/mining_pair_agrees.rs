@@ -100,7 +100,7 @@ impl Pair {
                 self.accepted += u64::from(count);
             }
             Event::Closed { channel, .. } => drop(self.works.remove(&channel)),
-            Event::Opened { .. } => {}
+            Event::Opened { .. } | Event::Target { .. } | Event::ExtranoncePrefix { .. } => {}
             other => panic!("no refusals: {other:?}"),
         }
     }

@@ -9,7 +9,7 @@
 //!                            upstream's pool and declaration server
 //! ```
 //!
-//! What faces miners is the pool's machinery as it stands. One task, the [`desk`], owns everything that faces upstreams.
+//! What faces miners is the pool's machinery as it stands. One task, the `desk`, owns everything that faces upstreams.
 
 mod desk;
 mod distribution;

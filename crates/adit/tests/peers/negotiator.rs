@@ -146,7 +146,8 @@ fn their_devices_mine_below_our_negotiator() {
         &[&pool, &negotiator.program, &proxy.program],
         || (node.height() > base).then_some(()),
     );
-    reference::says(&pool, "SubmitSharesExtended");
+    // Whether one of so few shares is good enough for their pool is a matter of luck.
+    reference::says(&pool, "PushSolution");
 }
 
 /// REQ-JD-038: their pool dies, and nobody below stands still: the node's next blocks are our own.

@@ -26,7 +26,8 @@ async fn refusal(house: &House, request: SetupConnection) -> (u32, String) {
 #[tokio::test]
 async fn what_cannot_be_served_is_refused_and_closed() {
     let house = House::open(&[]).await;
-    let good = flags::REQUIRES_STANDARD_JOBS | flags::REQUIRES_VERSION_ROLLING;
+    let good =
+        flags::REQUIRES_STANDARD_JOBS | flags::REQUIRES_WORK_SELECTION | flags::REQUIRES_VERSION_ROLLING;
     assert_eq!(
         refusal(&house, setup(u32::MAX)).await,
         (!good, "unsupported-feature-flags".to_owned())

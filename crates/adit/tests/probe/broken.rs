@@ -19,7 +19,10 @@ const FOUND: &[(Lie, &[&str])] = &[
     (Lie::TakesAnyFlag, &["com.undefined-flags"]),
     (Lie::TakesAllFlagsAtOnce, &["com.error-flags"]),
     (Lie::NamesSomeFlagsOnly, &["com.error-flags"]),
-    (Lie::NamesFlagsNobodyAskedFor, &["com.error-flags-zero"]),
+    (
+        Lie::NamesFlagsNobodyAskedFor,
+        &["com.error-flags-zero", "com.suggested-codes"],
+    ),
     (Lie::TakesAnyProtocol, &["com.unknown-protocol"]),
     (Lie::TakesAnyVersion, &["com.version-mismatch"]),
     (Lie::OverlooksStrangeProtocols, &["com.unknown-protocol"]),

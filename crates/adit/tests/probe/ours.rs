@@ -8,10 +8,9 @@ use super::support::House;
 use super::{ask, failed, options, shown, skipped};
 
 /// What our pool cannot be asked: what it never says.
-const NEVER: [&str; 6] = [
+const NEVER: [&str; 5] = [
     "channel.extended-only",
     "heard.grouping",
-    "heard.no-channel-bit",
     "heard.prefix",
     "heard.reasons",
     "job.fixed-version",
@@ -24,7 +23,6 @@ const EXTENSIONS: [&str; 4] = [
     "ext.worker-named",
 ];
 const DRAFT: [&str; 2] = ["sec.draft-suites", "sec.draft-unknown"];
-const DECLARATION: [&str; 4] = ["jd.payout", "jd.request-ids", "jd.tokens", "jd.unknown-token"];
 const TEMPLATES: [&str; 11] = [
     "tdp.answers",
     "tdp.commitment",
@@ -49,7 +47,6 @@ fn not_asked(report: &Report) -> BTreeSet<&'static str> {
     if !report.suites.iter().any(|it| draft(&it)) {
         names.extend(DRAFT);
     }
-    names.extend(DECLARATION);
     names.extend(TEMPLATES);
     names
 }

@@ -5,7 +5,7 @@
 //!      \--authorize--> Authorized --subscribe--/
 //! ```
 //!
-//! Behind it stands [`mining::server::Server`], which decides everything about jobs, shares and difficulty; here its
+//! Behind it stands [`crate::mining::server::Server`], which decides everything about jobs, shares and difficulty; here its
 //! messages are told in other words. Extranonce1 is the prefix of its only channel. A request is answered before
 //! anything that follows from it is told: old firmware crashes otherwise. A good share is answered when it is on disk.
 
