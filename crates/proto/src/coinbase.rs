@@ -15,8 +15,8 @@ mod halves;
 
 use crate::extranonce::{Extranonce, FULL_SIZE_MAX, FullSize};
 use crate::sha::{self, BLOCK_BYTES, Block, START, State};
-use bitcoin::TxOut;
 use bitcoin::consensus::Encodable;
+use bitcoin::{Script, TxOut};
 use core::fmt;
 
 pub use halves::Halves;
@@ -137,21 +137,28 @@ impl Body {
 
     /// The block's height as the scriptSig starts with it (BIP34), if it does.
     pub fn height(&self) -> Option<u32> {
-        let script = match self {
+        height(match self {
             Self::Own(own) => &own.script_prefix,
             Self::Given(given) => given.script(),
-        };
-        let (first, rest) = script.split_first()?;
-        match usize::from(*first) {
-            0 => Some(0),
-            // OP_1 to OP_16.
-            number @ 0x51..=0x60 => u32::try_from(number - 0x50).ok(),
-            length @ 1..=5 => {
-                let number = bitcoin::script::read_scriptint(rest.get(..length)?).ok()?;
-                u32::try_from(number).ok()
-            }
-            _ => None,
+        })
+    }
+}
+
+/// The height that a scriptSig starts with (BIP34), if it does.
+pub fn height(script: &[u8]) -> Option<u32> {
+    use bitcoin::script::{self, Instruction};
+    // The extranonce behind it need not be there: only the first instruction is of interest.
+    match Script::from_bytes(script).instructions_minimal().next()? {
+        Ok(Instruction::PushBytes(bytes)) => {
+            u32::try_from(script::read_scriptint(bytes.as_bytes()).ok()?).ok()
         }
+        Ok(Instruction::Op(op)) => {
+            let number = op
+                .to_u8()
+                .checked_sub(bitcoin::opcodes::all::OP_PUSHNUM_1.to_u8())?;
+            (number < 16).then_some(u32::from(number) + 1)
+        }
+        Err(_) => None,
     }
 }
 
@@ -373,6 +380,16 @@ mod tests {
     use super::*;
     use bitcoin::hashes::Hash;
     use bitcoin::{Amount, ScriptBuf, Transaction};
+
+    #[test]
+    fn heights_are_read_as_consensus_writes_them() {
+        assert_eq!(height(&[0x51]), Some(1));
+        assert_eq!(height(&[0x60, 9, 9]), Some(16));
+        assert_eq!(height(&[1, 17]), Some(17));
+        assert_eq!(height(&[2, 17, 0]), None, "not minimal");
+        assert_eq!(height(&[]), None);
+        assert_eq!(height(&[5, 1]), None);
+    }
 
     fn coinbase(tag: usize) -> Coinbase {
         let output = |value, script: &[u8]| TxOut {

@@ -1,9 +1,9 @@
 //! Job declaration: miners that choose the transactions of their blocks (spec 6; *negotiation* in the seeds).
 //!
-//! * [`client`]: the miner's side of one connection, both modes; [`parts`] makes its coinbases.
+//! * [`client`]: the miner's side of one connection, both modes.
 //! * [`Server`]: the pool's side of one connection, full-template mode.
 //! * [`Tokens`]: what was given out to whom; one table for all connections of a pool.
-//! * [`Coinbase`]: a declared coinbase, read from its two halves.
+//! * [`Coinbase`]: a declared coinbase, made or read from its two halves.
 //! * [`Declared`]: a declared job, from which a block can be built.
 //! * [`Policy`]: what the pool asks of a coinbase, and what it pays for.
 //! * [`Budget`]: the bytes that all of them may hold.
@@ -12,13 +12,12 @@ mod budget;
 pub mod client;
 mod coinbase;
 mod job;
-pub mod parts;
 mod policy;
 pub mod server;
 mod token;
 
 pub use budget::{Budget, Held};
-pub use coinbase::{Coinbase, CoinbaseProblem, EXTRANONCE_MAX};
+pub use coinbase::{Coinbase, CoinbaseProblem, EXTRANONCE_MAX, Unfit};
 pub use job::{Declared, Solved, Transaction};
 pub use policy::{OutputsProblem, Policy, Revenue, Worth};
 pub use server::Server;

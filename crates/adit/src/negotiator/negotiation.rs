@@ -255,7 +255,6 @@ impl Negotiation {
     /// Declares the current job when its transactions are there.
     fn proceed(&mut self, out: &mut Vec<Output>) {
         let Some(job) = self.current else { return };
-        let full_size = record::full_size(&self.channel);
         let Some(record) = self.records.get_mut(&job) else {
             return;
         };
@@ -272,8 +271,7 @@ impl Negotiation {
         let (Some(transactions), Some(parts)) = (known, &record.parts) else {
             return;
         };
-        let Some(declaration) = record::declaration(record.template.version, parts, full_size, transactions)
-        else {
+        let Some(declaration) = record::declaration(record.template.version, parts, transactions) else {
             tracing::error!(
                 template = record.template.id.0,
                 "its transactions do not decode: it is not declared"

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use adit_net::{Clock, random};
 use adit_noise::{ACT1_BYTES, Authority, AuthorityKeypair, Feed, ServerIdentity, Session, respond};
-use adit_proto::declare::parts::{Parts, outputs};
+use adit_proto::declare::Coinbase;
 use adit_proto::target::Target;
 use adit_wire::common::{self, SetupConnectionSuccess, flags, protocol};
 use adit_wire::declare::{
@@ -338,7 +338,7 @@ impl Peer {
     }
 
     async fn custom(&mut self, it: SetCustomMiningJob) {
-        let paid = outputs(&it.coinbase_tx_outputs).unwrap_or_default();
+        let paid = Coinbase::read_outputs(&it.coinbase_tx_outputs).unwrap_or_default();
         let paid = paid
             .iter()
             .find(|output| output.script_pubkey.as_bytes() == PAYOUT);
@@ -427,17 +427,17 @@ impl Peer {
         if it.extranonce.len() != usize::from(ROLLED) {
             return Err("the extranonce has another size".into());
         }
-        let parts = Parts {
+        let extranonce = [&[0xee; 4][..], &it.extranonce[..]].concat();
+        let parts = Coinbase {
             version: job.coinbase_tx_version,
             script_prefix: job.coinbase_prefix.to_vec(),
+            extranonce_size: extranonce.len(),
             sequence: job.coinbase_tx_input_n_sequence,
-            outputs: outputs(&job.coinbase_tx_outputs).ok_or("outputs")?,
+            outputs: Coinbase::read_outputs(&job.coinbase_tx_outputs).ok_or("outputs")?,
             locktime: job.coinbase_tx_locktime,
             witness: None,
         };
-        let extranonce = [&[0xee; 4][..], &it.extranonce[..]].concat();
-        let size = extranonce.len();
-        let coinbase = [parts.stripped_prefix(size), extranonce, parts.stripped_suffix()].concat();
+        let coinbase = [parts.prefix(), extranonce, parts.suffix()].concat();
         let mut root = sha256d::Hash::hash(&coinbase).to_byte_array();
         for branch in &job.merkle_path {
             root = sha256d::Hash::hash(&[root, branch.0].concat()).to_byte_array();

@@ -26,7 +26,7 @@ use adit_wire::types::TransactionList;
 use adit_wire::{B0_16M, B0_64K, B0_255, Seq0_64K};
 use bitcoin::TxOut;
 
-use super::parts;
+use super::Coinbase;
 use crate::{Fault, Time};
 
 pub use door::{Declaration, Event, Input, Mode, Output, Settings, Unasked, Withheld};
@@ -161,7 +161,7 @@ impl Client {
         if self.asked.remove(&it.request_id).is_none() {
             return self.unasked(Unasked::Token, out);
         }
-        let outputs = parts::outputs(&it.coinbase_tx_outputs)
+        let outputs = Coinbase::read_outputs(&it.coinbase_tx_outputs)
             .filter(|outputs| (1..=OUTPUTS_MAX).contains(&outputs.len()))
             .ok_or(Fault::Malformed("the outputs of a token do not decode"))?;
         if self.outputs.as_ref() != Some(&outputs) {

@@ -1,15 +1,24 @@
-//! A declared coinbase, read from the bytes before and after its extranonce (spec 6.4.4).
+//! A declared coinbase: made by a job negotiator, read by a pool from the bytes before and after its extranonce.
+//!
+//! DeclareMiningJob carries it in halves with marker, flag and witness (spec 6.4.4); a pool rebuilds the same transaction
+//! from the fields of SetCustomMiningJob (spec 5.3.18): the scriptSig is the `coinbase_prefix` and the whole extranonce,
+//! nothing else. Both must agree to the byte, so both are made here.
+
+use core::fmt;
 
 use bitcoin::consensus::encode::{Decodable, VarInt};
-use bitcoin::{Script, TxOut, script};
+use bitcoin::{Script, TxOut};
 
-use crate::coinbase::SCRIPT_SIG_MAX;
+use crate::coinbase::{self, SCRIPT_PREFIX_MAX, SCRIPT_SIG_MAX};
 
 /// Largest extranonce of a coinbase: PushSolution carries it as B0_32.
 pub const EXTRANONCE_MAX: usize = 32;
 
 /// Shortest scriptSig of a coinbase (consensus).
 const SCRIPT_SIG_MIN: usize = 2;
+
+/// Marker and flag of a transaction with witness (BIP144).
+const MARKER_AND_FLAG: [u8; 2] = [0x00, 0x01];
 
 /// Start of the script of a witness commitment (BIP141).
 const COMMITMENT: [u8; 6] = [0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];
@@ -44,6 +53,24 @@ pub enum CoinbaseProblem {
     Input(&'static str),
 }
 
+/// Why a coinbase of our own cannot be declared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// The scriptSig's start is longer than [`SCRIPT_PREFIX_MAX`].
+    Prefix,
+    /// The whole scriptSig would be too short or too long for consensus.
+    ScriptSig,
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Prefix => "the coinbase prefix has more than 8 bytes",
+            Self::ScriptSig => "the scriptSig would not have 2 to 100 bytes",
+        })
+    }
+}
+
 impl CoinbaseProblem {
     /// What is wrong, in words.
     pub const fn reason(&self) -> &'static str {
@@ -60,7 +87,7 @@ impl Coinbase {
         let mut head = Bytes(prefix);
         let start = (|| {
             let version = head.u32()?;
-            let segwit = head.0.starts_with(&[0, 1]);
+            let segwit = head.0.starts_with(&MARKER_AND_FLAG);
             if segwit {
                 head.take(2)?;
             }
@@ -111,9 +138,38 @@ impl Coinbase {
         bytes.0.is_empty().then_some(outputs)
     }
 
+    /// `script_prefix` with the push opcode of an extranonce of `size` bytes behind it, if there is room: bytes that are
+    /// pushed hold no signature operations.
+    #[must_use]
+    pub fn pushing(script_prefix: &[u8], size: usize) -> Vec<u8> {
+        let mut script = script_prefix.to_vec();
+        if script.len() < SCRIPT_PREFIX_MAX
+            && let Ok(opcode) = u8::try_from(size)
+            && (1..=EXTRANONCE_MAX as u8).contains(&opcode)
+        {
+            script.push(opcode);
+        }
+        script
+    }
+
+    /// Whether one of our own can be declared (REQ-MIN-090) and mined.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub fn check(&self) -> Result<(), Unfit> {
+        if self.script_prefix.len() > SCRIPT_PREFIX_MAX {
+            return Err(Unfit::Prefix);
+        }
+        let script = self.script_prefix.len().saturating_add(self.extranonce_size);
+        if self.extranonce_size > EXTRANONCE_MAX || !(SCRIPT_SIG_MIN..=SCRIPT_SIG_MAX).contains(&script) {
+            return Err(Unfit::ScriptSig);
+        }
+        Ok(())
+    }
+
     /// The height at the start of the scriptSig (BIP34), if it says one.
     pub fn height(&self) -> Option<u32> {
-        height(&self.script_prefix)
+        coinbase::height(&self.script_prefix)
     }
 
     /// Satoshis of all outputs; nothing where that is more than there will ever be.
@@ -145,21 +201,39 @@ impl Coinbase {
         bytes
     }
 
-    /// The whole transaction with its BIP141 fields.
-    pub fn transaction(&self, extranonce: &[u8]) -> Vec<u8> {
+    /// The transaction before the extranonce, as DeclareMiningJob carries it: not stripped where the block has a
+    /// commitment (REQ-JD-032).
+    #[must_use]
+    pub fn declared_prefix(&self) -> Vec<u8> {
         let mut bytes = self.version.to_le_bytes().to_vec();
         if self.witness.is_some() {
-            bytes.extend_from_slice(&[0, 1]);
+            bytes.extend_from_slice(&MARKER_AND_FLAG);
         }
         self.write_input(&mut bytes);
-        bytes.extend_from_slice(extranonce);
-        bytes.extend_from_slice(&self.sequence_and_outputs());
+        bytes
+    }
+
+    /// The transaction after the extranonce, as DeclareMiningJob carries it: with the witness.
+    #[must_use]
+    pub fn declared_suffix(&self) -> Vec<u8> {
+        let mut bytes = self.sequence_and_outputs();
         if let Some(witness) = &self.witness {
-            bytes.extend_from_slice(&[1, 32]);
+            bytes.extend_from_slice(&[1, 32]); // one item of 32 bytes
             bytes.extend_from_slice(witness);
         }
         bytes.extend_from_slice(&self.locktime.to_le_bytes());
         bytes
+    }
+
+    /// The whole transaction with its BIP141 fields.
+    pub fn transaction(&self, extranonce: &[u8]) -> Vec<u8> {
+        [&self.declared_prefix()[..], extranonce, &self.declared_suffix()].concat()
+    }
+
+    /// The outputs with their count, as SetCustomMiningJob and AllocateMiningJobToken.Success carry them.
+    #[must_use]
+    pub fn serialized_outputs(&self) -> Vec<u8> {
+        bitcoin::consensus::serialize(&self.outputs)
     }
 
     /// Bytes that the value holds in memory, about.
@@ -179,26 +253,8 @@ impl Coinbase {
 
     fn sequence_and_outputs(&self) -> Vec<u8> {
         let mut bytes = self.sequence.to_le_bytes().to_vec();
-        bytes.extend_from_slice(&bitcoin::consensus::serialize(&self.outputs));
+        bytes.extend_from_slice(&self.serialized_outputs());
         bytes
-    }
-}
-
-/// The height that a scriptSig starts with (BIP34).
-pub(super) fn height(script: &[u8]) -> Option<u32> {
-    use script::Instruction;
-    // The extranonce behind it is not there: only the first instruction is of interest.
-    match Script::from_bytes(script).instructions_minimal().next()? {
-        Ok(Instruction::PushBytes(bytes)) => {
-            u32::try_from(script::read_scriptint(bytes.as_bytes()).ok()?).ok()
-        }
-        Ok(Instruction::Op(op)) => {
-            let number = op
-                .to_u8()
-                .checked_sub(bitcoin::opcodes::all::OP_PUSHNUM_1.to_u8())?;
-            (number < 16).then_some(u32::from(number) + 1)
-        }
-        Err(_) => None,
     }
 }
 
@@ -254,106 +310,4 @@ impl<'a> Bytes<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use bitcoin::{Amount, ScriptBuf, Transaction};
-    use proptest::prelude::*;
-
-    fn coinbase() -> Coinbase {
-        let output = |value, script: Vec<u8>| TxOut {
-            value: Amount::from_sat(value),
-            script_pubkey: ScriptBuf::from_bytes(script),
-        };
-        Coinbase {
-            version: 2,
-            script_prefix: vec![3, 0x40, 0x0d, 0x03, 8],
-            extranonce_size: 8,
-            sequence: 0xffff_fffe,
-            outputs: vec![output(5_000_000_000, vec![0x51; 22]), output(0, vec![0x6a; 38])],
-            witness: Some([0; 32]),
-            locktime: 199_999,
-        }
-    }
-
-    fn halves(coinbase: &Coinbase) -> (Vec<u8>, Vec<u8>) {
-        let whole = coinbase.transaction(&[0xee; 8]);
-        let at = whole.windows(8).position(|it| it == [0xee; 8]).unwrap();
-        (whole[..at].to_vec(), whole[at + 8..].to_vec())
-    }
-
-    /// REQ-JD-032: the halves keep their BIP141 fields; with and without a witness they read back.
-    #[test]
-    fn halves_read_back_with_their_witness() {
-        for witness in [Some([0; 32]), None] {
-            let coinbase = Coinbase {
-                witness,
-                ..coinbase()
-            };
-            let (prefix, suffix) = halves(&coinbase);
-            assert_eq!(Coinbase::read(&prefix, &suffix), Ok(coinbase.clone()));
-            let whole: Transaction = bitcoin::consensus::deserialize(&coinbase.transaction(&[1; 8])).unwrap();
-            assert!(whole.is_coinbase());
-            let stripped = [coinbase.prefix(), vec![1; 8], coinbase.suffix()].concat();
-            use bitcoin::hashes::{Hash, sha256d};
-            assert_eq!(
-                sha256d::Hash::hash(&stripped).to_byte_array(),
-                whole.compute_txid().to_byte_array()
-            );
-            assert_eq!(coinbase.height(), Some(200_000));
-            assert_eq!(coinbase.value(), Some(5_000_000_000));
-        }
-    }
-
-    #[test]
-    fn stripped_cut_or_overfull_halves_are_refused() {
-        let (prefix, suffix) = halves(&coinbase());
-        let stripped = [&prefix[..4], &prefix[6..]].concat();
-        assert!(matches!(
-            Coinbase::read(&stripped, &suffix),
-            Err(CoinbaseProblem::Suffix(_))
-        ));
-        assert!(matches!(
-            Coinbase::read(&prefix[..30], &suffix),
-            Err(CoinbaseProblem::Prefix(_))
-        ));
-        let full = [prefix.clone(), vec![0; 8]].concat();
-        assert!(matches!(
-            Coinbase::read(&full, &suffix),
-            Err(CoinbaseProblem::Input(_))
-        ));
-        let longer = [suffix.clone(), vec![0]].concat();
-        assert!(matches!(
-            Coinbase::read(&prefix, &longer),
-            Err(CoinbaseProblem::Suffix(_))
-        ));
-        let mut spends = prefix.clone();
-        spends[10] = 1;
-        assert!(matches!(
-            Coinbase::read(&spends, &suffix),
-            Err(CoinbaseProblem::Prefix(_))
-        ));
-    }
-
-    #[test]
-    fn heights_are_read_as_consensus_writes_them() {
-        assert_eq!(height(&[0x51]), Some(1));
-        assert_eq!(height(&[0x60, 9, 9]), Some(16));
-        assert_eq!(height(&[1, 17]), Some(17));
-        assert_eq!(height(&[2, 17, 0]), None, "not minimal");
-        assert_eq!(height(&[]), None);
-        assert_eq!(height(&[5, 1]), None);
-    }
-
-    proptest! {
-        #[test]
-        fn no_halves_panic(prefix: Vec<u8>, suffix: Vec<u8>, place in 0usize..120, byte: u8) {
-            let _ = Coinbase::read(&prefix, &suffix);
-            let (mut good, mut end) = halves(&coinbase());
-            if let Some(at) = good.get_mut(place) { *at = byte; }
-            if let Some(at) = end.get_mut(place) { *at = byte; }
-            if let Ok(read) = Coinbase::read(&good, &end) {
-                let _ = (read.height(), read.value(), read.sigops());
-            }
-        }
-    }
-}
+mod tests;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use adit_node::Template;
 use adit_proto::Time;
 use adit_proto::coinbase::{Body, Halves};
+use adit_proto::declare::Coinbase;
 use adit_proto::declare::client::Declaration;
-use adit_proto::declare::parts::Parts;
 use adit_proto::job::Fields;
 use adit_proto::target::Target;
 use adit_wire::declare::PushSolution;
@@ -46,7 +46,7 @@ pub(super) struct Pending {
 pub(super) struct Record {
     pub(super) template: Arc<Template>,
     pub(super) state: State,
-    pub(super) parts: Option<Parts>,
+    pub(super) parts: Option<Coinbase>,
     pub(super) halves: Option<Halves>,
     /// The pool's extranonce prefix that it was made with.
     prefix: B0_32,
@@ -151,15 +151,14 @@ pub(super) fn make(
     imposed: &[TxOut],
     channel: &Channel,
     branch_bytes: usize,
-) -> Option<(Parts, Halves)> {
-    let size = full_size(channel);
-    let parts = parts_of(template, imposed, size)?;
-    parts.check(size).ok()?;
-    let mut prefix = parts.stripped_prefix(size);
+) -> Option<(Coinbase, Halves)> {
+    let parts = parts_of(template, imposed, full_size(channel))?;
+    parts.check().ok()?;
+    let mut prefix = parts.prefix();
     prefix.extend_from_slice(&constant_prefix(channel, branch_bytes)?);
     let halves = Halves {
         prefix,
-        suffix: parts.stripped_suffix(),
+        suffix: parts.suffix(),
         size: branch_bytes,
         value: template.coinbase_tx_value_remaining,
         witness: template.coinbase_witness,
@@ -205,8 +204,7 @@ pub(super) fn pending(mined: &Mined, channel: &Channel) -> Option<Pending> {
 /// when a transaction does not decode.
 pub(super) fn declaration(
     version: u32,
-    parts: &Parts,
-    full_size: usize,
+    parts: &Coinbase,
     transactions: Arc<Vec<Vec<u8>>>,
 ) -> Option<Declaration> {
     let wtxid = |bytes: &Vec<u8>| {
@@ -216,7 +214,7 @@ pub(super) fn declaration(
     let wtxids = transactions.iter().map(wtxid).collect::<Option<Vec<U256>>>()?;
     Some(Declaration {
         version,
-        coinbase_tx_prefix: parts.declared_prefix(full_size),
+        coinbase_tx_prefix: parts.declared_prefix(),
         coinbase_tx_suffix: parts.declared_suffix(),
         wtxids,
         transactions,
@@ -243,10 +241,11 @@ fn outputs_of(template: &Template, imposed: &[TxOut]) -> Option<Vec<TxOut>> {
     Some(std::iter::once(payout).chain(others).chain(required).collect())
 }
 
-fn parts_of(template: &Template, imposed: &[TxOut], size: usize) -> Option<Parts> {
-    Some(Parts {
+fn parts_of(template: &Template, imposed: &[TxOut], size: usize) -> Option<Coinbase> {
+    Some(Coinbase {
         version: template.coinbase_tx_version,
-        script_prefix: Parts::pushing(&template.coinbase_prefix, size),
+        script_prefix: Coinbase::pushing(&template.coinbase_prefix, size),
+        extranonce_size: size,
         sequence: template.coinbase_tx_input_sequence,
         outputs: outputs_of(template, imposed)?,
         locktime: template.coinbase_tx_locktime,
