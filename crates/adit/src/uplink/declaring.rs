@@ -13,6 +13,7 @@ use adit_wire::{DecodeError, Header};
 use tokio::sync::mpsc;
 
 use super::Cause;
+use super::commands::{COMMANDS_PER_MAIL, Commands};
 use super::lines::{Outbox, Said};
 use crate::device::upstream::{DEVICE, text};
 
@@ -20,8 +21,6 @@ use crate::device::upstream::{DEVICE, text};
 const UNKNOWN_LENGTH_MAX: u32 = 64 * 1024;
 /// How long a server may take to answer SetupConnection.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
-/// Commands taken at one wake-up.
-const COMMANDS_PER_MAIL: usize = 16;
 
 /// What the role wants of the connection.
 #[derive(Debug)]
@@ -41,8 +40,7 @@ pub(super) struct Session {
     setup: setup::Client,
     declare: Option<Client>,
     settings: client::Settings,
-    commands: mpsc::Receiver<Command>,
-    next: Option<Command>,
+    commands: Commands<Command>,
     outbox: Outbox,
     started: bool,
     finished: bool,
@@ -71,8 +69,7 @@ impl Session {
             setup: setup::Client::new(request),
             declare: None,
             settings,
-            commands,
-            next: None,
+            commands: Commands::new(commands),
             outbox,
             started: false,
             finished: false,
@@ -149,20 +146,10 @@ impl Protocol for Session {
     }
 
     fn poll_mail(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.started || self.next.is_some() {
+        if !self.started {
             return Poll::Ready(());
         }
-        match self.commands.poll_recv(cx) {
-            Poll::Ready(Some(command)) => {
-                self.next = Some(command);
-                Poll::Ready(())
-            }
-            Poll::Ready(None) if !self.finished => {
-                self.finished = true;
-                Poll::Ready(())
-            }
-            Poll::Ready(None) | Poll::Pending => Poll::Pending,
-        }
+        self.commands.poll(cx)
     }
 
     fn mail(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
@@ -171,7 +158,7 @@ impl Protocol for Session {
             self.setup(now, ClientInput::Start, out)?;
         }
         for _ in 0..COMMANDS_PER_MAIL {
-            let Some(command) = self.next.take().or_else(|| self.commands.try_recv().ok()) else {
+            let Some(command) = self.commands.take() else {
                 break;
             };
             let input = match command {
@@ -196,6 +183,6 @@ impl Protocol for Session {
     }
 
     fn finished(&self) -> bool {
-        self.finished
+        self.finished || self.commands.ended()
     }
 }

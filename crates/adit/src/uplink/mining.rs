@@ -14,11 +14,10 @@ use adit_wire::mining::SetCustomMiningJob;
 use adit_wire::{B0_32, Header, Str0_255, U256};
 use tokio::sync::mpsc;
 
+use super::commands::{COMMANDS_PER_MAIL, Commands};
 use super::lines::{Outbox, Said};
 use crate::device::upstream::{Heard, Upstream, text};
 
-/// Commands taken at one wake-up.
-const COMMANDS_PER_MAIL: usize = 256;
 /// How long shares may stay without any answer. Pools acknowledge in batches, some of them minutes apart; a dead
 /// connection is noticed by the socket long before.
 const SILENCE_MAX: Duration = Duration::from_secs(180);
@@ -141,8 +140,7 @@ pub struct Channel {
 pub(super) struct Session {
     upstream: Upstream,
     settings: Settings,
-    commands: mpsc::Receiver<Command>,
-    next: Option<Command>,
+    commands: Commands<Command>,
     outbox: Outbox,
     heard: Vec<Heard>,
     channel: Option<u32>,
@@ -173,8 +171,7 @@ impl Session {
         Self {
             upstream: Upstream::new(url, flags, machine).with_extensions(Wishes::default(), None),
             settings,
-            commands,
-            next: None,
+            commands: Commands::new(commands),
             outbox,
             heard: Vec::new(),
             channel: None,
@@ -357,21 +354,10 @@ impl Protocol for Session {
     }
 
     fn poll_mail(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.upstream.started() || self.next.is_some() {
+        if !self.upstream.started() {
             return Poll::Ready(());
         }
-        match self.commands.poll_recv(cx) {
-            Poll::Ready(Some(command)) => {
-                self.next = Some(command);
-                Poll::Ready(())
-            }
-            // Nobody wants this connection any more.
-            Poll::Ready(None) if !self.finished => {
-                self.finished = true;
-                Poll::Ready(())
-            }
-            Poll::Ready(None) | Poll::Pending => Poll::Pending,
-        }
+        self.commands.poll(cx)
     }
 
     fn mail(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
@@ -379,7 +365,7 @@ impl Protocol for Session {
             self.upstream.start(now, out, &mut self.heard)?;
         }
         for _ in 0..COMMANDS_PER_MAIL {
-            let Some(command) = self.next.take().or_else(|| self.commands.try_recv().ok()) else {
+            let Some(command) = self.commands.take() else {
                 break;
             };
             self.command(now, command, out)?;
@@ -405,6 +391,6 @@ impl Protocol for Session {
     }
 
     fn finished(&self) -> bool {
-        self.finished
+        self.finished || self.commands.ended()
     }
 }

@@ -5,6 +5,7 @@
 //! the supervisor and one task: connections are tasks of their own, which report to it and take its commands over bounded
 //! channels.
 
+mod commands;
 pub mod declaring;
 pub mod lines;
 pub mod mining;
