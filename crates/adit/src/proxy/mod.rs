@@ -14,7 +14,7 @@ mod relay;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit_net::Clock;
+use adit_net::{Clock, random};
 use adit_proto::Time;
 use adit_proto::extranonce::Layout;
 use adit_proto::mining::client::Work;
@@ -304,7 +304,7 @@ impl Hub {
         self.forget(upstream);
         self.picture
             .send_modify(|picture| *picture.causes.entry(cause).or_default() += 1);
-        let dice = self.clock.now().0;
+        let dice = u64::from_le_bytes(random::bytes());
         self.decide(Input::Down {
             upstream,
             cause,
