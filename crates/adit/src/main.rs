@@ -1,6 +1,7 @@
 //! One binary, every role.
 
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use adit::exit::Exit;
 use adit::observe::{Screen, logs, text};
 use adit::shutdown::{Shutdown, Stop};
 use adit::{device, load, negotiator, pool, probe, provider, proxy, up};
+use adit_net::Url;
 use clap::Parser;
 
 fn main() -> ExitCode {
@@ -153,12 +155,17 @@ async fn serve(settings: &Settings, screen: &Screen) -> Result<(), Exit> {
     Ok(())
 }
 
+/// Says where a role is reached, and where its page is.
+fn announce(screen: &Screen, role: &str, url: &Url, page: Option<SocketAddr>) {
+    screen.say(&format!("{role}  {url}"));
+    if let Some(addr) = page {
+        screen.say(&format!("{:width$}  http://{addr}/", "page", width = role.len()));
+    }
+}
+
 async fn negotiate(settings: &Settings, screen: &Screen, shutdown: Shutdown) -> Result<(), Exit> {
     let last = negotiator::run(settings, shutdown, |negotiator| {
-        screen.say(&format!("negotiator  {}", negotiator.url()));
-        if let Some(addr) = negotiator.http() {
-            screen.say(&format!("page        http://{addr}/"));
-        }
+        announce(screen, "negotiator", negotiator.url(), negotiator.http());
     })
     .await?;
     tracing::info!(
@@ -172,10 +179,7 @@ async fn negotiate(settings: &Settings, screen: &Screen, shutdown: Shutdown) -> 
 async fn relay(settings: &Settings, screen: &Screen) -> Result<(), Exit> {
     let (_never, drain, shutdown) = signals(settings)?;
     let last = proxy::run(settings, drain, shutdown, |proxy| {
-        screen.say(&format!("proxy  {}", proxy.pool().url()));
-        if let Some(addr) = proxy.pool().http() {
-            screen.say(&format!("page   http://{addr}/"));
-        }
+        announce(screen, "proxy", proxy.pool().url(), proxy.pool().http());
     })
     .await?;
     tracing::info!(shares = last.shares.accepted, "stopped");
@@ -184,10 +188,7 @@ async fn relay(settings: &Settings, screen: &Screen) -> Result<(), Exit> {
 
 async fn provide(settings: &Settings, screen: &Screen, shutdown: Shutdown) -> Result<(), Exit> {
     let last = provider::run(settings, shutdown, |provider| {
-        screen.say(&format!("provider  {}", provider.url()));
-        if let Some(addr) = provider.http() {
-            screen.say(&format!("page      http://{addr}/"));
-        }
+        announce(screen, "provider", provider.url(), provider.http());
     })
     .await?;
     tracing::info!(

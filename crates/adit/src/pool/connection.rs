@@ -311,9 +311,7 @@ impl Connection {
         self.messages.spend(now)?;
         match distribute_wire::ToServer::decode(header, payload) {
             Ok(message) => {
-                if !self.extensions.admitted() {
-                    self.extension(extension::ServerInput::Other, out)?;
-                }
+                self.go_on_without_extensions(out)?;
                 self.distribute(Some(message), out);
                 Ok(())
             }
@@ -344,9 +342,7 @@ impl Connection {
         self.messages.spend(now)?;
         match declare_wire::ToServer::decode(header, payload) {
             Ok(message) => {
-                if !self.extensions.admitted() {
-                    self.extension(extension::ServerInput::Other, out)?;
-                }
+                self.go_on_without_extensions(out)?;
                 self.declaring(now, declare::server::Input::Message(message), out)
             }
             Err(DecodeError::Unknown { .. }) => self.decode_other(now, header, payload, out),
@@ -570,9 +566,7 @@ impl Connection {
     ) -> Result<(), Fault> {
         match ToServer::decode_with_rest(header, payload) {
             Ok((message, rest)) => {
-                if !self.extensions.admitted() {
-                    self.extension(extension::ServerInput::Other, out)?;
-                }
+                self.go_on_without_extensions(out)?;
                 let input = match message {
                     ToServer::SubmitSharesExtended(share) if !rest.is_empty() => self.tagged(share, rest),
                     share @ (ToServer::SubmitSharesStandard(_) | ToServer::SubmitSharesExtended(_)) => {
@@ -646,6 +640,15 @@ impl Connection {
             tracing::trace!(peer = %self.peer, %header, ?why, "discarded");
         }
         Ok(())
+    }
+
+    /// A first message of the protocol: nothing is negotiated any more that was not before (REQ-EXT-029).
+    #[inline]
+    fn go_on_without_extensions(&mut self, out: &mut Vec<u8>) -> Result<(), Fault> {
+        if self.extensions.admitted() {
+            return Ok(());
+        }
+        self.extension(extension::ServerInput::Other, out)
     }
 
     fn extension(&mut self, input: extension::ServerInput, out: &mut Vec<u8>) -> Result<(), Fault> {

@@ -250,12 +250,7 @@ impl Desk {
     }
 
     fn refuse_lookup(&mut self, caller: &Caller, declaration: u64, refused: Refused) {
-        self.counts.declarations_refused += 1;
-        tracing::debug!(
-            code = refused.code.code(),
-            details = refused.details,
-            "a declared job was refused"
-        );
+        self.note_refusal(&refused);
         caller.declare(Input::Looked {
             declaration,
             verdict: Err(refused),
@@ -263,16 +258,20 @@ impl Desk {
     }
 
     fn refuse_check(&mut self, caller: &Caller, declaration: u64, refused: Refused) {
+        self.note_refusal(&refused);
+        caller.declare(Input::Checked {
+            declaration,
+            verdict: Err(refused),
+        });
+    }
+
+    fn note_refusal(&mut self, refused: &Refused) {
         self.counts.declarations_refused += 1;
         tracing::debug!(
             code = refused.code.code(),
             details = refused.details,
             "a declared job was refused"
         );
-        caller.declare(Input::Checked {
-            declaration,
-            verdict: Err(refused),
-        });
     }
 }
 
