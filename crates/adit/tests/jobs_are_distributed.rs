@@ -29,10 +29,9 @@ use adit_wire::mining::{SetCustomMiningJob, ToClient};
 use adit_wire::refusal::WithdrawJob;
 use adit_wire::{B0_32, B0_64K, B0_255, Seq0_64K, Seq0_255};
 use bitcoin::Amount;
-use bitcoin::hashes::{Hash, sha256d};
 use support::miner::{How, Miner};
 use support::peer::{self, Peer};
-use support::{House, SOON};
+use support::{House, SOON, solve_alone};
 use tokio::sync::{mpsc, watch};
 
 /// What a block without transactions is worth on the embedded chain.
@@ -386,18 +385,11 @@ async fn fifty_connections_work_from_one_declaration() {
 fn solve(active: &Active, miner: &Miner) -> SubmitSolution {
     let extranonce = [&miner.prefix[..], &vec![7; miner.size]].concat();
     let stripped = coinbase(&active.job, &extranonce, None).unwrap();
-    let mut header = bitcoin::block::Header {
-        version: bitcoin::block::Version::from_consensus(active.job.version as i32),
-        prev_blockhash: bitcoin::BlockHash::from_byte_array(active.tip.prev_hash.0),
-        merkle_root: bitcoin::TxMerkleNode::from_raw_hash(sha256d::Hash::hash(&stripped)),
-        time: active.tip.min_ntime,
-        bits: bitcoin::CompactTarget::from_consensus(active.tip.nbits),
-        nonce: 0,
-    };
-    let target = header.target();
-    while header.validate_pow(target).is_err() {
-        header.nonce += 1;
-    }
+    let header = solve_alone(
+        active.job.version,
+        (active.tip.prev_hash, active.tip.min_ntime, active.tip.nbits),
+        &stripped,
+    );
     SubmitSolution {
         job_id: active.job.job_id,
         extranonce: B0_32::new(&extranonce).unwrap(),

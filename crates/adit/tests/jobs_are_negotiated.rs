@@ -14,11 +14,10 @@ use adit_wire::declare::{
 };
 use adit_wire::mining::{SetCustomMiningJob, ToClient};
 use adit_wire::{B0_32, B0_64K, B0_255, Seq0_64K, Seq0_255, U256};
-use bitcoin::hashes::{Hash, sha256d};
 use bitcoin::{Amount, ScriptBuf, TxOut};
 use support::miner::{How, Miner};
 use support::peer::{self, Peer};
-use support::{House, records};
+use support::{House, records, solve_alone};
 
 /// What a block without transactions is worth on the embedded chain.
 const SUBSIDY: u64 = 5_000_000_000;
@@ -277,18 +276,11 @@ async fn a_declared_job_is_mined_and_its_block_published() {
 fn solve(miner: &Miner, coinbase: &Coinbase) -> PushSolution {
     let extranonce = [7; EXTRANONCE];
     let stripped = [&coinbase.prefix()[..], &extranonce, &coinbase.suffix()].concat();
-    let mut header = bitcoin::block::Header {
-        version: bitcoin::block::Version::from_consensus(miner.version as i32),
-        prev_blockhash: bitcoin::BlockHash::from_byte_array(miner.tip.prev_hash.0),
-        merkle_root: bitcoin::TxMerkleNode::from_raw_hash(sha256d::Hash::hash(&stripped)),
-        time: miner.tip.min_ntime,
-        bits: bitcoin::CompactTarget::from_consensus(miner.tip.nbits),
-        nonce: 0,
-    };
-    let target = header.target();
-    while header.validate_pow(target).is_err() {
-        header.nonce += 1;
-    }
+    let header = solve_alone(
+        miner.version,
+        (miner.tip.prev_hash, miner.tip.min_ntime, miner.tip.nbits),
+        &stripped,
+    );
     PushSolution {
         extranonce: B0_32::new(&extranonce).unwrap(),
         prev_hash: miner.tip.prev_hash,

@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use adit_net::Url;
-use adit_testkit::{BitcoinNode, COINBASE_MATURITY, MINE_TO, peers};
+use adit_testkit::{BitcoinNode, peers};
 
 use crate::pool::{adit, device};
 use crate::program::{Program, wait};
 use crate::reference::{self, Translator};
 use crate::stratum_v1;
+use crate::templates::{first_block, node};
 
 /// Blocks that are to be found.
 const BLOCKS: u64 = 3;
@@ -58,28 +59,6 @@ impl Negotiator {
     }
 }
 
-/// A node with a transaction of our own in its mempool; its txid.
-fn node() -> Option<(BitcoinNode, String)> {
-    let node = BitcoinNode::start()?;
-    node.mine(COINBASE_MATURITY + 1);
-    let spent = node.spend(1, 5_000).to_string();
-    Some((node, spent))
-}
-
-/// The first block after `base` holds our transaction and pays their pool.
-fn holds(node: &BitcoinNode, base: u64, spent: &str) {
-    let first = node
-        .cli(&["getblockhash", &(base + 1).to_string()])
-        .expect("a block");
-    let block = node.json(&["getblock", &first, "2"]);
-    let text = |path: &str| block.pointer(path).and_then(|it| it.as_str()).map(str::to_owned);
-    assert_eq!(
-        text("/tx/0/vout/0/scriptPubKey/address").as_deref(),
-        Some(MINE_TO)
-    );
-    assert_eq!(text("/tx/1/txid").as_deref(), Some(spent));
-}
-
 /// Their pool with its declaration server, as an upstream.
 fn upstream(folder: &Path, node: &BitcoinNode) -> (Program, String) {
     let (pool, url, jds) = reference::pool_with_declarations(folder, node);
@@ -106,7 +85,7 @@ fn our_negotiator_mines_on_their_pool() {
         &[&pool, &negotiator.program, &miner],
         || (node.height() >= base + BLOCKS).then_some(()),
     );
-    holds(&node, base, &spent);
+    first_block(&node, base, &spent);
     // Shares of the custom jobs are credited there too, and the block was told on every way.
     reference::says(&pool, "SubmitSharesExtended");
     reference::says(&pool, "PushSolution");
@@ -135,7 +114,7 @@ fn their_devices_mine_below_our_negotiator() {
         &[&pool, &negotiator.program, &miner],
         || (node.height() >= base + BLOCKS).then_some(()),
     );
-    holds(&node, base, &spent);
+    first_block(&node, base, &spent);
     drop(miner);
     let (base, port) = (node.height(), negotiator.url.port.to_string());
     let proxy = Translator::on(folder.path(), &port, &key, false, STRATUM_V1_RATE);

@@ -44,9 +44,8 @@ pub(crate) fn node() -> Option<(BitcoinNode, String)> {
     Some((node, spent))
 }
 
-/// Blocks came, the first has the transaction and pays who it should, and the provider stops in order without having
-/// lost one.
-fn holds(node: &BitcoinNode, base: u64, spent: &str, mut provider: Program, tag: &str) {
+/// The first block after `base` has the transaction and pays who it should; its coinbase's scriptSig in hexadecimal.
+pub(crate) fn first_block(node: &BitcoinNode, base: u64, spent: &str) -> String {
     let first = node
         .cli(&["getblockhash", &(base + 1).to_string()])
         .expect("a block");
@@ -57,7 +56,13 @@ fn holds(node: &BitcoinNode, base: u64, spent: &str, mut provider: Program, tag:
         Some(MINE_TO)
     );
     assert_eq!(text("/tx/1/txid").as_deref(), Some(spent));
-    let script = text("/tx/0/vin/0/coinbase").expect("a coinbase");
+    text("/tx/0/vin/0/coinbase").expect("a coinbase")
+}
+
+/// Blocks came, the first has the transaction and pays who it should, and the provider stops in order without having
+/// lost one.
+fn holds(node: &BitcoinNode, base: u64, spent: &str, mut provider: Program, tag: &str) {
+    let script = first_block(node, base, spent);
     let tag: String = tag.bytes().map(|byte| format!("{byte:02x}")).collect();
     assert!(script.contains(&tag), "{script}");
     provider.stop();

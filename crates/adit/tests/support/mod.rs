@@ -15,6 +15,8 @@ use adit::observe::Status;
 use adit::pool::Pool;
 use adit::pool::branch::Branch;
 use adit_ledger::export::{Format, export};
+use adit_wire::U256;
+use bitcoin::hashes::{Hash, sha256d};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -123,6 +125,25 @@ pub(crate) async fn until(what: &str, mut wish: impl FnMut() -> bool) {
         tokio::time::timeout(SOON, wished).await.is_ok(),
         "{what}: not within {SOON:?}"
     );
+}
+
+/// The solved header of a block of this stripped coinbase alone, by another library. `tip`: previous block, header time
+/// and compact target.
+pub(crate) fn solve_alone(version: u32, tip: (U256, u32, u32), coinbase: &[u8]) -> bitcoin::block::Header {
+    let (prev_hash, time, nbits) = tip;
+    let mut header = bitcoin::block::Header {
+        version: bitcoin::block::Version::from_consensus(version as i32),
+        prev_blockhash: bitcoin::BlockHash::from_byte_array(prev_hash.0),
+        merkle_root: bitcoin::TxMerkleNode::from_raw_hash(sha256d::Hash::hash(coinbase)),
+        time,
+        bits: bitcoin::CompactTarget::from_consensus(nbits),
+        nonce: 0,
+    };
+    let target = header.target();
+    while header.validate_pow(target).is_err() {
+        header.nonce += 1;
+    }
+    header
 }
 
 /// Every record of the ledger in `data`, as `adit ledger export --json` prints them.
