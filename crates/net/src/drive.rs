@@ -4,6 +4,10 @@
 //! read is bounded: past [`Bounds::queue_high_bytes`] nothing more is read from it and no mail is taken,
 //! so newer work replaces older work before it is ever sealed; a peer that takes nothing for
 //! [`Bounds::stall`] is disconnected.
+//!
+//! Mail for thousands of connections at once needs no thousands of wake-ups: see [`Shared`].
+
+mod shared;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -19,6 +23,8 @@ use adit_wire::frame::Header;
 
 use crate::link::Speech;
 use crate::{Clock, Link};
+
+pub use shared::{Shared, push_all};
 
 /// Rounds one wake-up may take before other connections get their turn.
 const ROUNDS_MAX: usize = 8;
@@ -133,22 +139,43 @@ struct Scratch {
     sealed: Vec<u8>,
 }
 
+impl Scratch {
+    /// What was said is sent or lost.
+    fn clear_output(&mut self) {
+        self.frames.clear();
+        self.sealed.clear();
+        if self.sealed.capacity() > SCRATCH_KEEP_BYTES {
+            self.sealed = Vec::new();
+        }
+    }
+}
+
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
 /// Drives one connection until it ends. Dropping the future ends it at once.
 pub async fn drive<P: Protocol>(link: &mut Link, protocol: &mut P, clock: &Clock, bounds: Bounds) -> End {
+    let mut state = State::default();
     let mut driver = Driver {
         link,
         protocol,
         clock,
         bounds,
-        timer: None,
-        armed: None,
-        queued_since: None,
+        state: &mut state,
     };
     poll_fn(|cx| SCRATCH.with_borrow_mut(|scratch| driver.poll(cx, scratch))).await
+}
+
+/// What a driven connection remembers between two wake-ups.
+#[derive(Default)]
+struct State {
+    timer: Option<Pin<Box<tokio::time::Sleep>>>,
+    armed: Option<Time>,
+    /// Since when the queue has stood at which number of sent bytes.
+    queued_since: Option<(Time, u64)>,
+    /// How it ended while its task slept.
+    ended: Option<End>,
 }
 
 struct Driver<'a, P> {
@@ -156,14 +183,15 @@ struct Driver<'a, P> {
     protocol: &'a mut P,
     clock: &'a Clock,
     bounds: Bounds,
-    timer: Option<Pin<Box<tokio::time::Sleep>>>,
-    armed: Option<Time>,
-    /// Since when the queue has stood at which number of sent bytes.
-    queued_since: Option<(Time, u64)>,
+    state: &'a mut State,
 }
 
 impl<P: Protocol> Driver<'_, P> {
     fn poll(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<End> {
+        if let Some(end) = self.state.ended.take() {
+            self.last_words(cx, scratch);
+            return Poll::Ready(end);
+        }
         for _ in 0..ROUNDS_MAX {
             match self.round(cx, scratch) {
                 Ok(true) => {}
@@ -245,36 +273,36 @@ impl<P: Protocol> Driver<'_, P> {
     /// The queue must move within the stall time for as long as there is one.
     fn stall_deadline(&mut self, now: Time) -> Option<Time> {
         if self.link.queued() == 0 {
-            self.queued_since = None;
+            self.state.queued_since = None;
             return None;
         }
         let sent = self.link.bytes_out;
-        let since = match self.queued_since {
+        let since = match self.state.queued_since {
             Some((since, at)) if at == sent => since,
             _ => now,
         };
-        self.queued_since = Some((since, sent));
+        self.state.queued_since = Some((since, sent));
         Some(since + self.bounds.stall)
     }
 
     fn arm(&mut self, cx: &mut Context<'_>, now: Time, next: Option<Time>) {
         let Some(at) = next else {
-            self.armed = None;
+            self.state.armed = None;
             return;
         };
-        if self.armed != Some(at) {
+        if self.state.armed != Some(at) {
             let due = tokio::time::Instant::now() + (at - now);
-            match &mut self.timer {
+            match &mut self.state.timer {
                 Some(timer) => timer.as_mut().reset(due),
-                None => self.timer = Some(Box::pin(tokio::time::sleep_until(due))),
+                None => self.state.timer = Some(Box::pin(tokio::time::sleep_until(due))),
             }
-            self.armed = Some(at);
+            self.state.armed = Some(at);
         }
-        if let Some(timer) = &mut self.timer
+        if let Some(timer) = &mut self.state.timer
             && timer.as_mut().poll(cx).is_ready()
         {
             // Rounded down a little by the timer wheel, or due already: look again.
-            self.armed = None;
+            self.state.armed = None;
             cx.waker().wake_by_ref();
         }
     }
@@ -283,42 +311,18 @@ impl<P: Protocol> Driver<'_, P> {
         if scratch.frames.is_empty() {
             return Ok(());
         }
-        let sealed = self.seal(scratch);
-        scratch.frames.clear();
-        sealed.map_err(End::Session)?;
         let queued_before = self.link.queued();
-        let sent = self.link.send(cx, &scratch.sealed);
-        scratch.sealed.clear();
-        if scratch.sealed.capacity() > SCRATCH_KEEP_BYTES {
-            scratch.sealed = Vec::new();
-        }
-        sent.map_err(End::Io)?;
+        let sent = match seal(self.link, scratch) {
+            Ok(()) => self.link.send(cx, &scratch.sealed).map_err(End::Io),
+            Err(error) => Err(End::Session(error)),
+        };
+        scratch.clear_output();
+        sent?;
         // What one wake-up produced may be large (a new tip for thousands of channels) and is no sign of slowness
         // when nothing was waiting; a queue that was there already must not grow past its bound.
         if queued_before > 0 && self.link.queued() > self.bounds.queue_max_bytes {
             return Err(End::Slow);
         }
-        Ok(())
-    }
-
-    fn seal(&mut self, scratch: &mut Scratch) -> Result<(), SessionError> {
-        let mut rest = scratch.frames.as_slice();
-        let session = match &mut self.link.speech {
-            Speech::Frames(session) => session,
-            Speech::Lines => {
-                scratch.sealed.extend_from_slice(rest);
-                return Ok(());
-            }
-        };
-        while let Some(header) = rest.first_chunk::<{ Header::LEN }>() {
-            let length = Header::LEN + Header::parse(*header).msg_length as usize;
-            let Some((frame, others)) = rest.split_at_checked(length) else {
-                break;
-            };
-            session.seal(frame, &mut scratch.sealed)?;
-            rest = others;
-        }
-        debug_assert!(rest.is_empty(), "a protocol appends whole frames");
         Ok(())
     }
 
@@ -331,6 +335,28 @@ impl<P: Protocol> Driver<'_, P> {
             let _ = self.link.poll_flush(cx);
         }
     }
+}
+
+/// Seals the frames of `scratch`, behind what is sealed already.
+fn seal(link: &mut Link, scratch: &mut Scratch) -> Result<(), SessionError> {
+    let mut rest = scratch.frames.as_slice();
+    let session = match &mut link.speech {
+        Speech::Frames(session) => session,
+        Speech::Lines => {
+            scratch.sealed.extend_from_slice(rest);
+            return Ok(());
+        }
+    };
+    while let Some(header) = rest.first_chunk::<{ Header::LEN }>() {
+        let length = Header::LEN + Header::parse(*header).msg_length as usize;
+        let Some((frame, others)) = rest.split_at_checked(length) else {
+            break;
+        };
+        session.seal(frame, &mut scratch.sealed)?;
+        rest = others;
+    }
+    debug_assert!(rest.is_empty(), "a protocol appends whole frames");
+    Ok(())
 }
 
 /// Gives every whole frame to the protocol; how many bytes they were, and how many the next one needs.

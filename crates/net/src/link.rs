@@ -95,6 +95,20 @@ impl From<SessionError> for LinkError {
     }
 }
 
+/// The parts of a link, see [`Link::detach`].
+pub struct Detached {
+    /// The socket; it does not block.
+    pub stream: std::net::TcpStream,
+    /// What protects its frames; none on a link of lines.
+    pub session: Option<Session>,
+    /// The start of a frame or line whose end has not arrived.
+    pub partial: Vec<u8>,
+    /// Ciphertext bytes received so far.
+    pub bytes_in: u64,
+    /// Ciphertext bytes sent so far.
+    pub bytes_out: u64,
+}
+
 /// A connection to one peer, secured by whatever suite the two agreed on, or one of lines.
 pub struct Link {
     stream: Stream,
@@ -190,6 +204,40 @@ impl Link {
             early: Vec::new(),
         };
         Ok(Self::new(Stream::Tcp(stream), peer, entered))
+    }
+
+    /// A connected socket as a link of lines: as client of a server of Stratum V1.
+    ///
+    /// # Errors
+    /// [`LinkError::Io`] when the socket is not connected any more.
+    pub fn lines(stream: TcpStream) -> Result<Self, LinkError> {
+        let peer = stream.peer_addr()?;
+        socket::tune(&stream)?;
+        let entered = Entered {
+            speech: Speech::Lines,
+            early: Vec::new(),
+        };
+        Ok(Self::new(Stream::Tcp(stream), peer, entered))
+    }
+
+    /// Takes the link apart, for who moves its bytes without [`drive()`](crate::drive()) from now on.
+    ///
+    /// # Errors
+    /// When the socket cannot be taken out of the runtime, or stands behind TLS.
+    pub fn detach(self) -> io::Result<Detached> {
+        let Stream::Tcp(stream) = self.stream else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        Ok(Detached {
+            stream: stream.into_std()?,
+            session: match self.speech {
+                Speech::Frames(session) => Some(session),
+                Speech::Lines => None,
+            },
+            partial: self.partial,
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+        })
     }
 
     fn new(stream: Stream, peer: SocketAddr, entered: Entered) -> Self {
@@ -299,6 +347,27 @@ impl Link {
             // What is not taken now goes on when the socket has room.
             let _: Poll<()> = self.stream.poll_flush(cx)?.map(|()| self.unflushed = false);
         }
+        Ok(())
+    }
+
+    /// Sends `sealed` without waiting for anything, from outside of the link's task; what the socket does not take is
+    /// queued, and the task has to be woken to go on with it.
+    pub(crate) fn push(&mut self, sealed: &[u8]) -> io::Result<()> {
+        let mut rest = sealed;
+        if let (Stream::Tcp(stream), 0) = (&self.stream, self.pending.len()) {
+            while !rest.is_empty() {
+                match stream.try_write(rest) {
+                    Ok(taken) => {
+                        self.bytes_out += taken as u64;
+                        rest = &rest[taken..];
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        self.pending.extend_from_slice(rest);
         Ok(())
     }
 

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use adit_net::drive::Bounds;
 use adit_net::{
-    Clock, End, Identities, Limits, Link, LinkError, Listener, Protocol, Rules, Url, dial, drive,
+    Clock, End, Identities, Limits, Link, LinkError, Listener, Protocol, Rules, Shared, Url, dial, drive,
+    push_all,
 };
 use adit_noise::{Authority, AuthorityKeypair, ServerIdentity, SessionError, draft2022};
 use adit_proto::{Fault, Time};
@@ -287,4 +288,62 @@ async fn a_peer_that_does_not_read_is_disconnected() {
         left > 0,
         "not everything was sealed for a peer that does not read"
     );
+}
+
+/// Mail for many connections is sealed and sent without a wake-up of their tasks; what a socket does not take, a fault and
+/// the end of a conversation are left to the task.
+#[tokio::test]
+async fn mail_is_pushed_to_many_at_once() {
+    let server = Server::new();
+    let local = tokio::task::LocalSet::new();
+    let small = vec![frame(1, &[1; 40]), frame(2, &[2; 50])];
+    // More than socket buffers hold.
+    let large = vec![frame(3, &vec![3; 8_000_000])];
+    let told = [small.clone(), large, small];
+    let work = async {
+        let (mut shared, mut clients, mut servers) = (Vec::new(), Vec::new(), Vec::new());
+        for told in &told {
+            let dialled = dial(&server.url, &server.clock, PATIENCE);
+            let (client, link) = tokio::join!(dialled, server.accept(PATIENCE));
+            let (mut client, clock) = (client.unwrap(), server.clock.clone());
+            let mut talk = Talk::new([], told.len());
+            clients.push(tokio::task::spawn_local(async move {
+                let end = drive(&mut client, &mut talk, &clock, Bounds::default()).await;
+                (end, talk.got)
+            }));
+            let bounds = Bounds {
+                queue_max_bytes: 1 << 24,
+                ..Bounds::default()
+            };
+            let connection = Shared::new(
+                link.unwrap(),
+                Talk::new([], usize::MAX),
+                server.clock.clone(),
+                bounds,
+            );
+            let driven = std::rc::Rc::clone(&connection);
+            servers.push(tokio::task::spawn_local(async move { driven.drive().await }));
+            shared.push(connection);
+        }
+        tokio::task::yield_now().await;
+        for round in 0..2 {
+            for (connection, told) in shared.iter().zip(&told) {
+                // Without a wake-up.
+                connection.with(|talk| talk.to_send.extend(told.get(round).cloned()));
+            }
+            push_all(&shared);
+            let left: usize = shared.iter().map(|it| it.with(|talk| talk.to_send.len())).sum();
+            assert_eq!(left, 0, "all mail is taken on the spot");
+        }
+        for (client, told) in clients.into_iter().zip(&told) {
+            let (end, got) = client.await.unwrap();
+            assert!(matches!(end, End::Finished), "{end}");
+            assert!(got == *told, "{} frames of {}", got.len(), told.len());
+        }
+        for server in servers {
+            let end = server.await.unwrap();
+            assert!(matches!(end, End::Closed | End::Io(_)), "{end}");
+        }
+    };
+    within(local.run_until(work)).await;
 }
