@@ -92,6 +92,8 @@ pub(super) struct Connection {
     seat: Option<Box<Seat>>,
     /// The worker whose slot the session has, if it began elsewhere.
     home: Option<u32>,
+    /// Which of the worker's pieces of work the machine has.
+    work: u64,
 }
 
 impl Connection {
@@ -118,6 +120,7 @@ impl Connection {
             closing: false,
             seat: None,
             home: None,
+            work: 0,
         }
     }
 
@@ -187,6 +190,7 @@ impl Connection {
         let unheard = &mut Vec::new();
         self.mining(now, Input::Committed { through }, unheard)?;
         self.mining(now, Input::Ledger(self.ledger()), unheard)?;
+        self.work = 0;
         self.take_work(now, unheard)
     }
 
@@ -660,11 +664,14 @@ impl Connection {
         result
     }
 
+    /// Takes the worker's work, unless the machine has it.
     fn take_work(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
-        let Some(work) = self.worker.work.borrow().clone() else {
-            return Ok(());
+        let (number, job) = match &*self.worker.work.borrow() {
+            Some(work) if work.number != self.work => (work.number, Arc::clone(&work.published.job)),
+            _ => return Ok(()),
         };
-        self.mining(now, Input::Work(work.job), out)
+        self.work = number;
+        self.mining(now, Input::Work(job), out)
     }
 
     fn settle(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
@@ -785,7 +792,10 @@ impl Protocol for Connection {
         if news & WORK != 0 {
             self.take_work(now, out)?;
             if let Some(work) = &*self.worker.work.borrow() {
-                self.worker.report.borrow_mut().fanned_out(now - work.at);
+                self.worker
+                    .report
+                    .borrow_mut()
+                    .fanned_out(now - work.published.at);
             }
         }
         if news & COMMITTED != 0 {

@@ -28,9 +28,14 @@ pub(crate) struct Mailbox {
 }
 
 impl Mailbox {
+    /// Raises flags; whoever does has the mail taken himself.
+    pub(crate) fn raise(&self, news: u8) {
+        self.news.set(self.news.get() | news);
+    }
+
     /// Raises flags and wakes the connection.
     pub(crate) fn ring(&self, news: u8) {
-        self.news.set(self.news.get() | news);
+        self.raise(news);
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }

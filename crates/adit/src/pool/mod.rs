@@ -516,21 +516,22 @@ async fn accept(
         let idlest = workers
             .iter()
             .min_by_key(|worker| worker.load.load(Ordering::Relaxed));
-        if let Some(worker) = idlest {
-            worker.load.fetch_add(1, Ordering::Relaxed);
-            // A worker that is far behind gets no more: the connection is closed.
-            if worker
-                .incoming
-                .try_send(Incoming {
-                    stream,
-                    peer,
-                    permit,
-                    tls,
-                })
-                .is_err()
-            {
-                worker.load.fetch_sub(1, Ordering::Relaxed);
-            }
+        let Some(worker) = idlest else { continue };
+        worker.load.fetch_add(1, Ordering::Relaxed);
+        let incoming = Incoming {
+            stream,
+            peer,
+            permit,
+            tls,
+        };
+        // A worker that is behind is waited for, and the kernel keeps who comes meanwhile: a storm of reconnects turns
+        // nobody away.
+        let (way, load) = (worker.incoming.clone(), Arc::clone(&worker.load));
+        tokio::select! {
+            () = shutdown.requested() => return workers,
+            sent = way.send(incoming) => if sent.is_err() {
+                load.fetch_sub(1, Ordering::Relaxed);
+            },
         }
     }
 }

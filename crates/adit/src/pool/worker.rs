@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use adit_ledger::{Lane, Share};
 use adit_net::drive::Bounds;
-use adit_net::{Clock, End, Identities, Link, LinkError, Permit, Rules, Tls, drive};
+use adit_net::{Clock, End, Identities, Link, LinkError, Permit, Rules, Shared, Tls, push_all};
 use adit_proto::extranonce::{Slot, Space};
 use adit_proto::mining::server::{AccountId, WorkerName};
 use adit_proto::{extension, mining, setup, sv1};
@@ -41,6 +41,8 @@ const NAMES_MAX: usize = 1_000_000;
 const HEIGHTS_MAX: usize = 8;
 /// How often a worker tells the hub what happened.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
+/// Connections that are told of new work in one turn of the runtime, those who mine meanwhile in between.
+const ROW: usize = 64;
 /// How long a stopping worker waits for its last shares to become durable and its last answers to be sent.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -165,7 +167,9 @@ pub(super) struct Worker {
     /// Somebody left.
     left: Notify,
     /// The work everybody is on, and the ledger's state, as last looked at.
-    pub(super) work: RefCell<Option<Published>>,
+    pub(super) work: RefCell<Option<Work>>,
+    /// There is newer work than somebody here has.
+    newer: Notify,
     /// Heights of the last tips.
     heights: RefCell<VecDeque<(u64, u32)>>,
     /// Accounts whose channels were opened here, with their name until the ledger has it.
@@ -185,22 +189,34 @@ pub(super) struct Worker {
     load: Arc<AtomicUsize>,
 }
 
-/// The mailboxes of the connections that are there.
-#[derive(Debug, Default)]
+/// The work of a worker's connections.
+pub(super) struct Work {
+    /// Counts up from 1.
+    pub(super) number: u64,
+    pub(super) published: Published,
+}
+
+/// The connections that are there.
+#[derive(Default)]
 struct Seats {
-    taken: Vec<Option<Rc<Mailbox>>>,
+    taken: Vec<Option<Seat>>,
     free: Vec<usize>,
 }
 
+struct Seat {
+    mailbox: Rc<Mailbox>,
+    connection: Rc<Shared<Connection>>,
+}
+
 impl Seats {
-    fn take(&mut self, mailbox: Rc<Mailbox>) -> usize {
+    fn take(&mut self, taken: Seat) -> usize {
         match self.free.pop() {
             Some(seat) => {
-                self.taken[seat] = Some(mailbox);
+                self.taken[seat] = Some(taken);
                 seat
             }
             None => {
-                self.taken.push(Some(mailbox));
+                self.taken.push(Some(taken));
                 self.taken.len() - 1
             }
         }
@@ -212,9 +228,19 @@ impl Seats {
     }
 
     fn ring(&self, news: u8) {
-        for mailbox in self.taken.iter().flatten() {
-            mailbox.ring(news);
+        for seat in self.taken.iter().flatten() {
+            seat.mailbox.ring(news);
         }
+    }
+
+    /// Puts news into the mailboxes of one row, without a wake-up, and gives its connections; nothing behind the last.
+    fn row(&self, from: usize, news: u8) -> Option<Vec<Rc<Shared<Connection>>>> {
+        let row = self.taken.get(from..)?.iter().take(ROW).flatten();
+        let connections = row.map(|seat| {
+            seat.mailbox.raise(news);
+            Rc::clone(&seat.connection)
+        });
+        (from < self.taken.len()).then(|| connections.collect())
     }
 
     fn len(&self) -> usize {
@@ -239,6 +265,7 @@ impl Worker {
             seats: RefCell::default(),
             left: Notify::new(),
             work: RefCell::new(None),
+            newer: Notify::new(),
             heights: RefCell::default(),
             names: RefCell::default(),
             worker_names: RefCell::default(),
@@ -255,6 +282,7 @@ impl Worker {
 
     async fn run(self: Rc<Self>, mut arrivals: mpsc::Receiver<Incoming>, committed: Arc<Notify>) {
         tokio::task::spawn_local(Rc::clone(&self).flusher());
+        tokio::task::spawn_local(Rc::clone(&self).spread_work());
         tokio::task::spawn_local(Rc::clone(&self).see_off());
         let mut work = self.plan.work.clone();
         let mut ledger = self.plan.ledger.clone();
@@ -287,6 +315,8 @@ impl Worker {
             }
         }
         self.wind_up(&committed).await;
+        // Connections hold the worker: those that did not leave are let go with the tasks that drive them.
+        self.seats.take();
         tracing::debug!(worker = self.number, "worker stopped");
     }
 
@@ -331,7 +361,11 @@ impl Worker {
         };
         let Some(order) = order else { return };
         self.draining.set(true);
-        let peers: Vec<Rc<Mailbox>> = self.seats.borrow().taken.iter().flatten().cloned().collect();
+        let peers: Vec<Rc<Mailbox>> = {
+            let seats = self.seats.borrow();
+            let seats = seats.taken.iter().flatten();
+            seats.map(|seat| Rc::clone(&seat.mailbox)).collect()
+        };
         let (gap, start) = (order.gap(peers.len()), tokio::time::Instant::now());
         for (number, peer) in (0u32..).zip(peers) {
             tokio::time::sleep_until(start + gap * number).await;
@@ -471,8 +505,27 @@ impl Worker {
                 heights.pop_front();
             }
         }
-        self.work.replace(Some(work));
-        self.seats.borrow().ring(WORK);
+        let number = self.work.borrow().as_ref().map_or(0, |work| work.number) + 1;
+        self.work.replace(Some(Work {
+            number,
+            published: work,
+        }));
+        self.newer.notify_one();
+    }
+
+    /// Tells everybody of new work, row by row. Newer work that comes meanwhile goes to all of them in another round.
+    async fn spread_work(self: Rc<Self>) {
+        loop {
+            self.newer.notified().await;
+            let mut from = 0;
+            loop {
+                let row = self.seats.borrow().row(from, WORK);
+                let Some(row) = row else { break };
+                push_all(&row);
+                from += ROW;
+                tokio::task::yield_now().await;
+            }
+        }
     }
 
     /// The position of the last share that was pushed; `mailbox` is rung when it is durable.
@@ -522,7 +575,10 @@ impl Worker {
 
     /// Generation of the newest tip.
     fn tip(&self) -> u64 {
-        self.work.borrow().as_ref().map_or(0, |work| work.job.tip())
+        self.work
+            .borrow()
+            .as_ref()
+            .map_or(0, |work| work.published.job.tip())
     }
 
     /// Tells the hub what happened since the last time; skipped when the hub is behind.
@@ -571,7 +627,7 @@ impl Worker {
         };
         self.handshakes.set(self.handshakes.get() - 1);
         drop(identities);
-        let mut link = match link {
+        let link = match link {
             Ok(link) => link,
             Err(error) => {
                 self.report.borrow_mut().handshakes_failed += 1;
@@ -584,20 +640,24 @@ impl Worker {
             false => self.report.borrow_mut().entered(link.suite()),
         }
         let mailbox = Rc::new(Mailbox::default());
-        let seat = self.seats.borrow_mut().take(Rc::clone(&mailbox));
         if self.draining.get() {
             mailbox.ring(DRAIN);
         }
-        let mut connection = Box::new(Connection::new(Rc::clone(&self), mailbox, peer));
+        let mut connection = Connection::new(Rc::clone(&self), Rc::clone(&mailbox), peer);
         let started = match link.is_lines() {
             true => connection.serve_lines(),
             false => Ok(()),
         };
+        let connection = Shared::new(link, connection, self.plan.clock.clone(), self.plan.bounds);
+        let seat = self.seats.borrow_mut().take(Seat {
+            mailbox,
+            connection: Rc::clone(&connection),
+        });
         let end = match started {
-            Ok(()) => drive(&mut link, &mut *connection, &self.plan.clock, self.plan.bounds).await,
+            Ok(()) => connection.drive().await,
             Err(fault) => End::Fault(fault),
         };
-        connection.ended(&end);
+        connection.with(|connection| connection.ended(&end));
         self.seats.borrow_mut().leave(seat);
         self.left.notify_one();
         drop(permit);
