@@ -57,7 +57,7 @@ pub enum Command {
     Keys(KeysArgs),
     /// The record of accepted shares.
     Ledger(LedgerArgs),
-    /// Load generator against any Stratum V2 pool.
+    /// Load generator against any pool.
     Load(LoadArgs),
     /// Asks any Stratum V2 server what it keeps of the protocol.
     Probe(ProbeArgs),
@@ -585,9 +585,9 @@ pub enum LedgerAction {
 /// `adit load`
 #[derive(Clone, Debug, Args)]
 pub struct LoadArgs {
-    /// The pool: stratum2+tcp://HOST:PORT/KEY
+    /// The pool: stratum2+tcp://HOST:PORT/KEY, or stratum+tcp://HOST:PORT for Stratum V1
     #[arg(long, value_name = "URL")]
-    pub upstream: Url,
+    pub upstream: crate::load::Address,
     /// Connections to open
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub connections: u32,

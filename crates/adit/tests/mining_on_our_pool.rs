@@ -72,8 +72,8 @@ fn load(upstream: &Url, channel: Channel, rate: Option<f64>) -> load::Settings {
         warm_up_ms: Some(100),
         ..load::Options::default()
     };
-    let settings =
-        load::Settings::new(upstream.clone(), 6, 1, channel, Some(16), &options).expect("good settings");
+    let settings = load::Settings::new(upstream.clone().into(), 6, 1, channel, Some(16), &options)
+        .expect("good settings");
     load::Settings {
         duration: Duration::from_millis(400),
         ..settings
@@ -218,6 +218,94 @@ async fn the_load_generator_sends_good_shares() {
     }
     let last = pool.stop().await.expect("stops");
     assert_eq!(last.shares.rejected, 0);
+}
+
+/// The same in lines of Stratum V1.
+#[tokio::test]
+async fn the_load_generator_sends_good_shares_of_stratum_v1() {
+    let data = tempfile::tempdir().expect("a folder");
+    let pool = pool(&data).await;
+    let address: load::Address = pool
+        .url_stratum_v1()
+        .expect("spoken")
+        .parse()
+        .expect("an address");
+    for rate in [None, Some(50.0)] {
+        let settings = load::Settings {
+            upstream: address.clone(),
+            ..load(pool.url(), Channel::Extended, rate)
+        };
+        let (_stop, shutdown) = Shutdown::new();
+        let report = load::run(settings, shutdown).await.expect("a report");
+        assert_eq!(
+            (report.connections_open, report.connections_lost),
+            (6, 0),
+            "{report}"
+        );
+        assert!(report.shares_sent > 0, "{report}");
+        assert_eq!(
+            (
+                report.shares_accepted,
+                report.shares_unanswered,
+                report.miscounted
+            ),
+            (report.shares_sent, 0, 0),
+            "{report}"
+        );
+        assert!(report.errors.is_empty(), "{report}");
+    }
+    pool.stop().await.expect("stops");
+}
+
+/// Connections that are only held hear of every new block, in either protocol, and notice when the pool goes.
+#[tokio::test]
+async fn the_load_generator_listens() {
+    let data = tempfile::tempdir().expect("a folder");
+    let pool = pool_with(&data, &[("node", "embedded:10")]).await;
+    let old: load::Address = pool
+        .url_stratum_v1()
+        .expect("spoken")
+        .parse()
+        .expect("an address");
+    let mut listening = Vec::new();
+    for (upstream, channel) in [
+        (pool.url().clone().into(), Channel::Standard),
+        (pool.url().clone().into(), Channel::Extended),
+        (old, Channel::Extended),
+    ] {
+        let settings = load::Settings {
+            upstream,
+            hold: true,
+            duration: SOON * 4,
+            ..load(pool.url(), channel, None)
+        };
+        let (stop, shutdown) = Shutdown::new();
+        listening.push((stop, tokio::spawn(load::run(settings, shutdown))));
+    }
+    let mut status = pool.status();
+    // Each opens its connections twice.
+    let opened = status.wait_for(|now| now.connections.open == 18 && now.connections.accepted >= 36);
+    tokio::time::timeout(SOON, opened)
+        .await
+        .expect("in time")
+        .expect("a pool");
+    let (_stop, shutdown) = Shutdown::new();
+    device::run(device(pool.url(), Channel::Standard), Arc::default(), shutdown)
+        .await
+        .expect("a report");
+    for (stop, running) in listening {
+        stop.stop();
+        let report = running.await.expect("no panic").expect("a report");
+        assert_eq!(
+            (report.connections_open, report.connections_lost),
+            (6, 0),
+            "{report}"
+        );
+        assert!(report.tips.iter().any(|tip| tip.count == 6), "{report}");
+        assert!(report.jobs >= 6 && report.bytes_listened > 0, "{report}");
+        assert!(report.errors.is_empty(), "{report}");
+    }
+    pool.stop().await.expect("stops");
 }
 
 /// A device outlives its pool: it waits, and ends at once when it is told to.

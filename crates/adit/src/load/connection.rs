@@ -5,15 +5,15 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use adit_net::{Protocol, Url};
+use adit_net::Protocol;
 use adit_proto::extension::Patience;
 use adit_proto::mining::client::{self as mining, Event, Kind, Open, Withheld, Work};
-use adit_proto::{Fault, Time};
-use adit_wire::mining::ToClient;
+use adit_proto::{Fault, Time, sv1};
 use adit_wire::{Header, U256};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Settings;
+use super::side::Side;
 use super::solver::{HASHES_PER_WAKE, Solver};
 use super::stats::Stats;
 use super::waiting::Waiting;
@@ -48,7 +48,7 @@ pub(super) enum Order {
 
 /// The protocol on a link of the load generator.
 pub(super) struct Connection {
-    upstream: Upstream,
+    side: Side,
     settings: Rc<Settings>,
     engine: Engine,
     stats: Rc<RefCell<Stats>>,
@@ -71,18 +71,24 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(
-        url: &Url,
         settings: Rc<Settings>,
         engine: Engine,
         stats: Rc<RefCell<Stats>>,
         ready: oneshot::Sender<()>,
         orders: mpsc::Receiver<Order>,
     ) -> Self {
-        let wishes = settings.extensions.wishes(Duration::ZERO, &Patience::default());
-        let upstream = Upstream::new(url, setup_flags(settings.channel), mining::Settings::default())
-            .with_extensions(wishes, settings.extensions.worker);
+        let side = if settings.upstream.lines {
+            Side::lines(&settings.user, settings.hash_rate)
+        } else {
+            let wishes = settings.extensions.wishes(Duration::ZERO, &Patience::default());
+            let flags = setup_flags(settings.channel);
+            let upstream = Upstream::new(&settings.upstream.url, flags, mining::Settings::default());
+            Side::Frames(Box::new(
+                upstream.with_extensions(wishes, settings.extensions.worker),
+            ))
+        };
         Self {
-            upstream,
+            side,
             settings,
             engine,
             stats,
@@ -123,24 +129,16 @@ impl Connection {
             nominal_hash_rate: self.settings.hash_rate,
             max_target: U256::MAX,
         };
-        self.upstream.open(now, open, out, heard)
-    }
-
-    /// Nothing is mined, and the first work is there: what follows is counted and not followed.
-    fn listens(&self) -> bool {
-        self.settings.hold && self.ready.is_none()
-    }
-
-    /// Notes a job or a new tip; false for everything else. The generator shares the cores with the pool that it
-    /// measures: a connection that only listens costs it the reading and the decryption, and little else.
-    fn listen(&self, now: Time, header: &Header, payload: &[u8]) -> bool {
-        let mut stats = self.stats.borrow_mut();
-        match ToClient::decode(header, payload) {
-            Ok(ToClient::SetNewPrevHash(it)) => stats.tip(it.prev_hash, now),
-            Ok(ToClient::NewMiningJob(_) | ToClient::NewExtendedMiningJob(_)) => stats.jobs += 1,
-            _ => return false,
+        match &mut self.side {
+            Side::Frames(upstream) => upstream.open(now, open, out, heard),
+            // Who is let in has a channel.
+            Side::Lines(_) => Ok(()),
         }
-        true
+    }
+
+    /// Nothing is mined, and the first work is there: whoever only listens needs no machine.
+    pub(super) fn listens(&self) -> bool {
+        self.settings.hold && self.ready.is_none()
     }
 
     fn attend(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
@@ -280,7 +278,7 @@ impl Connection {
             let Some(share) = solver.next(now, &mut budget) else {
                 break;
             };
-            match self.upstream.share(now, share, out) {
+            match self.side.share(now, share, out) {
                 Ok(sequence) => {
                     self.waiting.push(sequence, now);
                     stats.sent += 1;
@@ -307,12 +305,19 @@ impl Protocol for Connection {
     }
 
     fn frame(&mut self, now: Time, header: &Header, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
-        if self.listens() && self.listen(now, header, payload) {
-            return Ok(());
-        }
-        let result = self.upstream.frame(now, header, payload, out, &mut self.heard);
+        let result = self.side.frame(now, header, payload, out, &mut self.heard);
         self.attend(now, out)?;
         result
+    }
+
+    fn line(&mut self, now: Time, line: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
+        let result = self.side.line(now, line, out, &mut self.heard);
+        self.attend(now, out)?;
+        result
+    }
+
+    fn line_max(&self) -> usize {
+        sv1::client::LINE_BYTES_MAX
     }
 
     fn batch_end(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
@@ -324,7 +329,7 @@ impl Protocol for Connection {
     }
 
     fn poll_mail(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.upstream.started() || self.more {
+        if !self.side.started() || self.more {
             return Poll::Ready(());
         }
         match self.orders.poll_recv(cx) {
@@ -342,8 +347,8 @@ impl Protocol for Connection {
     }
 
     fn mail(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
-        if !self.upstream.started() {
-            self.upstream.start(now, out, &mut self.heard)?;
+        if !self.side.started() {
+            self.side.start(now, out, &mut self.heard)?;
             self.attend(now, out)?;
         }
         self.send(now, out);
@@ -351,10 +356,7 @@ impl Protocol for Connection {
     }
 
     fn deadline(&self) -> Option<Time> {
-        [self.upstream.deadline(), self.next_send]
-            .into_iter()
-            .flatten()
-            .min()
+        [self.side.deadline(), self.next_send].into_iter().flatten().min()
     }
 
     fn expire(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
@@ -365,8 +367,8 @@ impl Protocol for Connection {
             }
             self.send(now, out);
         }
-        if self.upstream.deadline().is_some_and(|at| at <= now) {
-            let result = self.upstream.expire(now, out, &mut self.heard);
+        if self.side.deadline().is_some_and(|at| at <= now) {
+            let result = self.side.expire(now, out, &mut self.heard);
             self.attend(now, out)?;
             return result;
         }
@@ -374,6 +376,6 @@ impl Protocol for Connection {
     }
 
     fn finished(&self) -> bool {
-        self.ended
+        self.ended || self.listens()
     }
 }

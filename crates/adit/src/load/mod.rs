@@ -1,4 +1,4 @@
-//! The role *load*: a load generator against any Stratum V2 pool.
+//! The role *load*: a load generator against any pool, of Stratum V2 or V1.
 //!
 //! It opens many connections with one channel each, sends valid shares (each once, each meeting the channel's
 //! target), and counts what comes back to the last share. Few single-threaded runtimes own all connections; many shares
@@ -8,8 +8,11 @@
 //! * With a rate, every connection sends so many shares a second, spread in time: how fast does the pool answer?
 //! * With `hold`, nothing is sent: what does an idle connection cost, and when does it hear of a new block?
 
+mod address;
 mod connection;
+mod listening;
 mod report;
+mod side;
 mod solver;
 mod stats;
 mod waiting;
@@ -20,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use adit_net::{Clock, Dialling, Security, Url};
+use adit_net::{Clock, Dialling, Security};
 use adit_proto::Time;
 use adit_wire::tlv::WorkerName;
 use clap::Args;
@@ -32,10 +35,14 @@ use crate::shutdown::Shutdown;
 use stats::Stats;
 use worker::{Phase, Progress, Run, Worker};
 
+pub use address::Address;
 pub use report::{Latency, Report, TipReport};
 
 /// Shares of one connection under way when nobody says otherwise.
 pub const WINDOW_DEFAULT: u32 = 64;
+
+/// Connections of one thread that are opened at the same time when nobody says otherwise.
+pub const OPENING_DEFAULT: u32 = 64;
 
 /// Hash rate claimed when nobody says otherwise: so low that a pool gives the easiest target it has, and shares cost
 /// the generator little.
@@ -65,6 +72,9 @@ pub struct Options {
     /// Open and close all connections this many times before the run
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1_000))]
     pub churn: u32,
+    /// Connections of one thread that are opened at the same time
+    #[arg(long, value_name = "N", default_value_t = OPENING_DEFAULT, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub opening: u32,
     /// Milliseconds before measuring starts [default: a fifth of the run, at most 2000]
     #[arg(long, value_name = "MS")]
     pub warm_up_ms: Option<u64>,
@@ -89,6 +99,7 @@ impl Default for Options {
             threads: 1,
             hold: false,
             churn: 0,
+            opening: OPENING_DEFAULT,
             warm_up_ms: None,
             shares_per_extranonce: 1,
             user: "adit.load".to_owned(),
@@ -102,7 +113,7 @@ impl Default for Options {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// The pool.
-    pub upstream: Url,
+    pub upstream: Address,
     /// How it is dialled.
     pub dialling: Dialling,
     /// Connections to open, each with one channel.
@@ -123,6 +134,8 @@ pub struct Settings {
     pub hold: bool,
     /// Waves of opening and closing all connections before the run.
     pub churn: u32,
+    /// Connections of one thread that are opened at the same time.
+    pub opening: usize,
     /// Shares that an extended channel finds with one extranonce.
     pub shares_per_extranonce: u32,
     /// Whom the pool shall pay.
@@ -143,7 +156,7 @@ impl Settings {
     /// # Errors
     /// When a number makes no sense.
     pub fn new(
-        upstream: Url,
+        upstream: Address,
         connections: u32,
         seconds: u64,
         channel: Channel,
@@ -182,6 +195,7 @@ impl Settings {
             threads: (options.threads as usize).clamp(1, connections.max(1) as usize),
             hold: options.hold,
             churn: options.churn,
+            opening: options.opening as usize,
             shares_per_extranonce: options.shares_per_extranonce,
             user: options.user.clone(),
             extensions: Extensions {
@@ -203,8 +217,11 @@ impl Settings {
 /// # Errors
 /// When the pool cannot be found, or no connection could be opened.
 pub async fn run(settings: Settings, mut shutdown: Shutdown) -> Result<Report, Exit> {
-    Security::of(&settings.upstream, &settings.dialling).map_err(|error| Exit::usage(error.to_string()))?;
-    let addr = resolve(&settings.upstream).await?;
+    if !settings.upstream.lines {
+        Security::of(&settings.upstream.url, &settings.dialling)
+            .map_err(|error| Exit::usage(error.to_string()))?;
+    }
+    let addr = resolve(&settings.upstream.url).await?;
     let clock = Clock::system();
     let (phase, watch) = watch::channel(Phase::Wait);
     let mut conductor = Conductor {
@@ -237,7 +254,7 @@ pub async fn run(settings: Settings, mut shutdown: Shutdown) -> Result<Report, E
 }
 
 /// Finds the address once for all connections.
-async fn resolve(url: &Url) -> Result<SocketAddr, Exit> {
+async fn resolve(url: &adit_net::Url) -> Result<SocketAddr, Exit> {
     let mut found = tokio::net::lookup_host((url.host.as_str(), url.port))
         .await
         .map_err(|error| Exit::failed(format!("cannot find {}: {error}", url.host)))?;

@@ -44,7 +44,7 @@ pub struct TipReport {
 pub struct Report {
     /// The pool.
     pub upstream: String,
-    /// `standard` or `extended`.
+    /// `standard` or `extended`; `stratum-v1` where that is spoken.
     pub channel: &'static str,
     /// Connections that were open when the run began.
     pub connections_open: u64,
@@ -84,6 +84,8 @@ pub struct Report {
     pub bytes_in: u64,
     /// Ciphertext bytes sent.
     pub bytes_out: u64,
+    /// Those of `bytes_in` that came after the first work to who only listens.
+    pub bytes_listened: u64,
     /// CPU time of the generator itself for a share sent, in microseconds.
     pub own_cpu_us_per_share: f64,
     /// What went wrong, and how often.
@@ -105,6 +107,7 @@ impl Report {
         Self {
             upstream: settings.upstream.to_string(),
             channel: match settings.channel {
+                _ if settings.upstream.lines => "stratum-v1",
                 crate::device::Channel::Standard => "standard",
                 crate::device::Channel::Extended => "extended",
             },
@@ -126,6 +129,7 @@ impl Report {
             tips: tips(&stats.tips),
             bytes_in: stats.bytes_in,
             bytes_out: stats.bytes_out,
+            bytes_listened: stats.bytes_listened,
             own_cpu_us_per_share: ratio(stats.cpu_ns as f64 / 1e3, stats.sent as f64),
             rejected: stats.rejected,
             errors: stats.errors,

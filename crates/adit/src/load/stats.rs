@@ -45,6 +45,8 @@ pub(super) struct Stats {
     pub(super) errors: BTreeMap<String, u64>,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
+    /// Those of `bytes_in` that came while there was nothing to do but to listen.
+    pub(super) bytes_listened: u64,
     /// CPU time of the thread while shares were sent, nanoseconds.
     pub(super) cpu_ns: u64,
 }
@@ -72,6 +74,7 @@ impl Stats {
             errors: BTreeMap::new(),
             bytes_in: 0,
             bytes_out: 0,
+            bytes_listened: 0,
             cpu_ns: 0,
         }
     }
@@ -127,6 +130,7 @@ impl Stats {
         self.jobs += other.jobs;
         self.bytes_in += other.bytes_in;
         self.bytes_out += other.bytes_out;
+        self.bytes_listened += other.bytes_listened;
         self.cpu_ns += other.cpu_ns;
         // Both have the same bounds.
         let _ = self.latency_us.add(other.latency_us);

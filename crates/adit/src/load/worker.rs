@@ -17,11 +17,10 @@ use tokio::task::{JoinSet, LocalSet};
 
 use super::Settings;
 use super::connection::{Connection, Order, Plan};
+use super::listening::Listeners;
 use super::stats::Stats;
 use crate::device::hash::Engine;
 
-/// Connections of one thread that are opened at the same time.
-const OPENING_MAX: usize = 64;
 /// Connections from one loopback address, so that ports and limits for an address do not run out.
 const PER_SOURCE: usize = 2_000;
 /// How long setup, channel and first work may take.
@@ -90,15 +89,20 @@ impl Worker {
             .enable_all()
             .build()?;
         let stats = Rc::new(RefCell::new(Stats::new()));
+        let listeners = Rc::new(RefCell::new(Listeners::new()?));
         let local = LocalSet::new();
-        local.block_on(&runtime, self.work(Rc::clone(&stats)));
+        local.block_on(&runtime, self.work(Rc::clone(&stats), listeners))?;
         drop(local);
         Ok(stats.replace(Stats::new()))
     }
 
-    async fn work(mut self, stats: Rc<RefCell<Stats>>) {
+    async fn work(
+        mut self,
+        stats: Rc<RefCell<Stats>>,
+        listeners: Rc<RefCell<Listeners>>,
+    ) -> std::io::Result<()> {
         let settings = Rc::new(self.settings.clone());
-        let opening = Rc::new(Semaphore::new(OPENING_MAX));
+        let opening = Rc::new(Semaphore::new(settings.opening));
         let mut tasks = JoinSet::new();
         let mut slots = Vec::new();
         loop {
@@ -106,23 +110,28 @@ impl Worker {
             match phase {
                 Phase::Wait => {}
                 Phase::Open(_) => {
-                    slots = self.open_all(&mut tasks, &settings, &opening, &stats);
+                    slots = self.open_all(&mut tasks, &settings, &opening, &stats, &listeners);
                 }
                 Phase::Close(_) => {
                     close_all(&mut slots, &mut tasks).await;
                     let mut stats = stats.borrow_mut();
+                    listeners.borrow_mut().close(&mut stats);
                     (stats.opened, stats.failed) = (0, 0);
                     self.progress.closed.fetch_add(1, Ordering::Relaxed);
                 }
                 Phase::Run(run) => {
-                    self.send_all(&slots, run, &stats).await;
+                    if self.settings.hold {
+                        self.listen(run, &mut stats.borrow_mut(), &mut listeners.borrow_mut())?;
+                    } else {
+                        self.send_all(&slots, run, &stats).await;
+                    }
                     close_all(&mut slots, &mut tasks).await;
-                    return;
+                    return Ok(());
                 }
-                Phase::End => return,
+                Phase::End => return Ok(()),
             }
             if self.phase.changed().await.is_err() {
-                return;
+                return Ok(());
             }
         }
     }
@@ -133,6 +142,7 @@ impl Worker {
         settings: &Rc<Settings>,
         opening: &Rc<Semaphore>,
         stats: &Rc<RefCell<Stats>>,
+        listeners: &Rc<RefCell<Listeners>>,
     ) -> Vec<Slot> {
         let mut slots = Vec::with_capacity(self.range.len());
         for index in self.range.clone() {
@@ -145,6 +155,7 @@ impl Worker {
                 addr: self.addr,
                 index,
                 progress: Arc::clone(&self.progress),
+                listeners: Rc::clone(listeners),
             };
             let opening = Rc::clone(opening);
             tasks.spawn_local(async move { task.run(&opening, receive).await });
@@ -152,14 +163,22 @@ impl Worker {
         slots
     }
 
+    /// Listens until the end of the run. Nothing else happens on this thread meanwhile.
+    fn listen(&self, run: Run, stats: &mut Stats, listeners: &mut Listeners) -> std::io::Result<()> {
+        let cpu = thread_cpu_ns();
+        let over = || *self.phase.borrow() == Phase::End;
+        listeners.listen(run.stop, &self.clock, stats, over)?;
+        listeners.close(stats);
+        stats.cpu_ns = thread_cpu_ns().saturating_sub(cpu);
+        Ok(())
+    }
+
     /// Gives every connection its plan, waits for the end of the run and then for late answers.
     async fn send_all(&mut self, slots: &[Slot], run: Run, stats: &Rc<RefCell<Stats>>) {
         let cpu = thread_cpu_ns();
-        if !self.settings.hold {
-            for slot in slots {
-                // The other end is gone only if the connection is.
-                let _ = slot.orders.try_send(Order::Run(self.plan(slot.index, run)));
-            }
+        for slot in slots {
+            // The other end is gone only if the connection is.
+            let _ = slot.orders.try_send(Order::Run(self.plan(slot.index, run)));
         }
         self.until(run.stop).await;
         stats.borrow_mut().cpu_ns = thread_cpu_ns().saturating_sub(cpu);
@@ -217,6 +236,14 @@ struct Task {
     addr: SocketAddr,
     index: usize,
     progress: Arc<Progress>,
+    listeners: Rc<RefCell<Listeners>>,
+}
+
+/// What a connection came to first.
+enum First {
+    Work,
+    Late,
+    End(End),
 }
 
 impl Task {
@@ -232,8 +259,7 @@ impl Task {
         };
         let (ready, opened) = oneshot::channel();
         let (settings, stats) = (Rc::clone(&self.settings), Rc::clone(&self.stats));
-        let url = &self.settings.upstream;
-        let mut connection = Connection::new(url, settings, Engine::best(), stats, ready, orders);
+        let mut connection = Connection::new(settings, Engine::best(), stats, ready, orders);
         let window_bytes = self.settings.window as usize * SHARE_BYTES;
         let queue_max_bytes = 256 * 1024 + window_bytes;
         let bounds = Bounds {
@@ -241,26 +267,48 @@ impl Task {
             queue_max_bytes,
             ..Bounds::default()
         };
-        let end = {
+        let (end, settled) = {
             let driving = drive(&mut link, &mut connection, &self.clock, bounds);
             tokio::pin!(driving);
             let first = tokio::select! {
                 biased;
                 opened = tokio::time::timeout(OPEN_TIMEOUT, opened) => match opened {
-                    Ok(Ok(())) => None,
-                    _ => Some("no work in time".to_owned()),
+                    Ok(Ok(())) => First::Work,
+                    _ => First::Late,
                 },
-                end = &mut driving => Some(end.to_string()),
+                end = &mut driving => First::End(end),
             };
-            let failed = first.is_some();
-            self.settled(first);
-            drop(permit);
-            if failed {
-                return;
+            match first {
+                First::Late => return self.settled(Some("no work in time".to_owned())),
+                First::End(end) => (end, false),
+                First::Work => {
+                    self.settled(None);
+                    drop(permit);
+                    (driving.await, true)
+                }
             }
-            driving.await
         };
-        self.ended(&link, &connection, &end);
+        let listens = connection.listens() && matches!(end, End::Finished);
+        if !settled {
+            self.settled((!listens).then(|| end.to_string()));
+        }
+        match listens {
+            true => self.listen(link),
+            false if settled => self.ended(&link, &connection, &end),
+            false => {}
+        }
+    }
+
+    /// From now on the connection only listens.
+    fn listen(&self, link: Link) {
+        let taken = link
+            .detach()
+            .and_then(|link| self.listeners.borrow_mut().add(link));
+        if let Err(error) = taken {
+            let mut stats = self.stats.borrow_mut();
+            stats.lost += 1;
+            stats.error(format!("connection lost: {error}"));
+        }
     }
 
     /// Books what a connection leaves behind.
@@ -289,7 +337,8 @@ impl Task {
 
     async fn dial(&self) -> Result<Link, String> {
         let dialling = &self.settings.dialling;
-        let security = Security::of(&self.settings.upstream, dialling).map_err(|error| error.to_string())?;
+        let security =
+            || Security::of(&self.settings.upstream.url, dialling).map_err(|error| error.to_string());
         let connecting = async {
             let socket = if self.addr.is_ipv4() {
                 TcpSocket::new_v4()?
@@ -305,7 +354,10 @@ impl Task {
             .await
             .map_err(|_| "cannot connect: no answer in time".to_owned())?
             .map_err(|error| format!("cannot connect: {error}"))?;
-        let now = self.clock.unix_s();
+        if self.settings.upstream.lines {
+            return Link::lines(stream).map_err(|error| error.to_string());
+        }
+        let (now, security) = (self.clock.unix_s(), security()?);
         Link::connect(stream, &security, now, dialling.leeway_s, dialling.timeout)
             .await
             .map_err(|error| error.to_string())

@@ -19,6 +19,7 @@ use core::time::Duration;
 use serde_json::{Value, json};
 use shares::{Jobs, Pending};
 
+pub use notify::heard;
 pub use shares::Share;
 
 /// Longest line of a pool in bytes: coinbases with many outputs.

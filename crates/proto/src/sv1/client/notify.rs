@@ -1,10 +1,11 @@
 //! `mining.notify`: from a line to a job.
 
-use super::{Client, Event, State, Work};
+use super::{Client, Event, LINE_BYTES_MAX, Line, State, Work};
 use crate::Fault;
 use crate::coinbase::Halves;
 use crate::job::{BRANCHES_MAX, Fields};
 use crate::sv1::hex;
+use crate::sv1::line::LineError;
 use serde_json::Value;
 
 /// Longest job id of a pool, in bytes.
@@ -43,13 +44,7 @@ impl Client {
             return None;
         };
         let id = id.as_str().filter(|id| id.len() <= JOB_ID_BYTES_MAX)?;
-        let mut prev_hash: [u8; 32] = bytes(prev_hash)?.try_into().ok()?;
-        // Each word has its bytes the other way round.
-        prev_hash
-            .as_chunks_mut::<4>()
-            .0
-            .iter_mut()
-            .for_each(|word| word.reverse());
+        let prev_hash = read_prev_hash(prev_hash)?;
         let branch = |value: &Value| bytes(value)?.try_into().ok();
         let branches = branches.as_array().filter(|it| it.len() <= BRANCHES_MAX)?;
         let merkle_path = branches.iter().map(branch).collect::<Option<Vec<[u8; 32]>>>()?;
@@ -89,6 +84,30 @@ impl Client {
             version_mask: self.mask,
             clean,
         }))
+    }
+}
+
+/// The previous hash of a job, raw hash order.
+fn read_prev_hash(value: &Value) -> Option<[u8; 32]> {
+    let mut hash: [u8; 32] = bytes(value)?.try_into().ok()?;
+    // Each word has its bytes the other way round.
+    hash.as_chunks_mut::<4>()
+        .0
+        .iter_mut()
+        .for_each(|word| word.reverse());
+    Some(hash)
+}
+
+/// What a line means for who only listens: the previous hash of its job, raw hash order, if it is a job.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn heard(line: &[u8]) -> Result<Option<[u8; 32]>, LineError> {
+    match Line::read_within(line, LINE_BYTES_MAX)? {
+        Line::Call { method, params, .. } if method == "mining.notify" => {
+            Ok(params.get(1).and_then(read_prev_hash))
+        }
+        _ => Ok(None),
     }
 }
 
