@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use adit_bench::pools::{self, Scale};
 use adit_bench::table::{Row, markdown};
-use adit_bench::{Failure, library, machine};
+use adit_bench::{Failure, library, machine, proxies};
 use clap::Parser;
 
 #[derive(Parser)]
@@ -17,12 +17,15 @@ struct Cli {
     /// Only the library rows
     #[arg(long)]
     library: bool,
-    /// Only the library rows whose name holds this text
+    /// Only the library rows, or stages of pools and proxies, whose name holds this text
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     only: String,
     /// Only the rows of the pools
     #[arg(long, conflicts_with = "library")]
     pools: bool,
+    /// Only the rows of the proxies
+    #[arg(long, conflicts_with_all = ["library", "pools"])]
+    proxies: bool,
     /// Our program
     #[arg(long, value_name = "PATH", default_value = "target/release/adit")]
     adit: PathBuf,
@@ -52,11 +55,18 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     let scale = Scale::new(cli.quick, cli.connections, cli.seconds);
     let mut rows: Vec<Row> = Vec::new();
     let mut notes = Vec::new();
-    if !cli.pools {
+    let all = !(cli.library || cli.pools || cli.proxies);
+    if all || cli.library {
         rows.extend(library::rows(cli.quick, &cli.only, say)?);
     }
-    if !cli.library {
-        let found = pools::rows(&cli.adit, scale, say)?;
+    if all || cli.pools {
+        let found = pools::rows(&cli.adit, scale, &cli.only, say)?;
+        rows.extend(found.rows);
+        notes.extend(found.notes);
+    }
+    if all || cli.proxies {
+        let scale = proxies::Scale::new(cli.quick, cli.seconds);
+        let found = proxies::rows(&cli.adit, scale, &cli.only, say)?;
         rows.extend(found.rows);
         notes.extend(found.notes);
     }

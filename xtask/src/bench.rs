@@ -28,6 +28,12 @@ pub(crate) struct Options {
     /// Only the rows of the pools
     #[arg(long, conflicts_with = "library")]
     pools: bool,
+    /// Only the rows of the proxies
+    #[arg(long, conflicts_with_all = ["library", "pools"])]
+    proxies: bool,
+    /// Only the library rows, or stages of pools and proxies, whose name holds this text
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
     /// Connections of the rows that open many [default: 10000, with --quick 2000]
     #[arg(long, value_name = "N")]
     connections: Option<u32>,
@@ -51,8 +57,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
         ("--quick", options.quick),
         ("--library", options.library),
         ("--pools", options.pools),
+        ("--proxies", options.proxies),
     ];
     command.args(flags.iter().filter(|(_, on)| *on).map(|(flag, _)| flag));
+    if let Some(only) = &options.only {
+        command.args(["--only", only]);
+    }
     if let Some(connections) = options.connections {
         command.arg(format!("--connections={connections}"));
     }

@@ -14,7 +14,7 @@ use crate::Failure;
 const READY_LIMIT: Duration = Duration::from_secs(120);
 
 /// One run of the generator.
-pub(super) struct Load {
+pub(crate) struct Load {
     child: Child,
 }
 
@@ -28,7 +28,7 @@ impl Drop for Load {
 
 impl Load {
     /// Starts the generator and waits until all its connections are open.
-    pub(super) fn ready(
+    pub(crate) fn ready(
         program: &Path,
         url: &str,
         connections: u32,
@@ -75,7 +75,7 @@ impl Load {
     }
 
     /// Asks it to end before its time.
-    pub(super) fn stop(&self) -> Result<(), Failure> {
+    pub(crate) fn stop(&self) -> Result<(), Failure> {
         let id = self.child.id().to_string();
         if Command::new("kill").args(["-INT", &id]).status()?.success() {
             Ok(())
@@ -85,7 +85,7 @@ impl Load {
     }
 
     /// Waits for its end; its report.
-    pub(super) fn report(mut self) -> Result<Value, Failure> {
+    pub(crate) fn report(mut self) -> Result<Value, Failure> {
         let mut text = String::new();
         let mut out = self.child.stdout.take().ok_or("the generator has no output")?;
         out.read_to_string(&mut text)?;
@@ -95,4 +95,12 @@ impl Load {
         }
         Ok(serde_json::from_str(&text)?)
     }
+}
+
+/// A number of a report, by JSON pointer.
+pub(crate) fn number(report: &Value, pointer: &str) -> Result<f64, Failure> {
+    report
+        .pointer(pointer)
+        .and_then(Value::as_f64)
+        .ok_or_else(|| format!("the generator's report has no {pointer}").into())
 }

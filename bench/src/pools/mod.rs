@@ -2,13 +2,15 @@
 //!
 //! Every stage runs on a fresh pool, ours and then the reference's, so that both meet the same minute of the machine.
 
+mod disk;
 mod floor;
-mod load;
-mod node;
-mod process;
-mod rows;
-mod served;
-mod stages;
+pub(crate) mod load;
+pub(crate) mod node;
+pub(crate) mod page;
+pub(crate) mod process;
+pub(crate) mod rows;
+pub(crate) mod served;
+pub(crate) mod stages;
 
 use std::path::Path;
 
@@ -70,11 +72,22 @@ pub struct Found {
     pub notes: Vec<String>,
 }
 
-/// Runs all stages on both pools.
+/// Whether a stage of this name is among those that are asked for.
+pub(crate) fn wanted(name: &str, only: &str) -> bool {
+    name.contains(only)
+}
+
+/// All programs inherit it.
+pub(crate) fn raise_limits() -> Result<(), Failure> {
+    rlimit::increase_nofile_limit(u64::MAX)?;
+    Ok(())
+}
+
+/// Runs the stages whose name holds `only` on both pools.
 ///
 /// # Errors
 /// When our pool or the node cannot be started. A stage that fails is a note.
-pub fn rows(adit: &Path, scale: Scale, mut said: impl FnMut(&Row)) -> Result<Found, Failure> {
+pub fn rows(adit: &Path, scale: Scale, only: &str, mut said: impl FnMut(&Row)) -> Result<Found, Failure> {
     if !adit.is_file() {
         return Err(format!(
             "{} is not there: build it, or name it with --adit",
@@ -82,8 +95,7 @@ pub fn rows(adit: &Path, scale: Scale, mut said: impl FnMut(&Row)) -> Result<Fou
         )
         .into());
     }
-    // Both pools and the generator inherit it.
-    rlimit::increase_nofile_limit(u64::MAX)?;
+    raise_limits()?;
     let mut notes = scaled(scale);
     let node = match (program("bitcoin-node"), program("bitcoin-cli")) {
         (Some(node), Some(client)) => Some(Node::start(&node, &client)?),
@@ -101,7 +113,7 @@ pub fn rows(adit: &Path, scale: Scale, mut said: impl FnMut(&Row)) -> Result<Fou
     }
     let ours = Kind::Ours(adit.to_path_buf());
     let (mut our_figures, mut their_figures) = (Figures::default(), Figures::default());
-    for (name, stage) in STAGES {
+    for (name, stage) in STAGES.into_iter().filter(|(name, _)| wanted(name, only)) {
         let sides = [
             ("ours", Some(&ours), &mut our_figures),
             ("SRI", reference.as_ref(), &mut their_figures),

@@ -12,13 +12,13 @@ use tempfile::TempDir;
 use crate::Failure;
 
 /// Any address of the network.
-pub(super) const PAY_TO: &str = "tb1qa0sm0hxzj0x25rh8gw5xlzwlsfvvyz8u96w3p8";
+pub(crate) const PAY_TO: &str = "tb1qa0sm0hxzj0x25rh8gw5xlzwlsfvvyz8u96w3p8";
 /// How long the node may take to start.
 const LIMIT: Duration = Duration::from_secs(60);
 /// Far more than any block takes: five million on average.
 const TRIES: &str = "1000000000";
 
-pub(super) struct Node {
+pub(crate) struct Node {
     folder: TempDir,
     client: PathBuf,
     _process: Running,
@@ -26,7 +26,7 @@ pub(super) struct Node {
 
 impl Node {
     /// Starts a node and mines the block that ends its initial download.
-    pub(super) fn start(program: &Path, client: &Path) -> Result<Self, Failure> {
+    pub(crate) fn start(program: &Path, client: &Path) -> Result<Self, Failure> {
         let folder = tempfile::Builder::new().prefix("adit-bench-node-").tempdir()?;
         let mut command = Command::new(program);
         command
@@ -54,16 +54,16 @@ impl Node {
     }
 
     /// The folder that the reference's configuration names.
-    pub(super) fn data(&self) -> &Path {
+    pub(crate) fn data(&self) -> &Path {
         self.folder.path()
     }
 
-    pub(super) fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.data().join("signet/node.sock")
     }
 
     /// Mines a block; its hash, and when the node made it its tip, in microseconds since the Unix epoch.
-    pub(super) fn mine(&self) -> Result<(String, u64), Failure> {
+    pub(crate) fn mine(&self) -> Result<(String, u64), Failure> {
         let answer = self.cli(&["generatetoaddress", "1", PAY_TO, TRIES])?;
         let hashes: Vec<String> = serde_json::from_str(&answer)?;
         let hash = hashes.into_iter().next().ok_or("no block was mined")?;
@@ -95,7 +95,7 @@ fn tip_us(log: &str, hash: &str) -> Option<u64> {
 }
 
 /// Microseconds since the Unix epoch of a time such as `2026-11-22T00:03:01.594966Z`.
-pub(super) fn unix_us(text: &str) -> Option<u64> {
+pub(crate) fn unix_us(text: &str) -> Option<u64> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
     let mut date = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
     let (year, month, day) = (date.next()??, date.next()??, date.next()??);

@@ -12,7 +12,7 @@ const TICK_US: f64 = 10_000.0;
 ///
 /// # Errors
 /// When the process has ended.
-pub(super) fn cpu_us(id: u32) -> Result<f64, Failure> {
+pub(crate) fn cpu_us(id: u32) -> Result<f64, Failure> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat"))
         .map_err(|error| format!("process {id} has ended: {error}"))?;
     // The name may hold blanks and parentheses; the fields after it may not.
@@ -30,7 +30,7 @@ pub(super) fn cpu_us(id: u32) -> Result<f64, Failure> {
 ///
 /// # Errors
 /// When the process has ended.
-pub(super) fn resident_bytes(id: u32) -> Result<f64, Failure> {
+pub(crate) fn resident_bytes(id: u32) -> Result<f64, Failure> {
     let status = fs::read_to_string(format!("/proc/{id}/status"))
         .map_err(|error| format!("process {id} has ended: {error}"))?;
     let kib: f64 = status
@@ -42,7 +42,7 @@ pub(super) fn resident_bytes(id: u32) -> Result<f64, Failure> {
 }
 
 /// The end of a log, for messages.
-pub(super) fn tail(log: &Path) -> String {
+pub(crate) fn tail(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines

@@ -7,6 +7,9 @@ use crate::table::{Met, Row, time};
 /// How much more after waves, or at ten times the connections, still counts as flat.
 const FLAT: f64 = 1.25;
 
+/// Appends that an acknowledgement may take: the one under way, its own, and as much again for everything else.
+const DISK_TIMES: f64 = 3.0;
+
 /// A figure of which less is better, and how it is shown.
 struct Line {
     what: String,
@@ -39,9 +42,31 @@ pub(super) fn rows(
         reference,
         |figures| Some(figures.open_many_us? / figures.open_few_us?),
     ));
+    rows.extend(disk(ours));
     rows.extend(floor(ours, reference, fan_out_us));
     rows.extend(rates(ours, reference));
     rows
+}
+
+/// An acknowledgement beside what the disk took for one append in the same minute. Half of the shares come while a sync is
+/// under way and wait for the next one too: one and a half are the least on average.
+fn disk(ours: &Figures) -> Vec<Row> {
+    let (Some(ack_us), Some(disk_us)) = (ours.ack_p50_us, ours.disk_us) else {
+        return Vec::new();
+    };
+    let times = ack_us / disk_us;
+    vec![Row {
+        what: format!(
+            "acknowledgement, p50, as a multiple of one append made durable ({})",
+            us(disk_us)
+        ),
+        // Theirs waits for no disk.
+        reference: "-".to_owned(),
+        ours: format!("{times:.2}x"),
+        ratio: "-".to_owned(),
+        goal: format!("{DISK_TIMES}x"),
+        met: Met::of(times <= DISK_TIMES),
+    }]
 }
 
 /// The last channel beside the least that this machine can do for all of them in the same minutes.
@@ -186,11 +211,11 @@ fn rates(ours: &Figures, reference: Option<&Figures>) -> Vec<Row> {
 }
 
 /// How many times less ours is.
-fn times_of(our: Option<f64>, their: Option<f64>) -> Option<f64> {
+pub(crate) fn times_of(our: Option<f64>, their: Option<f64>) -> Option<f64> {
     Some(their? / our?).filter(|times| times.is_finite())
 }
 
-fn shown(present: bool, value: Option<f64>, show: impl Fn(f64) -> String) -> String {
+pub(crate) fn shown(present: bool, value: Option<f64>, show: impl Fn(f64) -> String) -> String {
     match (present, value) {
         (false, _) => "absent".to_owned(),
         (true, None) => "not measured".to_owned(),
@@ -198,7 +223,7 @@ fn shown(present: bool, value: Option<f64>, show: impl Fn(f64) -> String) -> Str
     }
 }
 
-fn us(value: f64) -> String {
+pub(crate) fn us(value: f64) -> String {
     if value < 100.0 {
         format!("{value:.2} us")
     } else {
@@ -206,7 +231,7 @@ fn us(value: f64) -> String {
     }
 }
 
-fn bytes(value: f64) -> String {
+pub(crate) fn bytes(value: f64) -> String {
     format!("{:.1} kB", value / 1e3)
 }
 

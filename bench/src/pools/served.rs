@@ -11,6 +11,7 @@ use adit_testkit::{Running, until};
 use tempfile::TempDir;
 
 use super::node::{Node, PAY_TO, unix_us};
+use super::page::{self, Page};
 use super::process;
 use crate::Failure;
 
@@ -19,7 +20,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Which pool.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Our `adit pool`, this program.
     Ours(PathBuf),
     /// The reference's `pool_sv2`, this program.
@@ -27,8 +28,10 @@ pub(super) enum Kind {
 }
 
 /// A running pool; killed, and its folder removed, when dropped.
-pub(super) struct Served {
-    pub(super) url: String,
+pub(crate) struct Served {
+    pub(crate) url: String,
+    /// Where its status is, if it has one.
+    page: Option<Page>,
     process: Running,
     notice: Notice,
     log: PathBuf,
@@ -75,10 +78,10 @@ fn without_colours(text: &str) -> String {
 
 impl Served {
     /// Starts a pool. The reference acknowledges every `batch` shares; ours has no such number.
-    pub(super) fn start(kind: &Kind, node: Option<&Node>, batch: u32) -> Result<Self, Failure> {
+    pub(crate) fn start(kind: &Kind, node: Option<&Node>, batch: u32) -> Result<Self, Failure> {
         let folder = tempfile::Builder::new().prefix("adit-bench-pool-").tempdir()?;
         let served = match kind {
-            Kind::Ours(program) => ours(program, node, folder),
+            Kind::Ours(program) => ours(program, node, folder, &[]),
             Kind::Reference(program) => {
                 let node = node.ok_or("the reference's pool needs bitcoin-node")?;
                 reference(program, node, folder, batch)
@@ -87,23 +90,35 @@ impl Served {
         Ok(served)
     }
 
+    /// Starts our pool for a proxy: its channels find their difficulty, or all have the easiest, and it has a page.
+    pub(crate) fn above(program: &Path, node: Option<&Node>, vardiff: bool) -> Result<Self, Failure> {
+        let folder = tempfile::Builder::new().prefix("adit-bench-pool-").tempdir()?;
+        let vardiff = format!("shares.vardiff={vardiff}");
+        ours(program, node, folder, &["--http=127.0.0.1:0", "--set", &vardiff])
+    }
+
+    /// A number of our pool's status, by JSON pointer.
+    pub(crate) fn count(&self, pointer: &str) -> Result<f64, Failure> {
+        self.page.as_ref().ok_or("the pool has no page")?.number(pointer)
+    }
+
     /// When the pool's source of templates noticed this new tip, microseconds since the Unix epoch.
-    pub(super) fn noticed_us(&self, tip: &str) -> Option<u64> {
+    pub(crate) fn noticed_us(&self, tip: &str) -> Option<u64> {
         self.notice.newest(&fs::read_to_string(&self.log).ok()?, tip)
     }
 
-    pub(super) fn cpu_us(&self) -> Result<f64, Failure> {
+    pub(crate) fn cpu_us(&self) -> Result<f64, Failure> {
         process::cpu_us(self.process.id())
     }
 
-    pub(super) fn resident_bytes(&self) -> Result<f64, Failure> {
+    pub(crate) fn resident_bytes(&self) -> Result<f64, Failure> {
         process::resident_bytes(self.process.id())
     }
 }
 
-fn ours(program: &Path, node: Option<&Node>, folder: TempDir) -> Result<Served, Failure> {
+fn ours(program: &Path, node: Option<&Node>, folder: TempDir, more: &[&str]) -> Result<Served, Failure> {
     let mut command = Command::new(program);
-    command.args(["pool", "--listen", "127.0.0.1:0", "--http", "off", "--data"]);
+    command.args(["pool", "--listen", "127.0.0.1:0", "--data"]);
     command.arg(folder.path().join("data"));
     match node {
         Some(node) => command
@@ -121,17 +136,24 @@ fn ours(program: &Path, node: Option<&Node>, folder: TempDir) -> Result<Served, 
     ] {
         command.args(["--set", key]);
     }
+    let paged = !more.is_empty();
+    command.args(if paged { more } else { &["--http=off"][..] });
     let log = folder.path().join("log");
     let process = logged(&mut command, &log)?;
-    let url = until(LIMIT, || {
+    let (url, page) = until(LIMIT, || {
         let text = fs::read_to_string(&log).ok()?;
-        let from = text.find("stratum2+tcp://")?;
-        let url = text.get(from..)?.split_once(char::is_whitespace)?.0;
-        Some(url.to_owned())
+        let url = page::word_after(&text, "stratum2+tcp://")?;
+        let page = if paged {
+            Some(Page::announced(&text)?)
+        } else {
+            None
+        };
+        Some((format!("stratum2+tcp://{url}"), page))
     })
     .ok_or_else(|| format!("adit pool does not start:\n{}", process::tail(&log)))?;
     Ok(Served {
         url,
+        page,
         process,
         notice: Notice::Ours,
         log,
@@ -167,6 +189,7 @@ fn reference(program: &Path, node: &Node, folder: TempDir, batch: u32) -> Result
     until(LIMIT, open).ok_or_else(|| format!("pool_sv2 does not start:\n{}", process::tail(&log)))?;
     Ok(Served {
         url: format!("stratum2+tcp://127.0.0.1:{port}/{}", keys.public()),
+        page: None,
         process,
         notice: Notice::Reference,
         log,
@@ -174,7 +197,7 @@ fn reference(program: &Path, node: &Node, folder: TempDir, batch: u32) -> Result
     })
 }
 
-fn logged(command: &mut Command, log: &Path) -> Result<Running, Failure> {
+pub(crate) fn logged(command: &mut Command, log: &Path) -> Result<Running, Failure> {
     let out = File::create(log)?;
     let err = out.try_clone()?;
     let program = command.get_program().to_string_lossy().into_owned();

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::Scale;
-use super::load::Load;
+use super::disk;
+use super::load::{Load, number};
 use super::node::Node;
 use super::served::{Kind, Served};
 use crate::Failure;
@@ -44,6 +45,8 @@ pub(super) struct Figures {
     /// From share to acknowledgement, in microseconds.
     pub(super) ack_p50_us: Option<f64>,
     pub(super) ack_p99_us: Option<f64>,
+    /// One append made durable in the same minute, before and after, in microseconds.
+    pub(super) disk_us: Option<f64>,
     /// CPU for an opened channel, in microseconds.
     pub(super) open_few_us: Option<f64>,
     pub(super) open_many_us: Option<f64>,
@@ -113,9 +116,12 @@ fn saturate(site: &Site<'_>, figures: &mut Figures) -> Result<(), Failure> {
 }
 
 fn pace(site: &Site<'_>, figures: &mut Figures) -> Result<(), Failure> {
+    let before = disk::append_us()?;
     let pool = site.pool(BATCH_FOR_LATENCY)?;
     let seconds = site.scale.seconds + 1;
     let report = Load::ready(site.adit, &pool.url, PACED, seconds, &["--rate", RATE])?.report()?;
+    drop(pool);
+    figures.disk_us = Some((before + disk::append_us()?) / 2.0);
     figures.ack_p50_us = Some(number(&report, "/latency_us/p50")?);
     figures.ack_p99_us = Some(number(&report, "/latency_us/p99")?);
     Ok(())
@@ -141,8 +147,31 @@ fn open_many(site: &Site<'_>, figures: &mut Figures) -> Result<(), Failure> {
     let Some(node) = site.node else {
         return load.stop();
     };
+    let blocks = mined(node, &pool, site.scale.blocks)?;
+    load.stop()?;
+    let report = load.report()?;
+    let tip = median(&blocks, &report, |block| Some(block.at))
+        .ok_or("a new block did not reach the connections")?;
+    (figures.tip_first_us, figures.tip_last_us) = (Some(tip.0), Some(tip.1));
+    let notice =
+        median(&blocks, &report, |block| block.noticed).ok_or("the pool's log does not name the new tips")?;
+    (figures.notice_first_us, figures.notice_last_us) = (Some(notice.0), Some(notice.1));
+    Ok(())
+}
+
+/// A block that was mined to see it spread. Times are microseconds since the Unix epoch.
+pub(crate) struct Mined {
+    /// When the pool's source noticed it, if its log says so.
+    pub(crate) noticed: Option<u64>,
+    /// When the node had it as its tip.
+    at: u64,
+    hash: String,
+}
+
+/// Mines blocks, each with the time to spread.
+pub(crate) fn mined(node: &Node, pool: &Served, count: u32) -> Result<Vec<Mined>, Failure> {
     let mut blocks = Vec::new();
-    for _ in 0..site.scale.blocks {
+    for _ in 0..count {
         let (hash, at) = node.mine()?;
         sleep(SPREAD);
         blocks.push(Mined {
@@ -151,31 +180,23 @@ fn open_many(site: &Site<'_>, figures: &mut Figures) -> Result<(), Failure> {
             hash,
         });
     }
-    load.stop()?;
-    let report = load.report()?;
-    // The median over the blocks of what `from` gives: a start, or nothing where it is not known.
-    let median = |from: fn(&Mined) -> Option<u64>| {
-        let times: Vec<_> = blocks
-            .iter()
-            .filter_map(|block| spread(&report, &block.hash, from(block)?))
-            .collect();
-        let (first, last): (Vec<f64>, Vec<f64>) = times.into_iter().unzip();
-        (first.len() == blocks.len()).then(|| (quantile(&first, 0.5), quantile(&last, 0.5)))
-    };
-    let tip = median(|block| Some(block.at)).ok_or("a new block did not reach the connections")?;
-    (figures.tip_first_us, figures.tip_last_us) = (Some(tip.0), Some(tip.1));
-    let notice = median(|block| block.noticed).ok_or("the pool's log does not name the new tips")?;
-    (figures.notice_first_us, figures.notice_last_us) = (Some(notice.0), Some(notice.1));
-    Ok(())
+    Ok(blocks)
 }
 
-/// A block that was mined to see it spread. Times are microseconds since the Unix epoch.
-struct Mined {
-    /// When the pool's source noticed it, if its log says so.
-    noticed: Option<u64>,
-    /// When the node had it as its tip.
-    at: u64,
-    hash: String,
+/// First and last connection, in microseconds after what `from` gives of a block: the median over all blocks. Nothing
+/// where it is not known of one, or one did not come.
+pub(crate) fn median(
+    blocks: &[Mined],
+    report: &Value,
+    from: fn(&Mined) -> Option<u64>,
+) -> Option<(f64, f64)> {
+    let times: Vec<_> = blocks
+        .iter()
+        .filter_map(|block| spread(report, &block.hash, from(block)?))
+        .collect();
+    let whole = !times.is_empty() && times.len() == blocks.len();
+    let (first, last): (Vec<f64>, Vec<f64>) = times.into_iter().unzip();
+    whole.then(|| (quantile(&first, 0.5), quantile(&last, 0.5)))
 }
 
 /// Microseconds from `at` to the first and to the last connection that heard of the block.
@@ -195,13 +216,6 @@ fn churn(site: &Site<'_>, figures: &mut Figures) -> Result<(), Failure> {
     sleep(SETTLE);
     figures.memory_churned = Some((pool.resident_bytes()? - before) / f64::from(site.scale.wave));
     Ok(())
-}
-
-fn number(report: &Value, pointer: &str) -> Result<f64, Failure> {
-    report
-        .pointer(pointer)
-        .and_then(Value::as_f64)
-        .ok_or_else(|| format!("the generator's report has no {pointer}").into())
 }
 
 #[cfg(test)]
