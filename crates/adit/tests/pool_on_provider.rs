@@ -170,7 +170,13 @@ async fn a_target_below_that_of_the_bits_is_followed() {
     let data = tempfile::tempdir().unwrap();
     let now = u32::try_from(Clock::system().unix_s()).unwrap();
     let mut provider = TemplateProvider::start(WORK, now).await;
-    let pool = pool(data.path(), &provider.url.to_string()).await;
+    let node = format!("tdp:{}", provider.url);
+    let keys = [
+        ("node", &*node),
+        ("payout.address", MINE_TO),
+        ("upstream.keyless", "plain"),
+    ];
+    let pool = support::pool(data.path(), &keys).await;
     picture(&pool, "templates", |now| now.node.state == NodeState::Up).await;
     let mut miner = Miner::start(pool.url(), How::Extended, "miner").await;
     for batch in 0..SHARES / 100 {
