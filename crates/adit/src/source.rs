@@ -32,7 +32,7 @@ pub(crate) fn spawn(
     for (spec, templates) in givers.chain(takers) {
         members.push(Member {
             name: spec.to_string(),
-            node: one(spec, settings, data, constraints, clock)?,
+            node: one(spec, templates, settings, data, constraints, clock)?,
             templates,
         });
     }
@@ -62,9 +62,10 @@ fn prefer(settings: &Settings) -> Prefer {
     }
 }
 
-/// Starts one source.
+/// Starts one source; `templates`: it gives some.
 fn one(
     spec: &NodeSpec,
+    templates: bool,
     settings: &Settings,
     data: &Path,
     constraints: Constraints,
@@ -89,6 +90,7 @@ fn one(
             adit_node::spawn(source)
         }
         NodeSpec::Ipc(path) => adit_node::spawn(ipc::Ipc::new(ipc::Settings {
+            chain: chain(settings),
             fee_delta_sat: settings.ipc.fee_delta_sat,
             interval_ms: settings.ipc.interval_ms,
             constraints,
@@ -96,12 +98,16 @@ fn one(
         })),
         NodeSpec::Rpc(node) => {
             let login = node.login(settings.network, std::env::home_dir().as_deref());
+            let tls = node
+                .tls()
+                .map_err(|why| Exit::usage(format!("node {node}: {why}")))?;
             adit_node::spawn(rpc::Rpc::new(rpc::Settings {
+                path: node.path.clone(),
+                tls,
+                templates,
                 zmq: node.zmq.clone(),
                 notify: node.notify,
-                chain: settings
-                    .network_is_told
-                    .then(|| settings.network.to_core_arg().to_owned()),
+                chain: chain(settings),
                 fee_delta_sat: settings.ipc.fee_delta_sat,
                 interval_ms: settings.ipc.interval_ms,
                 constraints,
@@ -115,6 +121,13 @@ fn one(
             clock: clock.clone(),
         })),
     })
+}
+
+/// What a node has to call its chain, where somebody has told which it is to be.
+fn chain(settings: &Settings) -> Option<String> {
+    settings
+        .network_is_told
+        .then(|| settings.network.to_core_arg().to_owned())
 }
 
 fn started(spawned: std::io::Result<Node>) -> Result<Node, Exit> {

@@ -61,6 +61,7 @@ fn job(prefix_of_upstream: &[u8], tip: u8, template: u64) -> Orders {
         merkle_path: vec![[7; 32], [8; 32]],
         coinbase: halves.into(),
         share_work_max: None,
+        block_target: None,
         publish: false,
     };
     Orders::Job(Assigned {

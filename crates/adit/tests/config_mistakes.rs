@@ -113,7 +113,7 @@ fn values_are_told_with_what_would_be_right() {
 
 #[test]
 fn a_node_that_cannot_be_is_told_from_those_that_can() {
-    let forms = "ipc:PATH, rpc:USER:PASSWORD@HOST:PORT or tdp:URL";
+    let forms = "ipc:PATH, rpc:USER:PASSWORD@HOST:PORT, http(s)://USER:PASSWORD@HOST:PORT or tdp:URL";
     for wrong in [
         "",
         "embeded",
@@ -135,7 +135,9 @@ fn a_node_that_cannot_be_is_told_from_those_that_can() {
     assert!(flag("node", "tdp:pool.example").contains("a template provider's URL behind tdp:"));
     assert!(flag("node", "rpc:localhost").contains("HOST:PORT behind rpc:"));
     assert!(flag("node", "rpc:h:1?zmq=x").contains("zmqpubhashblock"));
-    assert!(flag("nodes.blocks", "embedded").contains("a list of ipc:PATH and rpc:"));
+    assert!(flag("nodes.blocks", "embedded").contains("a list of ipc:PATH, rpc:"));
+    let url = flag("nodes.blocks", "http://user:hunter2%@host:8332");
+    assert!(url.contains("%25") && !url.contains("hunter2"), "{url}");
     let secret = flag("node", "rpc:user:hunter2@host");
     assert!(secret.contains("HOST:PORT"), "{secret}");
 }

@@ -214,6 +214,7 @@ fn template(id: u64, tip: u8) -> Template {
         coinbase_tx_outputs: vec![output(0, &[0x6a; 38])],
         coinbase_tx_locktime: 199,
         coinbase_witness: Some([0; 32]),
+        target: None,
         merkle_path: vec![[4; 32]],
         transaction_count: Some(1),
         fees: None,

@@ -12,7 +12,17 @@ use adit::observe::NodeState;
 use adit::pool::Pool;
 use adit::provider::Provider;
 use adit::shutdown::Shutdown;
+use adit_net::Clock;
+use adit_node::{Solution, TemplateId, Verdict};
+use adit_proto::target::Target;
 use adit_testkit::MINE_TO;
+use adit_wire::template::SubmitSolution;
+use bitcoin::block::{Header, Version};
+use bitcoin::consensus::deserialize;
+use bitcoin::hashes::Hash;
+use bitcoin::{BlockHash, CompactTarget, Transaction, TxMerkleNode};
+use support::miner::{How, Miner};
+use support::template_provider::{NBITS, TemplateProvider};
 use support::{SOON, picture};
 
 /// A block takes so many hashes, as a power of two.
@@ -131,5 +141,71 @@ async fn a_provider_that_is_not_there_is_named() {
         "{}",
         down.node.reason
     );
+    pool.stop().await.unwrap();
+}
+
+/// Hashes of a block, where the header says two.
+const WORK: u64 = 64;
+/// Shares that are handed in, each of which any hash is good for.
+const SHARES: u32 = 2_000;
+
+/// The hash of the header that a solution makes of a template without transactions.
+fn hash(provider: &TemplateProvider, solution: &SubmitSolution) -> BlockHash {
+    let coinbase: Transaction = deserialize(solution.coinbase_tx.as_bytes()).unwrap();
+    let header = Header {
+        version: Version::from_consensus(solution.version.cast_signed()),
+        prev_blockhash: BlockHash::from_byte_array(provider.tip.prev_hash.0),
+        merkle_root: TxMerkleNode::from_byte_array(coinbase.compute_txid().to_byte_array()),
+        time: solution.header_timestamp,
+        bits: CompactTarget::from_consensus(NBITS),
+        nonce: solution.header_nonce,
+    };
+    header.block_hash()
+}
+
+/// REQ-TDP-031, REQ-TDP-039: the provider's target decides what a block is, also where the header's bits would make one of
+/// every second share; REQ-TDP-042: nothing goes out that is older than the provider's header time.
+#[tokio::test]
+async fn a_target_below_that_of_the_bits_is_followed() {
+    let data = tempfile::tempdir().unwrap();
+    let now = u32::try_from(Clock::system().unix_s()).unwrap();
+    let mut provider = TemplateProvider::start(WORK, now).await;
+    let node = format!("tdp:{}", provider.url);
+    let keys = [
+        ("node", &*node),
+        ("payout.address", MINE_TO),
+        ("upstream.keyless", "plain"),
+    ];
+    let pool = support::pool(data.path(), &keys).await;
+    picture(&pool, "templates", |now| now.node.state == NodeState::Up).await;
+    let mut miner = Miner::start(pool.url(), How::Extended, "miner").await;
+    for batch in 0..SHARES / 100 {
+        miner.mine(batch * 100..batch * 100 + 100).await;
+    }
+    let found = picture(&pool, "all shares", |now| {
+        now.shares.accepted == u64::from(SHARES)
+    });
+    let found = found.await.blocks.found;
+    // Some 31 of 2,000: by the bits alone there would be a thousand.
+    assert!((3..200).contains(&found), "{found} blocks");
+    let mut solved = std::collections::BTreeSet::new();
+    while (solved.len() as u64) < found {
+        let solution = tokio::time::timeout(SOON, provider.solutions.recv());
+        let solution = solution.await.expect("every block is handed in").unwrap();
+        assert!(solution.header_timestamp >= now);
+        let hash = hash(&provider, &solution);
+        assert!(Target::from_work(WORK).is_met_by(&hash.to_byte_array()), "{hash}");
+        // Until the tip shows one, each is handed in again.
+        solved.insert(hash);
+    }
+    let early = Solution {
+        template: TemplateId(1),
+        version: 0x2000_0000,
+        header_timestamp: now - 1,
+        header_nonce: 0,
+        coinbase_tx: Vec::new(),
+    };
+    let verdict = pool.node().submit(early).await;
+    assert!(matches!(verdict, Ok(Verdict::Rejected(_))), "{verdict:?}");
     pool.stop().await.unwrap();
 }

@@ -37,6 +37,8 @@ const SCRATCH_KEEP_BYTES: usize = 1024 * 1024;
 pub trait Protocol {
     /// The longest payload acceptable under this header, in bytes; asked before anything is kept.
     fn length_max(&self, header: &Header) -> u32;
+    /// Bytes have arrived; whether they are a whole frame or line is not known yet.
+    fn received(&mut self, _now: Time) {}
     /// One frame has arrived.
     ///
     /// # Errors
@@ -235,6 +237,7 @@ impl<P: Protocol> Driver<'_, P> {
             Poll::Ready(Ok(None)) => return Err(End::Closed),
             Poll::Ready(Ok(Some(filled))) => &mut input[..filled],
         };
+        self.protocol.received(now);
         let (used, need) = match &mut self.link.speech {
             Speech::Frames(session) => take_frames(session, self.protocol, now, filled, frames)?,
             Speech::Lines => (

@@ -34,6 +34,14 @@ impl Progress {
     }
 }
 
+/// What is said of a node on another chain than is configured.
+pub(crate) fn other_chain(node: &str, found: &str, wanted: &str) -> String {
+    format!(
+        "{node} is on the chain {found:?}, but adit is set to {wanted:?} (by `network`, the folder of a socket, or \
+         `payout.address`): name the other node, or set `network` and the payout address to the node's"
+    )
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Behind {
     No,

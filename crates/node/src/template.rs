@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use adit_proto::target::Target;
 use bitcoin::{BlockHash, CompactTarget, TxOut};
 
 use crate::Constraints;
@@ -26,6 +27,8 @@ pub struct Template {
     pub version: u32,
     /// Header field: compact target of the network.
     pub nbits: CompactTarget,
+    /// Largest header hash of a block, where the source asks for a smaller one than `nbits` stands for (spec 7.3).
+    pub target: Option<Target>,
     /// Seconds since the Unix epoch to start the header's time from.
     pub header_timestamp: u32,
     /// Smallest header time the network accepts (median time past + 1), seconds.
@@ -53,6 +56,12 @@ pub struct Template {
 }
 
 impl Template {
+    /// Largest header hash that solves it.
+    pub fn block_target(&self) -> Target {
+        let by_nbits = Target::from_nbits(self.nbits.to_consensus());
+        self.target.map_or(by_nbits, |told| told.min(by_nbits))
+    }
+
     /// Whether it is worth telling `age` after `old`: another tip or target at once; on the same one, fees that are
     /// `gain_min_sat` satoshis more, and no sooner than `interval`.
     pub(crate) fn is_worth_telling_after(
@@ -62,7 +71,8 @@ impl Template {
         gain_min_sat: u64,
         interval: Duration,
     ) -> bool {
-        if self.prev_hash != old.prev_hash || self.nbits != old.nbits {
+        let tip = |it: &Self| (it.prev_hash, it.nbits, it.target);
+        if tip(self) != tip(old) {
             return true;
         }
         let gain = self

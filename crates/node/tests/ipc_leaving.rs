@@ -5,12 +5,43 @@ mod ipc_support;
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
-use adit_node::Event;
+use adit_node::{Event, Node, Template};
 use adit_testkit::{BitcoinNode, until};
 use ipc_support::*;
 
 const TIMES: usize = 20;
+
+/// How often each leaves: `ADIT_TEST_LEAVINGS`, to hunt what is seen once in many.
+fn times() -> usize {
+    let told = std::env::var("ADIT_TEST_LEAVINGS").ok();
+    told.and_then(|times| times.parse().ok()).unwrap_or(TIMES)
+}
+
+/// The next template. When there is none in time: what the source said, whether the node lives and answers, what its
+/// threads wait for, and the end of its log.
+async fn template_or_why(core: &mut BitcoinNode, node: &mut Node, left: usize) -> Arc<Template> {
+    let mut said = Vec::new();
+    let found = async {
+        loop {
+            match node.events.recv().await.expect("the source runs") {
+                Event::Template(template) => return template,
+                event => said.push(format!("{event:?}")),
+            }
+        }
+    };
+    if let Ok(template) = tokio::time::timeout(LIMIT, found).await {
+        return template;
+    }
+    let (runs, threads) = (core.is_running(), core.threads());
+    panic!(
+        "no template in {LIMIT:?} after leaving {left} times; the node runs: {runs}, it answers: {:?}, the source said \
+         {said:?}, the node's threads:\n{threads}\nand its log ends:\n{}",
+        core.cli(&["getblockcount"]),
+        core.log().lines().rev().take(40).collect::<Vec<_>>().join("\n")
+    );
+}
 
 /// The source ends in order twenty times, half of them while a tip changes.
 #[tokio::test]
@@ -19,9 +50,9 @@ async fn an_ended_source_leaves_the_node_up() {
         return;
     };
     core.mine(1);
-    for time in 0..TIMES {
+    for time in 0..times() {
         let mut node = source(eager(core.socket()));
-        template(&mut node).await;
+        template_or_why(&mut core, &mut node, time).await;
         drop(node.handle);
         if time % 2 == 0 {
             core.mine(1);
@@ -34,24 +65,8 @@ async fn an_ended_source_leaves_the_node_up() {
         );
     }
     let mut node = source(eager(core.socket()));
-    let mut said = Vec::new();
-    let back = event(&mut node, |event| {
-        said.push(format!("{event:?}"));
-        match event {
-            Event::Template(template) => Some(template),
-            _ => None,
-        }
-    });
-    match tokio::time::timeout(LIMIT / 2, back).await {
-        Ok(template) => assert_eq!(template.prev_hash.to_string(), core.tip()),
-        Err(_) => panic!(
-            "no template after leaving {TIMES} times; the node runs: {}, it answers: {:?}, the source said {said:?}, and \
-             the node's log ends:\n{}",
-            core.is_running(),
-            core.cli(&["getblockcount"]),
-            core.log().lines().rev().take(40).collect::<Vec<_>>().join("\n")
-        ),
-    }
+    let template = template_or_why(&mut core, &mut node, times()).await;
+    assert_eq!(template.prev_hash.to_string(), core.tip());
 }
 
 /// Our process is killed twenty times while the node waits on its behalf.
@@ -61,7 +76,7 @@ async fn a_killed_process_leaves_the_node_up() {
         return;
     };
     core.mine(1);
-    for time in 0..TIMES {
+    for time in 0..times() {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([
                 "--exact",

@@ -353,6 +353,7 @@ fn fields(tip: u64, branches: usize) -> Fields {
             witness: Some([0; 32]),
         }),
         share_work_max: None,
+        block_target: None,
         publish: true,
     }
 }

@@ -34,6 +34,8 @@ pub struct Fields {
     pub prev_hash: [u8; 32],
     /// Header field: compact target of the network.
     pub nbits: u32,
+    /// Largest hash of a block, where the source asks for a smaller one than `nbits` stands for (spec 7.3).
+    pub block_target: Option<Target>,
     /// Header time to start from, seconds since the Unix epoch.
     pub header_timestamp: u32,
     /// Smallest header time that consensus accepts, seconds since the Unix epoch.
@@ -87,7 +89,8 @@ impl Job {
                 branches: fields.merkle_path.len(),
             });
         }
-        let network = Target::from_nbits(fields.nbits);
+        let by_nbits = Target::from_nbits(fields.nbits);
+        let network = fields.block_target.map_or(by_nbits, |told| told.min(by_nbits));
         let size = fields.coinbase.size().map_or(FullSize::DEFAULT, FullSize::whole);
         Ok(Self {
             network,
@@ -288,3 +291,50 @@ impl fmt::Display for JobError {
 }
 
 impl std::error::Error for JobError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coinbase::Coinbase;
+
+    fn network(told: Option<u64>) -> u64 {
+        let coinbase = Coinbase {
+            version: 2,
+            script_prefix: vec![1, 1],
+            tag: Vec::new(),
+            start_epoch: 0,
+            sequence: 0,
+            value: 0,
+            outputs: Vec::new(),
+            required_outputs: Vec::new(),
+            locktime: 0,
+            witness: None,
+        };
+        let job = Job::new(Fields {
+            tip: 1,
+            template: 1,
+            version: 0,
+            version_rolling_allowed: true,
+            prev_hash: [1; 32],
+            nbits: 0x1f00_ffff,
+            block_target: told.map(Target::from_work),
+            header_timestamp: 0,
+            min_ntime: 0,
+            merkle_path: Vec::new(),
+            coinbase: coinbase.into(),
+            share_work_max: None,
+            publish: true,
+        });
+        job.unwrap().network_work()
+    }
+
+    /// REQ-TDP-031: a provider may ask for more than the compact target in the header says, not for less: what does not
+    /// meet that is no block for anybody.
+    #[test]
+    fn the_harder_of_two_targets_makes_a_block() {
+        let by_nbits = Target::from_nbits(0x1f00_ffff).share_work();
+        assert_eq!(network(None), by_nbits);
+        assert_eq!(network(Some(4 * by_nbits)), 4 * by_nbits);
+        assert_eq!(network(Some(2)), by_nbits);
+    }
+}

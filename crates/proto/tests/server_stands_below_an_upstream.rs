@@ -36,6 +36,7 @@ fn given(tip: u64, template: u64, work: Option<u64>) -> Arc<Job> {
     let fields = Fields {
         coinbase: halves.into(),
         share_work_max: work,
+        block_target: None,
         publish: false,
         ..fields
     };

@@ -3,7 +3,9 @@
 
 mod templates;
 
-use adit_proto::template::client::{Client, Event, FUTURES_MAX, Input, Output, Settings, Work};
+use std::time::Duration;
+
+use adit_proto::template::client::{Client, EARLY_MAX, Event, FUTURES_MAX, Input, Output, Settings, Work};
 use adit_proto::{Fault, Time};
 use adit_wire::template::{
     CoinbaseOutputConstraints, RequestTransactionData, RequestTransactionDataError,
@@ -206,4 +208,81 @@ fn a_solution_goes_out_as_it_is() {
     };
     let said = Pool::new().give(Input::Solution(solution.clone()));
     assert_eq!(said, [Output::Send(solution.into())]);
+}
+
+/// REQ-TDP-030: the header time of a tip is where its headers start, not the network's least: on the same tip it goes on
+/// with the clock, and the next tip may start before it.
+#[test]
+fn header_times_start_where_the_provider_says_and_go_on_with_the_clock() {
+    let mut pool = Pool::new();
+    let start = |outputs: &[Output]| match outputs {
+        [Output::Work(work)] => (work.header_timestamp, work.paired.tip.header_timestamp),
+        other => panic!("{other:?}"),
+    };
+    let first = paired(1, true, 1);
+    let told = first.tip.header_timestamp;
+    pool.hear(first.template);
+    assert_eq!(start(&pool.hear(first.tip)), (told, told));
+    let mut out = Vec::new();
+    let later = NOW + Duration::from_millis(7_900);
+    let second = Input::Message(paired(2, false, 1).template.into());
+    pool.0.handle(later, second, &mut out).unwrap();
+    assert_eq!(start(&out), (told + 7, told));
+    let mut next = paired(3, true, 2);
+    next.tip.header_timestamp = told - 600;
+    pool.hear(next.template);
+    assert_eq!(start(&pool.hear(next.tip)), (told - 600, told - 600));
+}
+
+/// REQ-TDP-042: a solution of a second that has passed goes out at once, one of a later second when it has come, once.
+#[test]
+fn a_solution_waits_for_its_second() {
+    let mut pool = Pool::new();
+    let work = paired(1, true, 1);
+    let told = work.tip.header_timestamp;
+    pool.hear(work.template);
+    pool.hear(work.tip);
+    let solution = |seconds: u32, header_nonce: u32| SubmitSolution {
+        template_id: 1,
+        version: 1,
+        header_timestamp: told + seconds,
+        header_nonce,
+        coinbase_tx: Default::default(),
+    };
+    let at = |milliseconds| NOW + Duration::from_millis(milliseconds);
+    let mut say = |now, input| {
+        let mut out = Vec::new();
+        pool.0.handle(now, input, &mut out).unwrap();
+        (out, pool.0.deadline())
+    };
+    let sent = |solution: SubmitSolution| Output::Send(solution.into());
+    let early = |seconds| {
+        Output::Event(Event::Early {
+            template_id: 1,
+            seconds,
+        })
+    };
+    let passed = solution(5, 1);
+    let said = say(at(5_000), Input::Solution(passed.clone()));
+    assert_eq!(said, (vec![sent(passed)], None));
+    let ahead = solution(8, 2);
+    let said = say(at(5_999), Input::Solution(ahead.clone()));
+    assert_eq!(said, (vec![early(3)], Some(at(8_000))));
+    // Whoever gets no answer asks again.
+    let said = say(at(7_000), Input::Solution(ahead.clone()));
+    assert_eq!(said, (vec![early(1)], Some(at(8_000))));
+    assert_eq!(say(at(7_999), Input::Deadline), (vec![], Some(at(8_000))));
+    assert_eq!(say(at(8_000), Input::Deadline), (vec![sent(ahead)], None));
+    for nonce in 0..2 * EARLY_MAX as u32 {
+        say(at(8_000), Input::Solution(solution(20, nonce)));
+    }
+    assert_eq!(say(at(20_000), Input::Deadline).0.len(), EARLY_MAX);
+}
+
+/// REQ-TDP-031: the target is the provider's to name, but some hash has to meet it.
+#[test]
+fn a_tip_whose_target_nothing_meets_ends_the_connection() {
+    let mut tip = paired(1, true, 1).tip;
+    tip.target = Default::default();
+    assert!(matches!(Pool::new().fault(tip), Fault::Misbehaved(_)));
 }

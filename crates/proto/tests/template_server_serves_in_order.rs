@@ -108,6 +108,10 @@ fn a_future_template_goes_before_each_tip() {
     harder.paired.tip.n_bits -= 1;
     let harder = provider.offer(Arc::new(harder));
     assert_eq!(harder, [(5, true, true)], "another difficulty is a new tip");
+    // REQ-TDP-031: so is another target alone.
+    let mut asked = Offer::clone(&offer(5, 1));
+    asked.paired.tip.target.0[31] -= 1;
+    assert_eq!(provider.offer(Arc::new(asked)), [(6, true, true)]);
 }
 
 /// REQ-TDP-014: later constraints replace earlier ones, and a template with that room follows.

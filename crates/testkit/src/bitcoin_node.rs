@@ -260,6 +260,26 @@ impl BitcoinNode {
             .is_some_and(|process| process.ended().is_none())
     }
 
+    /// What each of its threads waits for in the kernel, one a line: for failures.
+    pub fn threads(&self) -> String {
+        let Some(process) = &self.process else {
+            return "it does not run".into();
+        };
+        let read = |path: PathBuf| {
+            std::fs::read_to_string(path)
+                .unwrap_or_default()
+                .trim()
+                .to_owned()
+        };
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", process.id()));
+        let tasks = tasks.into_iter().flatten().flatten();
+        let lines = tasks.map(|task| {
+            let (name, waits) = (read(task.path().join("comm")), read(task.path().join("wchan")));
+            format!("{name}: {waits}")
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
     /// Runs `bitcoin-cli`; its answer without the line end, or what it complained about.
     ///
     /// # Errors

@@ -145,8 +145,8 @@ impl Field for HttpListen {
 
 fn node_expected() -> String {
     format!(
-        "embedded, embedded:LOG2 with LOG2 from 1 to {}, ipc:PATH, rpc:USER:PASSWORD@HOST:PORT or tdp:URL; or at most \
-         {} of the last three, the preferred one first",
+        "embedded, embedded:LOG2 with LOG2 from 1 to {}, ipc:PATH, rpc:USER:PASSWORD@HOST:PORT, http(s)://USER:PASSWORD@HOST:PORT or tdp:URL; or at most \
+         {} of the last four, the preferred one first",
         NodeSpec::LOG2_MAX,
         Nodes::COUNT_MAX
     )
@@ -165,13 +165,15 @@ fn node(spec: &str) -> Result<NodeSpec, String> {
             .map(NodeSpec::Tdp)
             .map_err(|error| format!("a template provider's URL behind tdp: ({error})")),
         Some(("rpc", node)) => RpcNode::parse(node).map(NodeSpec::Rpc),
+        // As other pools take them.
+        Some(("http" | "https", _)) => RpcNode::parse(spec).map(NodeSpec::Rpc),
         _ => Err(node_expected()),
     }
 }
 
 /// A comma separates where a kind of node follows: paths may hold commas.
 fn nodes(text: &str) -> Vec<String> {
-    const KINDS: [&str; 4] = ["embedded", "ipc:", "tdp:", "rpc:"];
+    const KINDS: [&str; 6] = ["embedded", "ipc:", "tdp:", "rpc:", "http://", "https://"];
     let mut list: Vec<String> = Vec::new();
     for part in text.split(',') {
         let starts = KINDS.iter().any(|kind| part.trim_start().starts_with(kind));
@@ -198,7 +200,8 @@ fn specs(raw: &Raw) -> Option<Result<Vec<NodeSpec>, String>> {
 
 impl Field for BlockNodes {
     fn expected(_: Range) -> String {
-        "nothing, or a list of ipc:PATH and rpc:USER:PASSWORD@HOST:PORT".into()
+        "nothing, or a list of ipc:PATH, rpc:USER:PASSWORD@HOST:PORT and http(s)://USER:PASSWORD@HOST:PORT"
+            .into()
     }
 
     fn read(raw: &Raw, range: Range, _: bool) -> Result<Self, String> {

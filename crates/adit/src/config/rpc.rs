@@ -1,10 +1,11 @@
-//! `rpc:[USER:PASSWORD@]HOST:PORT[?cookie=PATH&zmq=tcp://HOST:PORT&notify=ADDR:PORT]`: a node's JSON-RPC server.
+//! `rpc:[USER:PASSWORD@]HOST:PORT[?cookie=PATH&zmq=tcp://HOST:PORT&notify=ADDR:PORT]`: a node's JSON-RPC server, or the same
+//! as other programs take it, `http[s]://[USER:PASSWORD@]HOST[:PORT][/PATH]`.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use adit_node::rpc::Login;
+use adit_node::rpc::{HttpPath, Login, Tls};
 use bitcoin::Network;
 
 /// Where a node answers JSON-RPC, and how it knows us. Its text never holds the password.
@@ -12,6 +13,12 @@ use bitcoin::Network;
 pub struct RpcNode {
     /// `host:port`.
     pub address: String,
+    /// Where on that server; may be a secret.
+    pub path: HttpPath,
+    /// It is spoken to through TLS.
+    secure: bool,
+    /// Whose certificates are believed.
+    authorities: Option<PathBuf>,
     /// What was given; `None`: the cookie in Bitcoin Core's usual folder.
     login: Option<Login>,
     /// The node's publisher of new blocks.
@@ -23,23 +30,47 @@ pub struct RpcNode {
 impl RpcNode {
     /// Reads what stands behind `rpc:`; the error is what would be right.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let text = text.trim_start_matches("//");
-        let text = text.strip_prefix("http://").unwrap_or(text);
+        match text.split_once("://") {
+            Some(("http", rest)) => Self::read(rest, Some(false)),
+            Some(("https", rest)) => Self::read(rest, Some(true)),
+            _ => Self::read(text.trim_start_matches("//"), None),
+        }
+    }
+
+    /// `url`: it is one, over TLS or not.
+    fn read(text: &str, url: Option<bool>) -> Result<Self, String> {
+        let secure = url == Some(true);
         let (place, options) = text.split_once('?').unwrap_or((text, ""));
-        // A password may hold an @, a host may not.
-        let (login, address) = match place.trim_end_matches('/').rsplit_once('@') {
-            Some((login, address)) => (Some(login), address),
-            None => (None, place.trim_end_matches('/')),
+        // A password may hold an @ or a slash, a host may not.
+        let (login, server) = match place.rsplit_once('@') {
+            Some((login, server)) => (Some(login), server),
+            None => (None, place),
+        };
+        let (host, path) = server.split_once('/').unwrap_or((server, ""));
+        let login = match (login, url) {
+            (Some(login), Some(_)) => Some(password(login, &unescaped)?),
+            (Some(login), None) => Some(password(login, &|text| Some(text.to_owned()))?),
+            (None, _) => secure.then_some(Login::Nobody),
         };
         let mut node = Self {
-            address: host_and_port(address)?,
-            login: login.map(password).transpose()?,
+            address: match host.trim_start_matches('[').contains(':') || !secure {
+                true => host_and_port(host)?,
+                false => host_and_port(&format!("{host}:443"))?,
+            },
+            path: http_path(path)?,
+            secure,
+            authorities: None,
+            login,
             zmq: None,
             notify: None,
         };
         for option in options.split('&').filter(|option| !option.is_empty()) {
             match option.split_once('=') {
-                Some(("cookie", path)) if !path.is_empty() && node.login.is_none() => {
+                Some(("ca", path)) if !path.is_empty() && secure => node.authorities = Some(path.into()),
+                Some(("ca", _)) => return Err("ca=FILE with https:// only".into()),
+                Some(("cookie", path))
+                    if !path.is_empty() && matches!(node.login, None | Some(Login::Nobody)) =>
+                {
                     node.login = Some(Login::Cookie(path.into()));
                 }
                 Some(("cookie", _)) => return Err("either USER:PASSWORD or cookie=PATH".into()),
@@ -59,13 +90,23 @@ impl RpcNode {
                 },
                 _ => {
                     return Err(format!(
-                        "no option {:?}: there are cookie=PATH, zmq=tcp://HOST:PORT and notify=127.0.0.1:PORT",
+                        "no option {:?}: there are cookie=PATH, zmq=tcp://HOST:PORT, notify=127.0.0.1:PORT and, with https, ca=FILE",
                         name(option)
                     ));
                 }
             }
         }
         Ok(node)
+    }
+
+    /// What is needed for TLS, where it stands behind that.
+    ///
+    /// # Errors
+    /// For people: the file of certificates cannot be used.
+    pub fn tls(&self) -> Result<Option<Tls>, String> {
+        let host = self.address.rsplit_once(':').map_or("", |(host, _)| host);
+        let tls = || Tls::new(host, self.authorities.as_deref());
+        self.secure.then(tls).transpose()
     }
 
     /// How the node knows us. Without any, it is the cookie of a Bitcoin Core of this user.
@@ -98,10 +139,17 @@ impl RpcNode {
 
 impl fmt::Display for RpcNode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.secure {
+            f.write_str("https://")?;
+        }
         if let Some(Login::Password { user, .. }) = &self.login {
             write!(f, "{user}@")?;
         }
-        f.write_str(&self.address)
+        f.write_str(&self.address)?;
+        match self.path == HttpPath::default() {
+            true => Ok(()),
+            false => f.write_str("/.."),
+        }
     }
 }
 
@@ -119,13 +167,41 @@ fn host_and_port(text: &str) -> Result<String, String> {
     }
 }
 
-fn password(text: &str) -> Result<Login, String> {
-    match text.split_once(':') {
-        Some((user, password)) if !user.is_empty() => Ok(Login::Password {
-            user: user.to_owned(),
-            password: password.to_owned(),
-        }),
-        _ => Err("USER:PASSWORD before the @".into()),
+fn password(text: &str, plain: &dyn Fn(&str) -> Option<String>) -> Result<Login, String> {
+    let parts = text.split_once(':').filter(|(user, _)| !user.is_empty());
+    let (user, password) = parts.ok_or("USER:PASSWORD before the @")?;
+    let escaped = "in a URL a % stands for %25: write the password so, or behind rpc: as it is";
+    Ok(Login::Password {
+        user: plain(user).ok_or(escaped)?,
+        password: plain(password).ok_or(escaped)?,
+    })
+}
+
+/// A part of a URL without its escapes; none where one is broken.
+fn unescaped(text: &str) -> Option<String> {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((first, others)) = rest.split_first() {
+        (rest, _) = match (first, others) {
+            (b'%', [high, low, others @ ..]) => {
+                let digit = |byte: &u8| char::from(*byte).to_digit(16);
+                let byte = digit(high)? * 16 + digit(low)?;
+                (others, bytes.push(u8::try_from(byte).ok()?))
+            }
+            (b'%', _) => return None,
+            (byte, others) => (others, bytes.push(*byte)),
+        };
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// What stands behind the host, as it is asked for.
+fn http_path(text: &str) -> Result<HttpPath, String> {
+    let text = text.trim_end_matches('/');
+    let fits = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+    match fits {
+        true => Ok(HttpPath(format!("/{text}"))),
+        false => Err("a path of printable ASCII behind the host".into()),
     }
 }
 
@@ -161,6 +237,18 @@ mod tests {
         assert_eq!(named.login(Network::Bitcoin, None), user);
         let told = RpcNode::parse("h:8332?cookie=/c&notify=127.0.0.1:8331").unwrap();
         assert_eq!(told.notify, Some(([127, 0, 0, 1], 8331).into()));
+        let bought = RpcNode::parse("https://us%40er:p%25%3A@h.example/v1/hunter2/").unwrap();
+        let user = Login::Password {
+            user: "us@er".into(),
+            password: "p%:".into(),
+        };
+        assert_eq!(bought.login(Network::Bitcoin, None), user);
+        assert_eq!(bought.to_string(), "https://us@er@h.example:443/..");
+        assert_eq!(bought.path.0, "/v1/hunter2");
+        assert!(!format!("{bought:?}").contains("hunter2"), "{bought:?}");
+        let open = RpcNode::parse("https://h:8332").unwrap();
+        assert_eq!(open.login(Network::Bitcoin, None), Login::Nobody);
+        assert!(open.tls().unwrap().is_some() && plain.tls().unwrap().is_none());
         let file = RpcNode::parse("[::1]:8332?cookie=/x/.cookie").unwrap();
         assert_eq!(
             file.login(Network::Bitcoin, None),
@@ -181,6 +269,10 @@ mod tests {
             ("h:1?notify=10.0.0.1:5", "127.0.0.1"),
             ("h:1?notify=5", "adit notify"),
             ("h:1?secret=hunter2", "\"secret\""),
+            ("http://u:hunter2%@h:1", "%25"),
+            ("http://u:p@h", "HOST:PORT"),
+            ("http://u:p@h:1?ca=/c", "https"),
+            ("https://u:p@h/hunter2#x", "path"),
         ] {
             let error = RpcNode::parse(text).unwrap_err();
             assert!(

@@ -87,8 +87,22 @@ impl Raw {
         if text.contains("prv") {
             "a secret".into()
         } else {
-            shortened(&text)
+            shortened(&without_login(&text))
         }
+    }
+}
+
+/// The text without what may be a password in it: what stands before the `@` of a node behind `rpc:`, and all of a web
+/// URL, in whose path some put their secret.
+fn without_login(text: &str) -> String {
+    let web = ["http://", "https://"].iter().filter_map(|kind| text.find(kind));
+    if let Some(start) = web.min() {
+        let shown = text.get(..start).unwrap_or_default();
+        return format!("{}http..", without_login(shown));
+    }
+    match text.split_once("rpc:").zip(text.rsplit_once('@')) {
+        Some(((before, _), (_, after))) => format!("{before}rpc:..@{after}"),
+        None => text.to_owned(),
     }
 }
 
@@ -308,4 +322,27 @@ fn unknown_table(path: &str, origin: Origin) -> Problem {
 fn members(table: &str) -> String {
     let inside = keys().iter().filter(|key| key.split().0 == table);
     inside.map(|key| key.path).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_node_is_shown_without_its_password() {
+        let shown = |text: &str| Raw::Text(text.into()).quoted();
+        assert_eq!(shown("rpc:u:hunter2@h"), "\"rpc:..@h\"");
+        assert_eq!(shown("ipc:/a,rpc:u:hun@ter2@h"), "\"ipc:/a,rpc:..@h\"");
+        for secret in [
+            "https://h/hunter2",
+            "rpc:u:hunter2@h,http://u:hunter2@h",
+            "http://u:hunter2@h,rpc:u:hunter2@h",
+            "tdp:x,rpc:u:hunter2@h:1,ipc:/x@y",
+        ] {
+            assert!(!shown(secret).contains("hunter2"), "{}", shown(secret));
+        }
+        let list = Raw::List(vec!["ipc:/a".into(), "rpc:u:hunter2@h".into()]);
+        assert!(!list.quoted().contains("hunter2"), "{}", list.quoted());
+        assert_eq!(shown("rpc:h:1"), "\"rpc:h:1\"");
+    }
 }

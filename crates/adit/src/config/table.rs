@@ -327,7 +327,8 @@ table! {
         prefer: PreferNode = "order";
         /// With `fees`: how much more a template must pay to change the node for it.
         gain_sat: u64 = "10000", 1..=2100000000000000, unit "satoshis";
-        /// Nodes that get every found block, besides those that give templates. A list.
+        /// Nodes that get every found block, besides those that give templates. A list of `ipc:PATH`, `rpc:..` and
+        /// `http(s)://USER:PASSWORD@HOST:PORT/`.
         blocks: BlockNodes = "";
     }
     /// A node over IPC (`node = "ipc:PATH"`) or JSON-RPC (`node = "rpc:.."`).

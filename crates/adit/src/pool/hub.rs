@@ -301,6 +301,7 @@ impl Hub {
             merkle_path: template.merkle_path.clone(),
             coinbase: coinbase.into(),
             share_work_max: None,
+            block_target: template.target,
             publish: true,
         })
     }

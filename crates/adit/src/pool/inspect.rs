@@ -4,10 +4,16 @@
 //! before the node (`checkBlock`, or what a source has of it) beside everything else. A refusal is an alarm, and the job
 //! is replaced: by the last template of the same tip that passed, or else by a block without transactions, which has to
 //! pass first. Where neither is there the job stays: a node that is wrong about itself may still take the block.
+//!
+//! A template provider has its templates judged in the same way, each with a coinbase of its own making; only the last good
+//! one takes a refused one's place there.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use adit_node::{BlockCheck, Handle, Solution, SubmitError, Template, TemplateId, assemble};
+use adit_node::{
+    BlockCheck, CONSTRAINTS_MAX, Constraints, Handle, Solution, SubmitError, Template, TemplateId, assemble,
+};
 use adit_proto::coinbase::Coinbase;
 use adit_proto::extranonce::{Extranonce, FullSize, PREFIX_BYTES};
 use tokio::sync::mpsc;
@@ -22,23 +28,30 @@ type Transactions = Arc<Vec<Vec<u8>>>;
 
 /// What is put before the node.
 #[derive(Clone, Debug)]
-pub(super) struct Candidate {
-    pub(super) template: Arc<Template>,
+pub(crate) struct Candidate {
+    pub(crate) template: Arc<Template>,
     /// What the pool makes of it.
-    pub(super) coinbase: Coinbase,
-    pub(super) transactions: Transactions,
+    pub(crate) coinbase: Coinbase,
+    pub(crate) transactions: Transactions,
 }
 
 /// What the node said.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     candidate: Candidate,
     said: Result<BlockCheck, SubmitError>,
 }
 
+impl Answer {
+    /// What the template that was judged leaves room for.
+    pub(crate) fn constraints(&self) -> Constraints {
+        self.candidate.template.constraints
+    }
+}
+
 /// What the hub does about an answer.
 #[derive(Clone, Debug)]
-pub(super) enum Advice {
+pub(crate) enum Advice {
     /// Nothing: the job is good, or nobody can tell.
     Keep,
     /// Mine this template instead.
@@ -47,45 +60,64 @@ pub(super) enum Advice {
 
 /// How many jobs were judged, and how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
-    pub(super) valid: u64,
-    pub(super) refused: u64,
+pub(crate) struct Counts {
+    pub(crate) valid: u64,
+    pub(crate) refused: u64,
     /// The source could not tell, or not in time, or the tip had changed.
-    pub(super) unknown: u64,
+    pub(crate) unknown: u64,
 }
 
-/// Has one job after the other judged; of those that wait only the newest.
-pub(super) struct Inspector {
+/// Has one job after the other judged; of those that wait only the newest with each room in its coinbase.
+pub(crate) struct Inspector {
     node: Handle,
     answers: mpsc::Sender<Answer>,
     incoming: mpsc::Receiver<Answer>,
     under_way: bool,
-    next: Option<Candidate>,
-    /// The last template that passed.
-    good: Option<Arc<Template>>,
+    next: BTreeMap<Constraints, Candidate>,
+    /// The last template with each room that passed.
+    good: BTreeMap<Constraints, Arc<Template>>,
+    /// Whether a block without transactions may take a refused one's place.
+    blanks: bool,
+    /// Of which room the alarm is.
+    refuses: Option<Constraints>,
     /// Why the node refuses what it gives; empty when it does not.
-    pub(super) alarm: String,
-    pub(super) counts: Counts,
+    pub(crate) alarm: String,
+    pub(crate) counts: Counts,
 }
 
 impl Inspector {
-    pub(super) fn new(node: Handle) -> Self {
+    /// For a pool, which has jobs.
+    pub(crate) fn new(node: Handle) -> Self {
+        Self {
+            blanks: true,
+            ..Self::of_templates(node)
+        }
+    }
+
+    /// For a provider, which has templates alone.
+    pub(crate) fn of_templates(node: Handle) -> Self {
         let (answers, incoming) = mpsc::channel(ANSWERS_MAX);
         Self {
             node,
             answers,
             incoming,
             under_way: false,
-            next: None,
-            good: None,
+            next: BTreeMap::new(),
+            good: BTreeMap::new(),
+            blanks: false,
+            refuses: None,
             alarm: String::new(),
             counts: Counts::default(),
         }
     }
 
     /// Puts a job before the node, now or when the one before it has been judged.
-    pub(super) fn look(&mut self, candidate: Candidate) {
-        self.next = Some(candidate);
+    pub(crate) fn look(&mut self, candidate: Candidate) {
+        let room = candidate.template.constraints;
+        if !self.next.contains_key(&room) && self.next.len() >= CONSTRAINTS_MAX {
+            self.next.pop_first();
+        }
+        self.next.insert(room, candidate);
         self.start();
     }
 
@@ -93,7 +125,9 @@ impl Inspector {
         if self.under_way {
             return;
         }
-        let Some(candidate) = self.next.take() else { return };
+        let Some((_, candidate)) = self.next.pop_first() else {
+            return;
+        };
         self.under_way = true;
         let (node, answers) = (self.node.clone(), self.answers.clone());
         tokio::spawn(async move {
@@ -109,15 +143,15 @@ impl Inspector {
     }
 
     /// The node's next answer.
-    pub(super) async fn answer(&mut self) -> Answer {
+    pub(crate) async fn answer(&mut self) -> Answer {
         match self.incoming.recv().await {
             Some(answer) => answer,
             None => std::future::pending().await,
         }
     }
 
-    /// What an answer means. `current` is the template that is mined on.
-    pub(super) fn judge(&mut self, answer: Answer, current: Option<&Template>) -> Advice {
+    /// What an answer means. `current` is the template that is mined on, of those with this room in the coinbase.
+    pub(crate) fn judge(&mut self, answer: Answer, current: Option<&Template>) -> Advice {
         self.under_way = false;
         let Answer { candidate, said } = answer;
         let template = candidate.template;
@@ -153,8 +187,15 @@ impl Inspector {
                 false => Advice::Keep,
             };
         }
-        self.good = Some(template);
-        self.alarm.clear();
+        let room = template.constraints;
+        if !self.good.contains_key(&room) && self.good.len() >= CONSTRAINTS_MAX {
+            self.good.pop_first();
+        }
+        self.good.insert(room, template);
+        if self.refuses == Some(room) {
+            self.refuses = None;
+            self.alarm.clear();
+        }
         Advice::Keep
     }
 
@@ -163,17 +204,20 @@ impl Inspector {
         tracing::error!(height, %reason, "the node would refuse a block of this job");
         self.alarm =
             format!("the node would refuse a block of its own template at height {height}: {reason}");
+        let room = template.constraints;
+        self.refuses = Some(room);
         if template.id == NO_TEMPLATE || current.is_none_or(|current| current.id != template.id) {
             return Advice::Keep;
         }
-        match &self.good {
+        match self.good.get(&room) {
             Some(good) if good.prev_hash == template.prev_hash => {
                 tracing::warn!(height, "mining on the last template that the node found good");
                 Advice::Replace(Arc::clone(good))
             }
             _ => {
-                if self.next.is_none() {
-                    self.next = empty(template);
+                if self.blanks && !self.next.contains_key(&room) {
+                    self.next
+                        .extend(empty(template).map(|candidate| (room, candidate)));
                 }
                 Advice::Keep
             }

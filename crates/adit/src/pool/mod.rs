@@ -19,7 +19,7 @@ mod desk;
 pub mod distributing;
 mod drain;
 mod hub;
-mod inspect;
+pub(crate) mod inspect;
 pub(crate) mod mailbox;
 mod negotiation;
 pub(crate) mod open;

@@ -10,7 +10,6 @@ use std::time::Duration;
 use adit_net::Protocol;
 use adit_net::drive::Bounds;
 use adit_node::Template;
-use adit_proto::target::Target;
 use adit_proto::template::Paired;
 use adit_proto::template::server::{Event, Input, Offer, Output, Server};
 use adit_proto::{Fault, Time, setup};
@@ -265,7 +264,7 @@ pub(super) fn offer_of(template: &Template) -> Arc<Offer> {
         prev_hash: U256(template.prev_hash.to_byte_array()),
         header_timestamp: template.header_timestamp,
         n_bits: template.nbits.to_consensus(),
-        target: U256(Target::from_nbits(template.nbits.to_consensus()).0),
+        target: U256(template.block_target().0),
     };
     let template_part = NewTemplate {
         template_id: 0,

@@ -22,9 +22,11 @@ use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 use super::connection::{ANSWERS, BOUNDS, CLOSING, Connection, OFFER, offer_of};
 use super::shelf::{Shelf, Transactions};
+use super::verdicts;
 use crate::keys::{Ring, Tended};
 use crate::observe::{self as status, NodeState, Status};
 use crate::pool::blocks::{BlockPath, News, What};
+use crate::pool::inspect::Inspector;
 use crate::pool::mailbox::Mailbox;
 use crate::shutdown::Shutdown;
 
@@ -63,6 +65,8 @@ pub(super) struct Parts {
     pub(super) node: adit_node::Node,
     /// Room of the templates that are made while nobody asks.
     pub(super) default: Constraints,
+    /// Whether templates are put before the node again: not where it has checked them itself.
+    pub(super) inspects: bool,
     pub(super) ring: Ring,
     pub(super) store: Arc<BlockStore>,
     pub(super) status: watch::Sender<Arc<Status>>,
@@ -81,7 +85,10 @@ impl Group {
     /// Whether an offer is better than the present one: made for this group, or with more room while there is none made
     /// for it on that tip. Some sources make one kind of templates only, with room for everybody.
     fn is_better(&self, constraints: &Constraints, offer: &Offer) -> bool {
-        let on = |offer: &Offer| (offer.paired.tip.prev_hash, offer.paired.tip.n_bits);
+        let on = |offer: &Offer| {
+            let tip = &offer.paired.tip;
+            (tip.prev_hash, tip.n_bits, tip.target)
+        };
         let has_its_own = self
             .offer
             .as_ref()
@@ -123,6 +130,8 @@ pub(super) struct Hub {
     /// One handshake is computed per turn of the runtime.
     gate: Semaphore,
     picture: RefCell<Status>,
+    /// What the node's source wants somebody to look at.
+    alarm: RefCell<String>,
     newest: RefCell<Option<(Arc<Template>, adit_proto::Time)>>,
 }
 
@@ -156,8 +165,10 @@ pub(super) async fn run(parts: Parts, mut arrivals: mpsc::Receiver<Incoming>) ->
         identities: RefCell::new(ring.identities()),
         gate: Semaphore::new(1),
         picture: RefCell::new(parts.picture),
+        alarm: RefCell::default(),
         newest: RefCell::default(),
     });
+    let mut inspector = Inspector::of_templates(hub.node.clone());
     let regrouping = tokio::task::spawn_local(Rc::clone(&hub).regrouping());
     let mut beat = tokio::time::interval(PICTURE_EVERY);
     let mut beats = 0u32;
@@ -165,7 +176,13 @@ pub(super) async fn run(parts: Parts, mut arrivals: mpsc::Receiver<Incoming>) ->
         tokio::select! {
             biased;
             () = shutdown.requested() => break,
-            Some(event) = events.recv() => hub.event(event),
+            Some(event) = events.recv() => {
+                if parts.inspects {
+                    verdicts::look(&hub, &mut inspector, &event);
+                }
+                hub.event(event);
+            }
+            answer = inspector.answer() => verdicts::judge(&hub, &mut inspector, answer),
             Some(news) = heard.recv() => hub.news(&news),
             Some(incoming) = arrivals.recv() => {
                 tokio::task::spawn_local(Rc::clone(&hub).serve(incoming));
@@ -177,13 +194,13 @@ pub(super) async fn run(parts: Parts, mut arrivals: mpsc::Receiver<Incoming>) ->
                 }
             }
         }
-        hub.publish(&status, &*parts.refused_at_the_door);
+        hub.publish(&status, &inspector, &*parts.refused_at_the_door);
     }
     drop(arrivals);
     drop(heard);
     regrouping.abort();
     hub.wind_up().await;
-    hub.publish(&status, &*parts.refused_at_the_door);
+    hub.publish(&status, &inspector, &*parts.refused_at_the_door);
     events
 }
 
@@ -334,7 +351,7 @@ impl Hub {
                 let picture = &mut self.picture.borrow_mut().node;
                 (picture.state, picture.reason) = (NodeState::Down, reason);
             }
-            Event::Alarm { text } => self.picture.borrow_mut().node.alarm = text.unwrap_or_default(),
+            Event::Alarm { text } => *self.alarm.borrow_mut() = text.unwrap_or_default(),
             Event::Template(template) => self.template(template),
             Event::Transactions {
                 template,
@@ -350,7 +367,13 @@ impl Hub {
         if self.shelf.borrow_mut().put(Arc::clone(&template)) {
             tracing::info!(height = template.height, prev = %template.prev_hash, "new tip");
         }
-        let offer = offer_of(&template);
+        self.offer_to_all(&template);
+        *self.newest.borrow_mut() = Some((template, self.plan.clock.now()));
+    }
+
+    /// Those of the template's group get it, and those who can use it and have no better.
+    pub(super) fn offer_to_all(&self, template: &Template) {
+        let offer = offer_of(template);
         let mut groups = self.groups.borrow_mut();
         let mut served = Vec::new();
         for (constraints, group) in groups.iter_mut() {
@@ -365,7 +388,19 @@ impl Hub {
                 seat.mailbox.ring(OFFER);
             }
         }
-        *self.newest.borrow_mut() = Some((template, self.plan.clock.now()));
+    }
+
+    /// The newest template of the present tip with this room.
+    pub(super) fn newest(&self, room: &Constraints) -> Option<Arc<Template>> {
+        self.shelf.borrow().newest(room).map(Arc::clone)
+    }
+
+    /// A template of the last tips.
+    pub(super) fn kept(&self, id: TemplateId) -> Option<Arc<Template>> {
+        self.shelf
+            .borrow()
+            .find(id)
+            .map(|kept| Arc::clone(&kept.template))
     }
 
     /// The transactions of a template.
@@ -398,7 +433,7 @@ impl Hub {
             Err(reason) => return self.refused(peer, &reason),
         };
         let hash = header.block_hash();
-        if !header.target().is_met_by(hash) {
+        if !kept.template.block_target().is_met_by(&hash.to_byte_array()) {
             return self.refused(peer, "its hash is above the target");
         }
         let mut bytes = [0; 80];
@@ -492,7 +527,7 @@ impl Hub {
         self.identities.replace(ring.identities());
     }
 
-    fn publish(&self, status: &watch::Sender<Arc<Status>>, refused: &dyn Fn() -> u64) {
+    fn publish(&self, status: &watch::Sender<Arc<Status>>, inspector: &Inspector, refused: &dyn Fn() -> u64) {
         let now = self.plan.clock.now().0;
         let mut picture = self.picture.borrow_mut();
         picture.taken_at_us = now;
@@ -507,6 +542,7 @@ impl Hub {
             node.transactions = template.transaction_count;
             node.fees_sat = template.fees;
         }
+        verdicts::paint(inspector, &self.alarm.borrow(), &mut picture.node);
         status.send_replace(Arc::new(picture.clone()));
     }
 }

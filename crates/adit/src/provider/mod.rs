@@ -13,6 +13,7 @@ mod connection;
 mod hub;
 mod open;
 mod shelf;
+mod verdicts;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ use adit_proto::{setup, template};
 use adit_wire::common::protocol;
 use tokio::sync::{mpsc, watch};
 
-use crate::config::{HttpListen, Settings};
+use crate::config::{HttpListen, NodeSpec, Settings};
 use crate::exit::Exit;
 use crate::http;
 use crate::observe::Status;
@@ -105,6 +106,7 @@ impl Provider {
             plan,
             node,
             default: constraints,
+            inspects: settings.node.iter().any(|node| !matches!(node, NodeSpec::Ipc(_))),
             ring: opened.ring,
             store: opened.blocks,
             status: status_tx,

@@ -121,6 +121,7 @@ mod tests {
             coinbase_tx_outputs: Vec::new(),
             coinbase_tx_locktime: 0,
             coinbase_witness: None,
+            target: None,
             merkle_path: Vec::new(),
             transaction_count: None,
             fees: None,

@@ -137,6 +137,7 @@ impl Relay {
                 merkle_path: coinbase.path.clone(),
                 coinbase: body,
                 share_work_max: Some(target.share_work()),
+                block_target: None,
                 publish: false,
             }),
         })

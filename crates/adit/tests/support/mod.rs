@@ -6,6 +6,8 @@ pub(crate) mod lines;
 pub(crate) mod miner;
 pub(crate) mod peer;
 pub(crate) mod process;
+pub(crate) mod rpc_node;
+pub(crate) mod template_provider;
 
 use std::path::Path;
 use std::time::Duration;

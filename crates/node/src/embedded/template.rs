@@ -70,6 +70,7 @@ impl Kept {
             coinbase_tx_outputs: vec![assemble::commitment_output(wtxids)],
             coinbase_tx_locktime: assemble::coinbase_lock_time(place.height),
             coinbase_witness: Some(RESERVED),
+            target: None,
             merkle_path: merkle::path(leaves),
             transaction_count: u32::try_from(transactions.len()).ok(),
             fees: Some(fees),

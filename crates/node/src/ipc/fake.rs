@@ -26,12 +26,15 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Which version is spoken.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Speaks {
+    /// Before the mining interface was there.
+    Old,
     Core30,
     Core32,
 }
 
-/// Serves on `socket` from a thread of its own, for as long as the process lives.
-pub(super) fn serve(socket: &Path, speaks: Speaks) {
+/// Serves on `socket` from a thread of its own, for as long as the process lives. Each connection finds the next of the
+/// versions there, and then the last.
+pub(super) fn serve(socket: &Path, speaks: &'static [Speaks]) {
     let listener = std::os::unix::net::UnixListener::bind(socket).unwrap();
     listener.set_nonblocking(true).unwrap();
     std::thread::spawn(move || {
@@ -44,7 +47,14 @@ pub(super) fn serve(socket: &Path, speaks: Speaks) {
             let listener = UnixListener::from_std(listener).unwrap();
             let provider = Provider::new(Settings::new(8, || 1_800_000_000)).unwrap();
             let chain = Rc::new(RefCell::new(provider));
+            let mut left = speaks;
             while let Ok((stream, _)) = listener.accept().await {
+                let Some((speaks, others)) = left.split_first() else {
+                    return;
+                };
+                if !others.is_empty() {
+                    left = others;
+                }
                 let (read, write) = stream.into_split();
                 let options = capnp::message::ReaderOptions::new();
                 let network =
@@ -53,6 +63,7 @@ pub(super) fn serve(socket: &Path, speaks: Speaks) {
                     chain: Rc::clone(&chain),
                 };
                 let bootstrap = match speaks {
+                    Speaks::Old => new_client::<core30_capnp::init::Client, _>(Old).client,
                     Speaks::Core30 => new_client::<core30_capnp::init::Client, _>(node).client,
                     Speaks::Core32 => new_client::<init_capnp::init::Client, _>(node).client,
                 };
@@ -193,6 +204,20 @@ impl Template {
         (0..count)
             .map(|place| if place == 0 { total } else { 0 })
             .collect()
+    }
+}
+
+/// An Init that makes threads and nothing else.
+struct Old;
+
+impl core30_capnp::init::Server for Old {
+    async fn construct(
+        self: Rc<Self>,
+        _: core30_capnp::init::ConstructParams,
+        mut results: core30_capnp::init::ConstructResults,
+    ) -> Result<(), Error> {
+        results.get().set_thread_map(new_client(Threads));
+        Ok(())
     }
 }
 
@@ -653,7 +678,7 @@ mod tests {
     }
 
     /// Up, a template with its transactions, a refused solution with its reason, an accepted one, the next tip.
-    async fn a_block_is_found(speaks: Speaks, name: &str) {
+    async fn a_block_is_found(speaks: &'static [Speaks; 1], name: &str) {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("node.sock");
         serve(&socket, speaks);
@@ -714,7 +739,7 @@ mod tests {
             node.handle.transactions_by_wtxid(unknown).await,
             Err(SubmitError::Unsupported)
         );
-        if let Speaks::Core30 = speaks {
+        if let [Speaks::Core30] = speaks {
             let check = node.handle.check_block(block).await.unwrap();
             assert!(check.is_off_tip(), "{check:?}");
         }
@@ -741,11 +766,66 @@ mod tests {
 
     #[tokio::test]
     async fn version_30_is_recognised_and_mined_on() {
-        a_block_is_found(Speaks::Core30, "Bitcoin Core 30 on a test chain").await;
+        a_block_is_found(&[Speaks::Core30], "Bitcoin Core 30 on a test chain").await;
     }
 
     #[tokio::test]
     async fn the_submission_with_a_reason_of_after_version_31_is_found() {
-        a_block_is_found(Speaks::Core32, "Bitcoin Core on a test chain").await;
+        a_block_is_found(&[Speaks::Core32], "Bitcoin Core on a test chain").await;
+    }
+
+    /// What is wrong, until it is Up; a template comes then.
+    async fn troubles(node: &mut crate::Node) -> Vec<String> {
+        let mut reasons = Vec::new();
+        let well = async {
+            loop {
+                match node.events.recv().await.unwrap() {
+                    Event::Down { reason } => reasons.push(reason),
+                    Event::Template(_) => return,
+                    _ => {}
+                }
+            }
+        };
+        timeout(LIMIT, well).await.unwrap();
+        reasons
+    }
+
+    /// A node without the mining interface is named as too old; when a newer one is started in its place, it is mined on.
+    #[tokio::test]
+    async fn an_old_node_is_named_and_its_upgrade_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("node.sock");
+        serve(&socket, &[Speaks::Old, Speaks::Old, Speaks::Core30]);
+        let mut node = spawn(Ipc::new(Settings::new(&socket))).unwrap();
+        let reasons = troubles(&mut node).await;
+        let [reason] = &reasons[..] else {
+            panic!("{reasons:?}")
+        };
+        assert!(
+            reason.contains("Init.makeMining") && reason.contains("version 30 or later"),
+            "{reason}"
+        );
+        assert!(reason.contains(socket.to_str().unwrap()), "{reason}");
+    }
+
+    /// A test chain where the real network was asked for; version 30 does not say which.
+    #[tokio::test]
+    async fn a_node_on_another_chain_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("node.sock");
+        serve(&socket, &[Speaks::Core30]);
+        let on = |chain: &str| Settings {
+            chain: Some(chain.into()),
+            ..Settings::new(&socket)
+        };
+        let mut node = spawn(Ipc::new(on("main"))).unwrap();
+        let Ok(Some(Event::Down { reason })) = timeout(LIMIT, node.events.recv()).await else {
+            panic!("no word about the chain");
+        };
+        for part in ["a test chain", "\"main\"", "network", "payout.address"] {
+            assert!(reason.contains(part), "{reason}");
+        }
+        let mut right = spawn(Ipc::new(on("regtest"))).unwrap();
+        assert_eq!(troubles(&mut right).await, [""; 0]);
     }
 }

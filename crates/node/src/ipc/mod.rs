@@ -72,6 +72,8 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(12);
 pub struct Settings {
     /// The node's socket, usually `DATADIR/node.sock` or `DATADIR/regtest/node.sock`.
     pub path: PathBuf,
+    /// What the node must call its chain (`main`, `signet`, `regtest`, ..); none takes any.
+    pub chain: Option<String>,
     /// On an unchanged tip a new template must bring this many satoshis more in fees.
     pub fee_delta_sat: u64,
     /// On an unchanged tip templates are at least this far apart, milliseconds.
@@ -85,6 +87,7 @@ impl Settings {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
+            chain: None,
             fee_delta_sat: 1_000,
             interval_ms: 30_000,
             constraints: Constraints::default(),

@@ -170,6 +170,7 @@ fn template(
         coinbase_tx_outputs: coinbase.required_outputs,
         coinbase_tx_locktime: coinbase.lock_time,
         coinbase_witness: witness(&coinbase.witness)?,
+        target: None,
         merkle_path,
         transaction_count: fees.map(|(count, _)| count),
         fees: fees.map(|(_, sum)| sum),

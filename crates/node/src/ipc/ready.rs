@@ -10,21 +10,38 @@ use super::Shared;
 use super::call::{PATIENCE, QUERY, Trouble, watched};
 use super::chain::{Reply, execute};
 use super::connect::{Session, Version};
-use crate::progress::{Gate, Progress};
+use crate::progress::{Gate, Progress, other_chain};
 
 /// How often a node that is not ready is asked again.
 const ASK_EVERY: Duration = Duration::from_millis(500);
+/// A chain that the node does not name: versions 30 and 31 do not.
+const UNNAMED: &str = "a test chain";
 
 /// Waits until templates make sense; returns the node's name for people.
 pub(super) async fn wait(shared: &Shared, session: &Rc<Session>) -> Result<String, Trouble> {
     let mut gate = Gate::new("Bitcoin Core");
     loop {
         let progress = ask(shared, session).await?;
+        if let Some(wanted) = shared.settings.chain.as_deref()
+            && !is_on(&progress, wanted)
+        {
+            let node = format!("the Bitcoin Core at {}", shared.settings.path.display());
+            let reason = other_chain(&node, &progress.chain, wanted);
+            return Err(Trouble::Connect("chain", reason));
+        }
         match gate.look(&progress) {
             Ok(()) => return name(shared, session, &progress).await,
             Err((kind, reason)) => shared.health.down(kind, reason).await,
         }
         sleep(ASK_EVERY).await;
+    }
+}
+
+/// Whether it is on that chain, as far as it tells.
+fn is_on(progress: &Progress, wanted: &str) -> bool {
+    match progress.chain.as_str() {
+        UNNAMED => wanted != "main",
+        chain => chain == wanted,
     }
 }
 
@@ -55,7 +72,7 @@ async fn ask(shared: &Shared, session: &Rc<Session>) -> Result<Progress, Trouble
     let call = "Mining.isInitialBlockDownload";
     let answer = watched(health, call, QUERY, PATIENCE, request.send().promise).await?;
     let initial_download = answer.get().map_err(|e| Trouble::of(call, e))?.get_result();
-    let unnamed = if test_chain { "a test chain" } else { "main" };
+    let unnamed = if test_chain { UNNAMED } else { "main" };
     let mut progress = Progress {
         chain: unnamed.into(),
         test_chain,

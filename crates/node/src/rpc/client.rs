@@ -15,7 +15,9 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::Login;
+use super::secure::Duplex;
+use super::{HttpPath, Login, Settings, Tls};
+use crate::progress::other_chain;
 
 /// No answer is longer: a template of 4 million weight units is 8 MB in hexadecimal, with some JSON.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -30,10 +32,14 @@ const DOWNLOADING: i64 = -10;
 const ALONE: i64 = -9;
 /// No such block or transaction (RPC_INVALID_ADDRESS_OR_KEY).
 pub(super) const NOT_FOUND: i64 = -5;
+/// JSON-RPC's own code: there is no such method.
+pub(super) const METHOD_NOT_FOUND: i64 = -32601;
 
 /// Asks one node.
 pub(super) struct Client {
     address: String,
+    path: HttpPath,
+    tls: Option<Tls>,
     login: Login,
 }
 
@@ -48,6 +54,8 @@ pub(super) enum Trouble {
     Unauthorized,
     /// The node takes no calls from this address.
     Forbidden,
+    /// There is no TLS, or its certificate is not believed.
+    Tls(String),
     /// No answer in time.
     Silent(&'static str, Duration),
     /// The node's own error: code and text.
@@ -64,11 +72,16 @@ pub(super) enum Trouble {
 }
 
 impl Trouble {
+    fn tls(error: io::Error) -> Self {
+        Self::Tls(error.to_string())
+    }
+
     /// What kind of trouble it is: the same kind is told once.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Unreachable(_) => "unreachable",
             Self::Cookie(_) => "cookie",
+            Self::Tls(_) => "tls",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
             Self::Silent(..) => "silent",
@@ -92,10 +105,17 @@ impl Trouble {
                 "cannot read the node's cookie: {cause}. It stands in the data folder of the running node (for test \
                  chains in the chain's own folder) and must be readable for this user; or give user and password"
             ),
+            Self::Tls(cause) => format!(
+                "no TLS with {address} ({cause}): is it https:// that is spoken there, for this name? A certificate of your \
+                 own is believed with ?ca=FILE"
+            ),
             Self::Unauthorized => match login {
                 Login::Cookie(path) => format!(
                     "the node at {address} does not accept the cookie {}: is that the cookie of this node?",
                     path.display()
+                ),
+                Login::Nobody => format!(
+                    "the node at {address} asks for a name: give user and password, as in https://USER:PASSWORD@HOST"
                 ),
                 Login::Password { user, .. } => format!(
                     "the node at {address} does not accept user {user:?} with this password: compare rpcuser and \
@@ -128,17 +148,19 @@ impl Trouble {
             Self::Strange(what) => {
                 format!("{address} does not answer like a Bitcoin node: {what}. Is this the RPC port?")
             }
-            Self::Chain { found, wanted } => format!(
-                "the node at {address} is on the chain {found:?}, but adit is set to {wanted:?}: name the other node, \
-                 or set `network` to the node's"
-            ),
+            Self::Chain { found, wanted } => other_chain(&format!("the node at {address}"), found, wanted),
         }
     }
 }
 
 impl Client {
-    pub(super) fn new(address: String, login: Login) -> Self {
-        Self { address, login }
+    pub(super) fn new(settings: &Settings) -> Self {
+        Self {
+            address: settings.address.clone(),
+            path: settings.path.clone(),
+            tls: settings.tls.clone(),
+            login: settings.login.clone(),
+        }
     }
 
     /// Calls `method` and waits for its answer, no longer than `limit`.
@@ -185,16 +207,23 @@ impl Client {
     }
 
     async fn post(&self, body: String) -> Result<(StatusCode, Bytes), Trouble> {
-        let request = Request::post("/")
+        let mut request = Request::post(self.path.0.as_str())
             .header(HOST, &self.address)
-            .header(AUTHORIZATION, self.authorization()?)
-            .header(CONTENT_TYPE, "application/json")
+            .header(CONTENT_TYPE, "application/json");
+        if let Some(authorization) = self.authorization()? {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        let request = request
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| Trouble::Strange(error.to_string()))?;
         let lost = |error: hyper::Error| Trouble::Unreachable(error.to_string());
         let unreachable = |error: io::Error| Trouble::Unreachable(error.to_string());
         let stream = TcpStream::connect(&self.address).await.map_err(unreachable)?;
         stream.set_nodelay(true).map_err(unreachable)?;
+        let stream: Box<dyn Duplex> = match &self.tls {
+            None => Box::new(stream),
+            Some(tls) => Box::new(tls.connect(stream).await.map_err(Trouble::tls)?),
+        };
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
         let connection = tokio::task::spawn_local(connection);
         let answer = async {
@@ -213,8 +242,9 @@ impl Client {
     }
 
     /// The cookie is read for each call: a node writes a new one at every start.
-    fn authorization(&self) -> Result<String, Trouble> {
+    fn authorization(&self) -> Result<Option<String>, Trouble> {
         let secret = match &self.login {
+            Login::Nobody => return Ok(None),
             Login::Password { user, password } => format!("{user}:{password}"),
             Login::Cookie(path) => {
                 let broken = |cause: String| Trouble::Cookie(format!("{}: {cause}", path.display()));
@@ -226,7 +256,7 @@ impl Client {
                 text.trim().to_owned()
             }
         };
-        Ok(format!("Basic {}", STANDARD.encode(secret)))
+        Ok(Some(format!("Basic {}", STANDARD.encode(secret))))
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use super::Shared;
-use super::client::{NOT_FOUND, Trouble};
+use super::client::{METHOD_NOT_FOUND, NOT_FOUND, Trouble};
 use crate::lookup::{self, Lookup};
 use crate::{BlockCheck, Found, SubmitError};
 
@@ -171,8 +171,6 @@ pub(super) async fn check(shared: &Rc<Shared>, block: Vec<u8>) -> Result<BlockCh
 
 /// Bytes that are no block (Bitcoin Core's RPC_DESERIALIZATION_ERROR).
 const UNDECODABLE: i64 = -22;
-/// JSON-RPC's own code.
-const METHOD_NOT_FOUND: i64 = -32601;
 /// The node does not know this mode (RPC_INVALID_PARAMETER).
 const INVALID_PARAMETER: i64 = -8;
 

@@ -14,6 +14,7 @@
 mod client;
 mod inquire;
 mod notice;
+mod secure;
 mod submit;
 mod template;
 mod watch;
@@ -29,6 +30,7 @@ use tokio::sync::{Mutex, mpsc, watch as signal};
 use tokio::task::JoinSet;
 
 use self::client::Client;
+pub use self::secure::Tls;
 use crate::accepted::Accepted;
 use crate::health::Health;
 use crate::kept::Store;
@@ -47,6 +49,8 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(12);
 pub enum Login {
     /// The file that the node writes at every start (`.cookie` in its data folder).
     Cookie(PathBuf),
+    /// Nobody asks for a name there.
+    Nobody,
     /// `rpcuser` and `rpcpassword`, or `rpcauth`.
     Password {
         /// Name.
@@ -60,8 +64,25 @@ impl std::fmt::Debug for Login {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Cookie(path) => write!(f, "cookie {}", path.display()),
+            Self::Nobody => f.write_str("nobody"),
             Self::Password { user, .. } => write!(f, "user {user}"),
         }
+    }
+}
+
+/// Where on its server a node answers. Some who sell access put the secret there: it is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HttpPath(pub String);
+
+impl Default for HttpPath {
+    fn default() -> Self {
+        Self("/".into())
+    }
+}
+
+impl std::fmt::Debug for HttpPath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0 == "/" { "/" } else { "/.." })
     }
 }
 
@@ -70,8 +91,14 @@ impl std::fmt::Debug for Login {
 pub struct Settings {
     /// `host:port` of the node's RPC server.
     pub address: String,
+    /// Where on that server.
+    pub path: HttpPath,
+    /// It stands behind TLS.
+    pub tls: Option<Tls>,
     /// How the node knows us.
     pub login: Login,
+    /// Whether it is asked for templates; one that is not only gets blocks.
+    pub templates: bool,
     /// `tcp://host:port` of the node's publisher of `hashblock`, if there is one.
     pub zmq: Option<String>,
     /// Where the node's `-blocknotify` command sends a datagram, on this machine, if it does.
@@ -91,7 +118,10 @@ impl Settings {
     pub fn new(address: impl Into<String>, login: Login) -> Self {
         Self {
             address: address.into(),
+            path: HttpPath::default(),
+            tls: None,
             login,
+            templates: true,
             zmq: None,
             notify: None,
             chain: None,
@@ -172,7 +202,7 @@ struct Shared {
 impl Shared {
     fn new(settings: Settings, events: mpsc::Sender<Event>) -> Self {
         Self {
-            client: Client::new(settings.address.clone(), settings.login.clone()),
+            client: Client::new(&settings),
             constraints: signal::Sender::new(vec![settings.constraints]),
             settings,
             health: Health::new(NODE, events),

@@ -105,6 +105,7 @@ pub(super) fn template(
         coinbase_tx_outputs: commitment.iter().cloned().collect(),
         coinbase_tx_locktime: 0,
         coinbase_witness: commitment.map(|_| [0; 32]),
+        target: None,
         merkle_path: merkle::path(txids),
         transaction_count: u32::try_from(transactions.len()).ok(),
         fees,

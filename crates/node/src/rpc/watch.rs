@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::client::Trouble;
+use super::client::{METHOD_NOT_FOUND, Trouble};
 use super::notice::Notices;
 use super::template::{Answer, Whole, template};
 use super::{NODE, Settings, Shared, zmq};
@@ -29,15 +29,36 @@ const AGAIN: Duration = Duration::from_millis(500);
 const REFRESH_MIN: Duration = Duration::from_secs(5);
 /// Wait between templates where a node has no long poll.
 const POLL: Duration = Duration::from_secs(5);
+/// How often a node that only gets blocks is asked whether it is there.
+const ATTEND: Duration = Duration::from_secs(5);
 
 /// Announces templates for ever.
 pub(super) async fn run(shared: Rc<Shared>) {
     loop {
-        if let Err(trouble) = follow(&shared).await {
+        let followed = match shared.settings.templates {
+            true => follow(&shared).await,
+            false => attend(&shared).await,
+        };
+        if let Err(trouble) = followed {
             let reason = trouble.reason(&shared.settings.address, &shared.settings.login);
             shared.health.down(trouble.kind(), reason).await;
         }
         sleep(AGAIN).await;
+    }
+}
+
+/// A node that only gets blocks: whether it is there, and on our chain, until the first trouble. One that takes blocks and
+/// answers nothing else is there as well.
+async fn attend(shared: &Shared) -> Result<(), Trouble> {
+    loop {
+        let name = match shared.client.call("getblockchaininfo", json!([]), QUERY).await {
+            Ok(info) => on_our_chain(shared, progress(&info)?)?.chain,
+            Err(Trouble::Node(METHOD_NOT_FOUND, _)) => "a chain that it does not name".into(),
+            Err(trouble) => return Err(trouble),
+        };
+        let node = format!("a node on {name} over {}", shared.settings.address);
+        shared.health.up(&node).await;
+        sleep(ATTEND).await;
     }
 }
 
@@ -205,18 +226,22 @@ async fn ready(shared: &Shared) -> Result<String, Trouble> {
     let mut gate = Gate::new(NODE);
     loop {
         let info = shared.client.call("getblockchaininfo", json!([]), QUERY).await?;
-        let progress = progress(&info)?;
-        if let Some(wanted) = &shared.settings.chain
-            && *wanted != progress.chain
-        {
-            let (found, wanted) = (progress.chain, wanted.clone());
-            return Err(Trouble::Chain { found, wanted });
-        }
+        let progress = on_our_chain(shared, progress(&info)?)?;
         match gate.look(&progress) {
             Ok(()) => return Ok(name(shared, &progress).await),
             Err((kind, reason)) => shared.health.down(kind, reason).await,
         }
         sleep(AGAIN).await;
+    }
+}
+
+fn on_our_chain(shared: &Shared, progress: Progress) -> Result<Progress, Trouble> {
+    match &shared.settings.chain {
+        Some(wanted) if *wanted != progress.chain => Err(Trouble::Chain {
+            found: progress.chain,
+            wanted: wanted.clone(),
+        }),
+        _ => Ok(progress),
     }
 }
 

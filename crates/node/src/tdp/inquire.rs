@@ -185,6 +185,7 @@ mod tests {
         block
     }
 
+    /// REQ-TDP-030: the provider's header time is where to start, so that nobody can tell of an earlier one.
     #[test]
     fn a_block_is_judged_as_far_as_can_be_told_for_certain() {
         let (template, transactions) = template();
@@ -225,6 +226,8 @@ mod tests {
         let elsewhere = wrong(|it| it.header.prev_blockhash = bitcoin::BlockHash::all_zeros());
         assert!(judge(&elsewhere).unwrap().is_off_tip());
         refused(&wrong(|it| drop(it.txdata.remove(0))), "bad-cb-missing");
+        let early = wrong(|it| it.header.time = 1);
+        assert_eq!(judge(&early), Err(SubmitError::Unsupported));
         let height = wrong(|it| it.txdata[0].input[0].script_sig = ScriptBuf::from_bytes(vec![1, 1, 1]));
         refused(&height, "bad-cb-height");
         assert!(matches!(

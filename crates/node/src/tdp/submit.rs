@@ -21,6 +21,12 @@ pub(super) async fn solution(shared: &Rc<Shared>, solution: Solution) -> Result<
         Ok(header) => header,
         Err(reason) => return Ok(Verdict::Rejected(reason)),
     };
+    // The provider's header time is the least that it takes (REQ-TDP-042).
+    if solution.header_timestamp < kept.template.min_ntime {
+        return Ok(Verdict::Rejected(
+            "its time is before that of the template".into(),
+        ));
+    }
     let Ok(coinbase_tx) = solution.coinbase_tx.try_into() else {
         return Ok(Verdict::Rejected("a coinbase of more than 65,535 bytes".into()));
     };

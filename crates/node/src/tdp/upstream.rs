@@ -10,6 +10,7 @@ use std::time::Duration;
 use adit_net::drive::Bounds;
 use adit_net::{Protocol, Url};
 use adit_proto::setup::{self, ClientEvent, ClientInput, ClientOutput, Device, Request};
+use adit_proto::target::Target;
 use adit_proto::template::client::{self, Client, Event, Input, Output, Work};
 use adit_proto::{Fault, Time};
 use adit_wire::common::{self, protocol};
@@ -29,12 +30,14 @@ const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Inputs that may wait for the connection.
 const INPUTS_MAX: usize = 64;
 
-/// A provider that has said nothing for so long is asked for a sign of life, and has so long to answer: one that hangs is
-/// left within ten seconds. TCP says nothing about a program that has stopped.
+/// A provider of whom no byte has come for so long is asked for a sign of life, and has so long to answer: one that hangs
+/// is left within ten seconds, also in the middle of a message. TCP says nothing about a program that has stopped.
 const QUIET: Duration = Duration::from_secs(4);
 const SIGN_LIMIT: Duration = Duration::from_secs(5);
 /// What it is asked for: the transactions of a template that no provider gives, for a short answer.
 const NO_TEMPLATE: u64 = u64::MAX;
+/// How long one message may take, in whatever small pieces it comes: transactions are megabytes, and a line may be thin.
+const MESSAGE_LIMIT: Duration = Duration::from_secs(40);
 
 /// Host and port of a Reconnect, each if it was named.
 pub(super) type Move = (Option<Vec<u8>>, Option<u16>);
@@ -104,8 +107,9 @@ pub(super) struct Upstream {
     /// The template whose transactions are on their way, and the newest one that waits for its turn.
     fetching: Option<u64>,
     wanted: Option<u64>,
-    /// When the provider was last heard, and when it was asked for a sign of life since.
+    /// When the provider was last heard: a byte, and a whole message; and when it was asked for a sign of life since.
     heard: Time,
+    whole: Time,
     probed: Option<Time>,
     /// Where the provider sent us: host and port, what it named of them.
     pub(super) moved: Option<Move>,
@@ -138,6 +142,7 @@ impl Upstream {
             fetching: None,
             wanted: None,
             heard: Time(0),
+            whole: Time(0),
             probed: None,
             moved: None,
             refused: None,
@@ -152,7 +157,7 @@ impl Upstream {
                 ClientOutput::Send(message) => message.encode_frame(out),
                 ClientOutput::Event(ClientEvent::Established { .. }) => {
                     self.client = Some(Client::new(client::Settings::default()));
-                    self.heard = now;
+                    (self.heard, self.whole) = (now, now);
                     self.template(now, Input::Constraints(self.constraints), out)?;
                 }
                 ClientOutput::Event(ClientEvent::Refused { code, .. }) => {
@@ -207,20 +212,24 @@ impl Upstream {
         Ok(())
     }
 
-    /// When the silence of the provider is to be looked at. While transactions are on their way, which may be megabytes
-    /// on a thin line, it has as long as they may take.
+    /// When the silence of the provider is to be looked at, and how long it takes over one message.
     fn watch_deadline(&self) -> Time {
-        match self.probed {
+        let silence = match self.probed {
             Some(asked) => asked + SIGN_LIMIT,
-            None if self.fetching.is_some() => self.heard + client::Settings::default().timeout + QUIET,
             None => self.heard + QUIET,
-        }
+        };
+        silence.min(self.whole + MESSAGE_LIMIT)
     }
 
     /// A provider that is silent is asked for a sign of life, and left when it gives none.
     fn watch(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
         if self.client.is_none() || now < self.watch_deadline() {
             return Ok(());
+        }
+        if now >= self.whole + MESSAGE_LIMIT {
+            return Err(Fault::Expired(
+                "the template provider takes too long over one message",
+            ));
         }
         if self.probed.is_some() {
             return Err(Fault::Expired("the template provider gives no sign of life"));
@@ -269,6 +278,13 @@ impl Upstream {
                 self.fetching = None;
                 self.fetch(now, out)?;
             }
+            Event::Early { template_id, seconds } => {
+                tracing::warn!(
+                    template_id,
+                    seconds,
+                    "a block waits for the time in its header: its miner is ahead of the clock"
+                );
+            }
             // The sign of life that we asked for.
             Event::NoTransactions {
                 template_id: NO_TEMPLATE,
@@ -296,6 +312,7 @@ fn template(shared: &Shared, work: &Work, constraints: Constraints) -> Result<Te
         .outputs
         .iter()
         .any(|output| output.script_pubkey.as_bytes().starts_with(&COMMITMENT));
+    let (by_nbits, told) = (Target::from_nbits(tip.n_bits), Target(tip.target.0));
     Ok(Template {
         id: shared.next_id(),
         constraints,
@@ -303,7 +320,7 @@ fn template(shared: &Shared, work: &Work, constraints: Constraints) -> Result<Te
         prev_hash: BlockHash::from_byte_array(tip.prev_hash.0),
         version: template.version,
         nbits: CompactTarget::from_consensus(tip.n_bits),
-        header_timestamp: tip.header_timestamp,
+        header_timestamp: work.header_timestamp,
         min_ntime: tip.header_timestamp,
         coinbase_tx_version: template.coinbase_tx_version,
         coinbase_prefix: template.coinbase_prefix.to_vec(),
@@ -313,6 +330,7 @@ fn template(shared: &Shared, work: &Work, constraints: Constraints) -> Result<Te
         coinbase_tx_locktime: template.coinbase_tx_locktime,
         // Who commits to witnesses does so with 32 zero bytes (REQ-TDP-022).
         coinbase_witness: commits.then_some([0; 32]),
+        target: (told < by_nbits).then_some(told),
         merkle_path: template.merkle_path.iter().map(|branch| branch.0).collect(),
         transaction_count: None,
         fees: None,
@@ -329,7 +347,7 @@ impl Protocol for Upstream {
     }
 
     fn frame(&mut self, now: Time, header: &Header, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
-        (self.heard, self.probed) = (now, None);
+        (self.heard, self.whole, self.probed) = (now, now, None);
         if self.client.is_some() {
             match ToClient::decode(header, payload) {
                 Ok(message) => return self.template(now, Input::Message(message), out),
@@ -342,6 +360,10 @@ impl Protocol for Upstream {
             Err(DecodeError::Malformed { message, .. }) => Err(Fault::Malformed(message)),
             Err(DecodeError::Unknown { .. }) => self.setup(now, ClientInput::Other, out),
         }
+    }
+
+    fn received(&mut self, now: Time) {
+        (self.heard, self.probed) = (now, None);
     }
 
     fn poll_mail(&mut self, cx: &mut Context<'_>) -> Poll<()> {

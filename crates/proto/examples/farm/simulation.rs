@@ -275,6 +275,7 @@ fn downstream(proxy: u32, active: &Active) -> Job {
             witness: None,
         }),
         share_work_max: None,
+        block_target: None,
         publish: false,
     };
     Job::new(fields).expect("a job")

@@ -1,6 +1,6 @@
 //! The side of a pool or job negotiator (spec 7): says how much room it needs, pairs templates with tips.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use adit_wire::Str0_255;
@@ -8,7 +8,7 @@ use adit_wire::template::{
     CoinbaseOutputConstraints, NewTemplate, RequestTransactionData, SetNewPrevHash, SubmitSolution, ToClient,
     ToServer,
 };
-use adit_wire::types::TransactionList;
+use adit_wire::types::{TransactionList, U256};
 
 use super::{Constraints, Outputs, Paired, outputs};
 use crate::coinbase::SCRIPT_PREFIX_MAX;
@@ -20,6 +20,10 @@ pub const FUTURES_MAX: usize = 64;
 pub const BRANCHES_MAX: usize = 32;
 /// Requests for transactions that wait for their answer.
 pub const REQUESTS_MAX: usize = 16;
+/// Templates whose header time is remembered, for solutions of theirs.
+pub const STARTS_MAX: usize = 512;
+/// Solutions that may wait for the second in their header.
+pub const EARLY_MAX: usize = 16;
 
 /// How a client behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +77,9 @@ pub struct Work {
     pub paired: Paired,
     /// The outputs that must stand at the end of the coinbase.
     pub outputs: Outputs,
+    /// Where the header's time starts now, seconds: that of the tip and the seconds since it was heard. The tip's own is
+    /// the least that a solution may have, and not what the network takes for the least (REQ-TDP-030, REQ-TDP-042).
+    pub header_timestamp: u32,
     /// The room that was asked for when it came. Right after a change it may still have been made for the old one.
     pub constraints: Constraints,
 }
@@ -104,6 +111,13 @@ pub enum Event {
         /// The provider's code; `None` when it did not answer in time.
         code: Option<Str0_255>,
     },
+    /// A solution whose header time has not come yet goes out when it does (REQ-TDP-042).
+    Early {
+        /// The template.
+        template_id: u64,
+        /// How long that is, seconds.
+        seconds: u32,
+    },
 }
 
 /// Takes templates from one provider.
@@ -114,8 +128,48 @@ pub struct Client {
     last_id: Option<u64>,
     /// With their outputs.
     futures: BTreeMap<u64, (NewTemplate, Outputs)>,
-    tip: Option<SetNewPrevHash>,
+    tip: Option<Heard>,
     asked: Vec<(u64, Time)>,
+    /// Templates that were mined and the tip that each of them builds on, oldest first.
+    starts: VecDeque<(u64, Start)>,
+    /// Solutions, and when they may go out.
+    early: Vec<(Time, SubmitSolution)>,
+}
+
+/// A tip, and when it came.
+#[derive(Clone, Debug)]
+struct Heard {
+    tip: SetNewPrevHash,
+    at: Time,
+}
+
+/// Header time at a moment.
+#[derive(Clone, Copy, Debug)]
+struct Start {
+    seconds: u32,
+    at: Time,
+}
+
+impl Start {
+    /// The largest header time at `now` (REQ-TDP-042).
+    fn latest(self, now: Time) -> u32 {
+        let passed = u32::try_from((now - self.at).as_secs()).unwrap_or(u32::MAX);
+        self.seconds.saturating_add(passed)
+    }
+
+    /// When a header time has come.
+    fn due(self, seconds: u32) -> Time {
+        self.at + Duration::from_secs(seconds.saturating_sub(self.seconds).into())
+    }
+}
+
+impl Heard {
+    const fn start(&self) -> Start {
+        Start {
+            seconds: self.tip.header_timestamp,
+            at: self.at,
+        }
+    }
 }
 
 impl Client {
@@ -129,6 +183,8 @@ impl Client {
             futures: BTreeMap::new(),
             tip: None,
             asked: Vec::new(),
+            starts: VecDeque::new(),
+            early: Vec::new(),
         }
     }
 
@@ -136,12 +192,12 @@ impl Client {
     ///
     /// # Errors
     /// `Malformed` when the outputs of a template are none, `Misbehaved` when its id does not rise, when it has no tip,
-    /// or when its coinbase prefix or merkle path is longer than any can be (C-85).
+    /// when its coinbase prefix or merkle path is longer than any can be (C-85), or when no hash meets a tip's target.
     pub fn handle(&mut self, now: Time, input: Input, out: &mut Vec<Output>) -> Result<(), Fault> {
         match input {
             Input::Constraints(constraints) => self.constrain(constraints, out),
-            Input::Message(ToClient::NewTemplate(template)) => return self.template(template, out),
-            Input::Message(ToClient::SetNewPrevHash(tip)) => self.tip(tip, out),
+            Input::Message(ToClient::NewTemplate(template)) => return self.template(now, template, out),
+            Input::Message(ToClient::SetNewPrevHash(tip)) => return self.tip(now, tip, out),
             Input::Message(ToClient::RequestTransactionDataSuccess(message)) => {
                 if self.answered(message.template_id) {
                     out.push(Output::Event(Event::Transactions {
@@ -159,7 +215,7 @@ impl Client {
                 }
             }
             Input::Request { template_id } => self.request(now, template_id, out),
-            Input::Solution(solution) => out.push(Output::Send(solution.into())),
+            Input::Solution(solution) => self.solution(now, solution, out),
             Input::Deadline => self.expire(now, out),
         }
         Ok(())
@@ -168,13 +224,14 @@ impl Client {
     /// When [`Input::Deadline`] is wanted.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        self.asked.iter().map(|(_, until)| *until).min()
+        let asked = self.asked.iter().map(|(_, until)| *until);
+        asked.chain(self.early.iter().map(|(due, _)| *due)).min()
     }
 
     /// The tip, once there is one.
     #[must_use]
-    pub const fn on(&self) -> Option<&SetNewPrevHash> {
-        self.tip.as_ref()
+    pub fn on(&self) -> Option<&SetNewPrevHash> {
+        self.tip.as_ref().map(|heard| &heard.tip)
     }
 
     fn constrain(&mut self, constraints: Constraints, out: &mut Vec<Output>) {
@@ -183,7 +240,7 @@ impl Client {
         }
     }
 
-    fn template(&mut self, template: NewTemplate, out: &mut Vec<Output>) -> Result<(), Fault> {
+    fn template(&mut self, now: Time, template: NewTemplate, out: &mut Vec<Output>) -> Result<(), Fault> {
         if self.last_id.is_some_and(|last| template.template_id <= last) {
             return Err(Fault::Misbehaved("the ids of its templates do not rise"));
         }
@@ -204,7 +261,7 @@ impl Client {
             .tip
             .clone()
             .ok_or(Fault::Misbehaved("a template for now before any tip"))?;
-        self.work(template, tip, outputs, out);
+        self.work(now, template, tip, outputs, out);
         Ok(())
     }
 
@@ -218,24 +275,62 @@ impl Client {
     }
 
     /// The future template that the tip names is current now; the others were for another block (REQ-TDP-029).
-    fn tip(&mut self, tip: SetNewPrevHash, out: &mut Vec<Output>) {
+    fn tip(&mut self, now: Time, tip: SetNewPrevHash, out: &mut Vec<Output>) -> Result<(), Fault> {
+        if tip.target == U256::default() {
+            return Err(Fault::Misbehaved("no hash meets the target of its tip"));
+        }
         let named = self.futures.remove(&tip.template_id);
         self.futures.clear();
-        self.tip = Some(tip.clone());
+        let template_id = tip.template_id;
+        let heard = Heard { tip, at: now };
+        self.tip = Some(heard.clone());
         match named {
-            Some((template, outputs)) => self.work(template, tip, outputs, out),
-            None => out.push(Output::Event(Event::UnknownTip {
-                template_id: tip.template_id,
-            })),
+            Some((template, outputs)) => self.work(now, template, heard, outputs, out),
+            None => out.push(Output::Event(Event::UnknownTip { template_id })),
         }
+        Ok(())
     }
 
-    fn work(&self, template: NewTemplate, tip: SetNewPrevHash, outputs: Outputs, out: &mut Vec<Output>) {
+    fn work(
+        &mut self,
+        now: Time,
+        template: NewTemplate,
+        heard: Heard,
+        outputs: Outputs,
+        out: &mut Vec<Output>,
+    ) {
+        let start = heard.start();
+        if self.starts.len() >= STARTS_MAX {
+            self.starts.pop_front();
+        }
+        self.starts.push_back((template.template_id, start));
         out.push(Output::Work(Box::new(Work {
-            paired: Paired { template, tip },
+            paired: Paired {
+                template,
+                tip: heard.tip,
+            },
             outputs,
+            header_timestamp: start.latest(now),
             constraints: self.constraints.unwrap_or_default(),
         })));
+    }
+
+    /// At once; one whose header time has not come yet, when it does. It may be handed in again meanwhile.
+    fn solution(&mut self, now: Time, solution: SubmitSolution, out: &mut Vec<Output>) {
+        let (template_id, time) = (solution.template_id, solution.header_timestamp);
+        let mut from_newest = self.starts.iter().rev();
+        let start = from_newest.find(|(known, _)| *known == template_id);
+        match start.map(|(_, start)| *start) {
+            Some(start) if time > start.latest(now) => {
+                let is_new = self.early.iter().all(|(_, waiting)| *waiting != solution);
+                if is_new && self.early.len() < EARLY_MAX {
+                    self.early.push((start.due(time), solution));
+                }
+                let seconds = time - start.latest(now);
+                out.push(Output::Event(Event::Early { template_id, seconds }));
+            }
+            _ => out.push(Output::Send(solution.into())),
+        }
     }
 
     fn request(&mut self, now: Time, template_id: u64, out: &mut Vec<Output>) {
@@ -266,6 +361,8 @@ impl Client {
                 .map(|(id, _)| unanswered(*id)),
         );
         self.asked.retain(|asked| !late(asked));
+        let due = self.early.extract_if(.., |(due, _)| *due <= now);
+        out.extend(due.map(|(_, solution)| Output::Send(solution.into())));
     }
 }
 

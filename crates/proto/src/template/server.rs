@@ -123,8 +123,8 @@ pub struct Server {
     /// Rises with each template; ids never return (REQ-TDP-015).
     last_id: u64,
     sent: VecDeque<Sent>,
-    /// What the client builds on: hash and compact target. A change of either needs a SetNewPrevHash.
-    on: Option<(U256, u32)>,
+    /// What the client builds on: hash, compact target and target. A change of any needs a SetNewPrevHash.
+    on: Option<(U256, u32, U256)>,
     /// Counts the tips of this connection.
     tip: u64,
     asked: VecDeque<u64>,
@@ -255,7 +255,8 @@ impl Server {
         *last = Some(offer.source);
         self.last_id = self.last_id.saturating_add(1);
         let mut template = offer.paired.template.clone();
-        let on = (offer.paired.tip.prev_hash, offer.paired.tip.n_bits);
+        let tip = &offer.paired.tip;
+        let on = (tip.prev_hash, tip.n_bits, tip.target);
         let is_news = self.on != Some(on);
         template.template_id = self.last_id;
         template.future_template = is_news;

@@ -57,6 +57,7 @@ pub(crate) fn fields(tip: u64, template: u64) -> Fields {
             witness: Some([0; 32]),
         }),
         share_work_max: None,
+        block_target: None,
         publish: true,
     }
 }

@@ -181,6 +181,7 @@ pub(super) fn fields(template: &Template, halves: &Halves, channel: &Channel) ->
         merkle_path: template.merkle_path.clone(),
         coinbase: Body::from(halves.clone()),
         share_work_max: Some(Target(channel.target.0).share_work()),
+        block_target: template.target,
         publish: true,
     }
 }

@@ -393,6 +393,7 @@ mod tests {
             merkle_path: Vec::new(),
             coinbase: coinbase.into(),
             share_work_max: None,
+            block_target: None,
             publish: true,
         };
         Arc::new(Job::new(fields).unwrap())

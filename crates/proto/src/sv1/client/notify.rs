@@ -79,6 +79,7 @@ impl Client {
                 merkle_path,
                 coinbase: halves.into(),
                 share_work_max: Some(self.target.share_work()),
+                block_target: None,
                 publish: false,
             },
             version_mask: self.mask,
