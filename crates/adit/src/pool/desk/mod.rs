@@ -10,6 +10,7 @@ mod declared;
 mod exposure;
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ use crate::exit::Exit;
 use cache::Cache;
 pub(super) use custom::Judged;
 use declared::{Done, Looking};
-use exposure::Exposure;
+use exposure::{Exposure, Store};
 
 /// Questions that may wait for the desk; a connection whose question finds no room is not answered.
 const ASKS_MAX: usize = 4096;
@@ -47,6 +48,8 @@ const WAITING_MAX: usize = 256;
 const TIPS_MAX: usize = 16;
 /// Between two looks at what is due.
 const BEAT: Duration = Duration::from_millis(250);
+/// Beats between two writings of uncovered credit, if it has changed: what a crash can forgive.
+const KEEP_EVERY: u32 = 8;
 
 /// The template ids of custom jobs have this bit; no source of templates counts so far.
 pub(super) const CUSTOM: u64 = 1 << 63;
@@ -56,6 +59,8 @@ pub(super) const UNSEEN: u64 = 1 << 62;
 /// What the desk goes by.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
+    /// The data folder, where uncovered credit is kept.
+    pub(super) data: PathBuf,
     pub(super) coinbase_only: bool,
     /// Whether one token is good on many connections of its owner.
     pub(super) shared_tokens: bool,
@@ -169,6 +174,7 @@ pub(super) struct Desk {
     budget: Budget,
     cache: Cache,
     exposure: Exposure,
+    store: Store,
     waiting: VecDeque<(Time, Waiting)>,
     calls: JoinSet<Done>,
     turns: Arc<Semaphore>,
@@ -192,7 +198,17 @@ pub(super) fn start(
         .enable_all()
         .build()
         .map_err(broke)?;
-    let desk = Desk::new(settings, clock, node, hub, work, budget);
+    let (store, uncovered) = Store::open(&settings.data).map_err(|error| {
+        Exit::failed(format!(
+            "cannot read what coinbase-only jobs were credited: {error}"
+        ))
+    })?;
+    let exposure = Exposure::new(
+        settings.exposure_millis,
+        settings.exposure_total_millis,
+        uncovered,
+    );
+    let desk = Desk::new(settings, clock, node, hub, work, (budget, exposure, store));
     std::thread::Builder::new()
         .name("adit-desk".into())
         .spawn(move || runtime.block_on(desk.run(asks)))
@@ -212,14 +228,15 @@ impl Desk {
         node: Handle,
         hub: mpsc::Sender<ToHub>,
         mut work: watch::Receiver<Option<Published>>,
-        budget: Budget,
+        (budget, exposure, store): (Budget, Exposure, Store),
     ) -> Self {
         work.mark_changed();
         Self {
             tokens: Tokens::new(settings.tokens),
             outputs: outputs(&settings.policy.outputs),
             cache: Cache::new(budget.total() / 4),
-            exposure: Exposure::new(settings.exposure_millis, settings.exposure_total_millis),
+            exposure,
+            store,
             settings,
             clock,
             node,
@@ -239,6 +256,7 @@ impl Desk {
 
     async fn run(mut self, mut asks: mpsc::Receiver<ToDesk>) {
         let mut beat = tokio::time::interval(BEAT);
+        let mut beats = 0u32;
         loop {
             tokio::select! {
                 Ok(()) = self.work.changed() => self.take_work(),
@@ -251,9 +269,16 @@ impl Desk {
                     None => break,
                 },
                 Some(Ok(done)) = self.calls.join_next() => self.done(done),
-                _ = beat.tick() => self.due(),
+                _ = beat.tick() => {
+                    beats = beats.wrapping_add(1);
+                    if beats.is_multiple_of(KEEP_EVERY) {
+                        self.keep_credit();
+                    }
+                    self.due();
+                }
             }
         }
+        self.keep_credit();
         tracing::debug!("job negotiation stopped");
     }
 
@@ -329,6 +354,12 @@ impl Desk {
         }
         self.waiting.push_back((until, waiting));
         Ok(())
+    }
+
+    fn keep_credit(&mut self) {
+        if let Err(error) = self.store.keep(&mut self.exposure) {
+            tracing::error!(%error, "uncovered credit cannot be written: a restart would forget the last of it");
+        }
     }
 
     fn due(&mut self) {
