@@ -483,7 +483,7 @@ fn input(said: &Said) -> Option<Input> {
             None
         }
         // The pool's own jobs are of no interest to who makes jobs.
-        Said::Mining(Told::Opened(_) | Told::Work(_) | Told::Reconnect { .. }) => None,
+        Said::Mining(Told::Opened(_) | Told::Work(_) | Told::NoSelection | Told::Reconnect { .. }) => None,
         Said::Declaring(Declared::Unasked(_)) | Said::Ended(_) => None,
     }
 }

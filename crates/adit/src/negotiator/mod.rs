@@ -162,6 +162,7 @@ fn lines_settings(settings: &Settings, mode: Mode) -> lines::Settings {
             hash_rate: upstream.hash_rate as f32,
             extranonce_min: BRANCH_BYTES as u16,
             work_selection: true,
+            selection_optional: false,
             answer_timeout: ANSWER_TIMEOUT,
         },
         declare: Some(declare::Settings {
