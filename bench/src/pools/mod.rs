@@ -4,6 +4,7 @@
 
 mod floor;
 mod load;
+mod negotiators;
 mod node;
 mod process;
 mod rows;
