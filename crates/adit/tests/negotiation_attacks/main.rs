@@ -4,6 +4,7 @@
 //! Where the rule is the node's (`check_block`), the node is Bitcoin Core; those tests are skipped without it.
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic like the tests")]
 
+mod crowd;
 mod floods;
 mod lists;
 mod node_rules;

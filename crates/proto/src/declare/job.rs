@@ -91,6 +91,8 @@ pub struct Declared {
     pub nbits: u32,
     /// Height of the block.
     pub height: u32,
+    /// Bytes of the transactions that nobody here knew, and that its client provided.
+    pub provided: usize,
     pub(super) _held: Held,
 }
 

@@ -8,6 +8,7 @@ mod cache;
 mod custom;
 mod declared;
 mod exposure;
+mod turns;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -21,7 +22,7 @@ use adit_proto::declare::server::{self as declare, Lookup};
 use adit_proto::declare::{Budget, Declared, Policy, Solved, Token, Tokens, TokensSettings};
 use adit_proto::mining::server::{AccountId, Asked, Input as MiningInput};
 use bitcoin::TxOut;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::hub::Published;
@@ -29,15 +30,14 @@ use super::report::ToHub;
 use crate::exit::Exit;
 use cache::Cache;
 pub(super) use custom::Judged;
-use declared::{Done, Looking};
+use declared::{Done, Looking, Question};
 use exposure::{Exposure, Store};
+use turns::Turns;
 
 /// Questions that may wait for the desk; a connection whose question finds no room is not answered.
 const ASKS_MAX: usize = 4096;
 /// Answers that may wait for one connection: more than it can have questions.
 pub(super) const ANSWERS_MAX: usize = 128;
-/// Questions to the node that are under way at once; the others have their turn in the order in which they came.
-const CALLS_MAX: usize = 2;
 /// Longest wait for a turn and the node's answer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a job on a block that our node has not seen waits for it (spec 5.3.14).
@@ -177,7 +177,7 @@ pub(super) struct Desk {
     store: Store,
     waiting: VecDeque<(Time, Waiting)>,
     calls: JoinSet<Done>,
-    turns: Arc<Semaphore>,
+    turns: Turns<Question>,
     customs: u64,
     counts: Counts,
     told: Counts,
@@ -247,7 +247,7 @@ impl Desk {
             budget,
             waiting: VecDeque::new(),
             calls: JoinSet::new(),
-            turns: Arc::new(Semaphore::new(CALLS_MAX)),
+            turns: Turns::new(),
             customs: 0,
             counts: Counts::default(),
             told: Counts::default(),
@@ -268,7 +268,14 @@ impl Desk {
                     }
                     None => break,
                 },
-                Some(Ok(done)) = self.calls.join_next() => self.done(done),
+                Some(ended) = self.calls.join_next() => {
+                    self.turns.done();
+                    match ended {
+                        Ok(done) => self.done(done),
+                        Err(error) => tracing::error!(%error, "a question to the node broke"),
+                    }
+                    self.start_calls();
+                }
                 _ = beat.tick() => {
                     beats = beats.wrapping_add(1);
                     if beats.is_multiple_of(KEEP_EVERY) {
@@ -365,6 +372,9 @@ impl Desk {
     fn due(&mut self) {
         let now = self.clock.now();
         self.tokens.expire(now);
+        for question in self.turns.expire(now) {
+            self.done(question.late());
+        }
         let waiting = std::mem::take(&mut self.waiting);
         let (late, early) = waiting.into_iter().partition(|(until, _)| *until <= now);
         self.waiting = early;

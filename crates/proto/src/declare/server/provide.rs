@@ -136,6 +136,7 @@ impl Server {
             prev_hash,
             nbits,
             height: first.height,
+            provided: new,
             _held: held.ok_or_else(no_room)?,
         });
         first.stage = Stage::Checking(Arc::clone(&job));
