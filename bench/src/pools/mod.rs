@@ -5,6 +5,7 @@
 mod disk;
 mod floor;
 pub(crate) mod load;
+mod negotiators;
 pub(crate) mod node;
 pub(crate) mod page;
 pub(crate) mod process;

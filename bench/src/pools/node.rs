@@ -58,6 +58,15 @@ impl Node {
         self.folder.path()
     }
 
+    /// What the reference's programs are told of it.
+    pub(super) fn reference_section(&self) -> String {
+        format!(
+            "[template_provider_type.BitcoinCoreIpc]\nversion = 31\nnetwork = \"signet\"\ndata_dir = \"{}\"\n\
+             fee_threshold = 100000\nmin_interval = 30\n",
+            self.data().display()
+        )
+    }
+
     pub(crate) fn socket(&self) -> PathBuf {
         self.data().join("signet/node.sock")
     }

@@ -148,6 +148,12 @@ fn lines(scale: Scale) -> Vec<Line> {
             us,
             (f64::NAN, 390_000.0),
         ),
+        line(
+            "the node's own line of a block to a miner's custom job below a job negotiator".to_owned(),
+            |it| it.custom_job_us,
+            us,
+            (f64::NAN, f64::NAN),
+        ),
     ]
 }
 

@@ -34,7 +34,7 @@ pub(crate) struct Served {
     page: Option<Page>,
     process: Running,
     notice: Notice,
-    log: PathBuf,
+    pub(super) log: PathBuf,
     _folder: TempDir,
 }
 
@@ -84,7 +84,7 @@ impl Served {
             Kind::Ours(program) => ours(program, node, folder, &[]),
             Kind::Reference(program) => {
                 let node = node.ok_or("the reference's pool needs bitcoin-node")?;
-                reference(program, node, folder, batch)
+                reference(program, node, folder, (batch, "", "warn"))
             }
         }?;
         Ok(served)
@@ -100,6 +100,64 @@ impl Served {
     /// A number of our pool's status, by JSON pointer.
     pub(crate) fn count(&self, pointer: &str) -> Result<f64, Failure> {
         self.page.as_ref().ok_or("the pool has no page")?.number(pointer)
+    }
+
+    /// The reference's pool with more sections of its configuration, logging at `level`.
+    pub(super) fn reference(
+        program: &Path,
+        node: &Node,
+        batch: u32,
+        more: &str,
+        level: &str,
+    ) -> Result<Self, Failure> {
+        let folder = tempfile::Builder::new().prefix("adit-bench-pool-").tempdir()?;
+        reference(program, node, folder, (batch, more, level))
+    }
+
+    /// A program of ours, once it has said where it listens.
+    pub(super) fn announced(command: &mut Command, folder: TempDir, paged: bool) -> Result<Self, Failure> {
+        let log = folder.path().join("log");
+        let process = logged(command, &log)?;
+        let (url, page) = until(LIMIT, || {
+            let text = fs::read_to_string(&log).ok()?;
+            let url = page::word_after(&text, "stratum2+tcp://")?;
+            let page = if paged {
+                Some(Page::announced(&text)?)
+            } else {
+                None
+            };
+            Some((format!("stratum2+tcp://{url}"), page))
+        })
+        .ok_or_else(|| format!("adit does not start:\n{}", process::tail(&log)))?;
+        Ok(Self {
+            url,
+            page,
+            process,
+            notice: Notice::Ours,
+            log,
+            _folder: folder,
+        })
+    }
+
+    /// A program of the reference, once somebody listens on its port.
+    pub(super) fn listening(
+        port: u16,
+        key: &str,
+        process: Running,
+        log: PathBuf,
+        folder: TempDir,
+    ) -> Result<Self, Failure> {
+        let address = ([127, 0, 0, 1], port).into();
+        let open = || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok();
+        until(LIMIT, open).ok_or_else(|| format!("nobody listens on {port}:\n{}", process::tail(&log)))?;
+        Ok(Self {
+            url: format!("stratum2+tcp://127.0.0.1:{port}/{key}"),
+            page: None,
+            process,
+            notice: Notice::Reference,
+            log,
+            _folder: folder,
+        })
     }
 
     /// When the pool's source of templates noticed this new tip, microseconds since the Unix epoch.
@@ -137,31 +195,16 @@ fn ours(program: &Path, node: Option<&Node>, folder: TempDir, more: &[&str]) -> 
         command.args(["--set", key]);
     }
     let paged = !more.is_empty();
-    command.args(if paged { more } else { &["--http=off"][..] });
-    let log = folder.path().join("log");
-    let process = logged(&mut command, &log)?;
-    let (url, page) = until(LIMIT, || {
-        let text = fs::read_to_string(&log).ok()?;
-        let url = page::word_after(&text, "stratum2+tcp://")?;
-        let page = if paged {
-            Some(Page::announced(&text)?)
-        } else {
-            None
-        };
-        Some((format!("stratum2+tcp://{url}"), page))
-    })
-    .ok_or_else(|| format!("adit pool does not start:\n{}", process::tail(&log)))?;
-    Ok(Served {
-        url,
-        page,
-        process,
-        notice: Notice::Ours,
-        log,
-        _folder: folder,
-    })
+    command.args(if paged { more } else { &["--http=off"] });
+    Served::announced(&mut command, folder, paged)
 }
 
-fn reference(program: &Path, node: &Node, folder: TempDir, batch: u32) -> Result<Served, Failure> {
+fn reference(
+    program: &Path,
+    node: &Node,
+    folder: TempDir,
+    (batch, more, level): (u32, &str, &str),
+) -> Result<Served, Failure> {
     let keys = AuthorityKeypair::from_secret([0x44; 32]).map_err(|error| error.to_string())?;
     // Nobody promises that the port stays free; it is tried like everything here, and fails loudly.
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
@@ -169,34 +212,23 @@ fn reference(program: &Path, node: &Node, folder: TempDir, batch: u32) -> Result
     let text = format!(
         "authority_public_key = \"{}\"\nauthority_secret_key = \"{}\"\ncert_validity_sec = 86400\n\
          listen_address = \"127.0.0.1:{port}\"\ncoinbase_reward_script = \"addr({PAY_TO})\"\nserver_id = 1\n\
-         pool_signature = \"bench\"\nshares_per_minute = 6.0\nshare_batch_size = {batch}\n\
-         [template_provider_type.BitcoinCoreIpc]\nversion = 31\nnetwork = \"signet\"\ndata_dir = \"{}\"\n\
-         fee_threshold = 100000\nmin_interval = 30\n",
+         pool_signature = \"bench\"\nshares_per_minute = 6.0\nshare_batch_size = {batch}\n{}{more}",
         keys.public(),
         keys.secret_text().as_str(),
-        node.data().display()
+        node.reference_section()
     );
     fs::write(&config, text)?;
     let mut command = Command::new(program);
     command
         .arg("-c")
         .arg(&config)
-        .env("RUST_LOG", "warn,bitcoin_core_sv2=info");
+        .env("RUST_LOG", format!("{level},bitcoin_core_sv2=info"));
     let log = folder.path().join("log");
     let process = logged(&mut command, &log)?;
-    let address = ([127, 0, 0, 1], port).into();
-    let open = || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok();
-    until(LIMIT, open).ok_or_else(|| format!("pool_sv2 does not start:\n{}", process::tail(&log)))?;
-    Ok(Served {
-        url: format!("stratum2+tcp://127.0.0.1:{port}/{}", keys.public()),
-        page: None,
-        process,
-        notice: Notice::Reference,
-        log,
-        _folder: folder,
-    })
+    Served::listening(port, &keys.public().to_string(), process, log, folder)
 }
 
+/// Starts a program whose output goes to a file.
 pub(crate) fn logged(command: &mut Command, log: &Path) -> Result<Running, Failure> {
     let out = File::create(log)?;
     let err = out.try_clone()?;

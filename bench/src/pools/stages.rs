@@ -27,7 +27,7 @@ const WAVES: &str = "5";
 const BATCH: u32 = 10;
 const BATCH_FOR_LATENCY: u32 = 1;
 /// Longest time that connections are held open.
-const HOLD_S: u64 = 600;
+pub(super) const HOLD_S: u64 = 600;
 /// What the last messages may take until they are counted.
 const SETTLE: Duration = Duration::from_secs(1);
 /// How long a new block may take to all channels.
@@ -59,6 +59,8 @@ pub(super) struct Figures {
     /// The same from the line of the node's log.
     pub(super) tip_first_us: Option<f64>,
     pub(super) tip_last_us: Option<f64>,
+    /// The same from the line of the node's log to a miner's custom job below a negotiator.
+    pub(super) custom_job_us: Option<f64>,
 }
 
 /// Where a stage runs.
@@ -88,12 +90,13 @@ impl Site<'_> {
 type Stage = fn(&Site<'_>, &mut Figures) -> Result<(), Failure>;
 
 /// All stages in their order.
-pub(super) const STAGES: [(&str, Stage); 5] = [
+pub(super) const STAGES: [(&str, Stage); 6] = [
     ("shares, saturated", saturate),
     ("shares, paced", pace),
     ("opening few", open_few),
     ("opening many, new blocks", open_many),
     ("reconnecting in waves", churn),
+    ("job negotiators, new blocks", super::negotiators::new_blocks),
 ];
 
 fn saturate(site: &Site<'_>, figures: &mut Figures) -> Result<(), Failure> {
@@ -200,7 +203,7 @@ pub(crate) fn median(
 }
 
 /// Microseconds from `at` to the first and to the last connection that heard of the block.
-fn spread(report: &Value, hash: &str, at: u64) -> Option<(f64, f64)> {
+pub(super) fn spread(report: &Value, hash: &str, at: u64) -> Option<(f64, f64)> {
     let tips = report.get("tips")?.as_array()?;
     let tip = tips
         .iter()

@@ -340,6 +340,9 @@ pub struct ProxyArgs {
     /// A pool: stratum2+tcp://HOST:PORT/KEY; may be repeated, the preferred one first
     #[arg(long, value_name = "URL")]
     pub upstream: Vec<String>,
+    /// Where jobs come from that others have negotiated with that pool (job distribution); without one the pool's own are mined
+    #[arg(long, value_name = "URL")]
+    pub jobs: Option<Url>,
     /// The name to mine under at the pools: an account, or an address [default: adit]
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
@@ -353,6 +356,9 @@ impl ProxyArgs {
         sources.nodeless = true;
         self.serving.give(sources)?;
         upstreams(&self.upstream, self.user.as_ref(), sources);
+        if let Some(jobs) = &self.jobs {
+            sources.flag("upstream.jobs", jobs.to_string(), "--jobs");
+        }
         Ok(())
     }
 }

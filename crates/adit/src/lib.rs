@@ -18,6 +18,7 @@ pub mod pool;
 pub mod probe;
 pub mod provider;
 pub mod proxy;
+mod receiver;
 pub mod shutdown;
 mod source;
 pub mod template;

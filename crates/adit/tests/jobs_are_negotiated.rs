@@ -5,205 +5,15 @@ mod support;
 
 use std::time::Duration;
 
-use adit_net::Url;
 use adit_proto::declare::Coinbase;
-use adit_wire::common::{self, PROTOCOL_VERSION, SetupConnection, flags, protocol};
-use adit_wire::declare::{
-    AllocateMiningJobToken, AllocateMiningJobTokenSuccess, DeclareMiningJob, PushSolution,
-    ToClient as Declared,
-};
-use adit_wire::mining::{SetCustomMiningJob, ToClient};
+use adit_wire::common::{self, SetupConnection, flags};
+use adit_wire::declare::PushSolution;
+use adit_wire::mining::SetCustomMiningJob;
 use adit_wire::{B0_32, B0_64K, B0_255, Seq0_64K, Seq0_255, U256};
-use bitcoin::{Amount, ScriptBuf, TxOut};
-use support::miner::{How, Miner};
+use bitcoin::{Amount, TxOut};
+use support::negotiator::{EXTRANONCE, Negotiator, SUBSIDY, declares, output, solve};
 use support::peer::{self, Peer};
-use support::{House, records, solve_alone};
-
-/// What a block without transactions is worth on the embedded chain.
-const SUBSIDY: u64 = 5_000_000_000;
-/// Extranonce of a channel that sets custom jobs: 7 bytes of prefix, 4 of start epoch, 8 rolled.
-const EXTRANONCE: usize = 19;
-
-/// A miner with jobs of its own: a connection to declare on, and one to mine on.
-struct Negotiator {
-    declarer: Peer,
-    miner: Miner,
-    name: &'static str,
-    requests: u32,
-}
-
-fn declares(flags: u32) -> SetupConnection {
-    SetupConnection {
-        protocol: protocol::JOB_DECLARATION,
-        ..peer::setup(flags)
-    }
-}
-
-async fn declarer(url: &Url, flags: u32) -> Peer {
-    let mut peer = Peer::greet(url).await;
-    peer.say(&declares(flags)).await;
-    let common::ToClient::SetupConnectionSuccess(success) = peer.hear().await.common() else {
-        panic!("expected SetupConnection.Success")
-    };
-    assert_eq!((success.used_version, success.flags), (PROTOCOL_VERSION, 0));
-    peer
-}
-
-impl Negotiator {
-    async fn start(url: &Url, name: &'static str, flags: u32) -> Self {
-        // REQ-MIN-012: the flag says that custom jobs will come.
-        let peer = Peer::join(url, flags::REQUIRES_WORK_SELECTION).await;
-        let miner = Miner::open(peer, How::Extended, name).await;
-        assert_eq!(miner.prefix.len() + miner.size, EXTRANONCE);
-        Self {
-            declarer: declarer(url, flags).await,
-            miner,
-            name,
-            requests: 100,
-        }
-    }
-
-    async fn allocate(&mut self) -> AllocateMiningJobTokenSuccess {
-        self.requests += 1;
-        let (user_identifier, request_id) = (self.name.try_into().unwrap(), self.requests);
-        let ask = AllocateMiningJobToken {
-            user_identifier,
-            request_id,
-        };
-        self.declarer.say(&ask).await;
-        match self.declarer.hear_declare().await {
-            Declared::AllocateMiningJobTokenSuccess(success) => {
-                assert_eq!(success.request_id, request_id);
-                success
-            }
-            other => panic!("expected a token, heard {other:?}"),
-        }
-    }
-
-    /// A coinbase for the next block that pays `value` to the pool's output, whose script comes with the token.
-    fn coinbase(&self, token: &AllocateMiningJobTokenSuccess, value: u64) -> Coinbase {
-        let mut outputs = Coinbase::read_outputs(&token.coinbase_tx_outputs).expect("outputs");
-        assert!(outputs.iter().all(|output| output.value == Amount::ZERO));
-        outputs[0].value = Amount::from_sat(value);
-        // BIP34 stands at the start of the pool's own scriptSig.
-        let own = self
-            .miner
-            .parts
-            .as_ref()
-            .expect("a job")
-            .coinbase_tx_prefix
-            .to_vec();
-        let script = &own[42..];
-        let height = match script[0] {
-            length @ 1..=8 => script[..=usize::from(length)].to_vec(),
-            op => vec![op],
-        };
-        let mut script_prefix = height;
-        script_prefix.push(EXTRANONCE as u8);
-        Coinbase {
-            version: 2,
-            script_prefix,
-            extranonce_size: EXTRANONCE,
-            sequence: 0xffff_ffff,
-            outputs,
-            witness: None,
-            locktime: 0,
-        }
-    }
-
-    fn declaration(&mut self, token: &[u8], coinbase: &Coinbase) -> DeclareMiningJob {
-        self.requests += 1;
-        DeclareMiningJob {
-            request_id: self.requests,
-            mining_job_token: B0_255::new(token).unwrap(),
-            version: self.miner.version,
-            coinbase_tx_prefix: B0_64K::new(&coinbase.prefix()).unwrap(),
-            coinbase_tx_suffix: B0_64K::new(&coinbase.suffix()).unwrap(),
-            wtxid_list: Seq0_64K::new(Vec::new()).unwrap(),
-            excess_data: B0_64K::default(),
-        }
-    }
-
-    /// Declares a block without transactions: the new token, or code and details.
-    async fn declare(&mut self, token: &[u8], coinbase: &Coinbase) -> Result<Vec<u8>, (String, String)> {
-        let declaration = self.declaration(token, coinbase);
-        self.declarer.say(&declaration).await;
-        match self.declarer.hear_declare().await {
-            Declared::DeclareMiningJobSuccess(success) => {
-                assert_eq!(success.request_id, declaration.request_id);
-                Ok(success.new_mining_job_token.to_vec())
-            }
-            Declared::DeclareMiningJobError(error) => {
-                assert_eq!(error.request_id, declaration.request_id);
-                let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-                Err((text(&error.error_code), text(&error.error_details)))
-            }
-            other => panic!("expected a verdict, heard {other:?}"),
-        }
-    }
-
-    fn custom(&mut self, token: &[u8], coinbase: &Coinbase) -> SetCustomMiningJob {
-        self.requests += 1;
-        let tip = &self.miner.tip;
-        SetCustomMiningJob {
-            channel_id: self.miner.channel_id,
-            request_id: self.requests,
-            mining_job_token: B0_255::new(token).unwrap(),
-            version: self.miner.version,
-            prev_hash: tip.prev_hash,
-            min_ntime: tip.min_ntime,
-            nbits: tip.nbits,
-            coinbase_tx_version: coinbase.version,
-            coinbase_prefix: B0_255::new(&coinbase.script_prefix).unwrap(),
-            coinbase_tx_input_n_sequence: coinbase.sequence,
-            coinbase_tx_outputs: B0_64K::new(&bitcoin::consensus::serialize(&coinbase.outputs)).unwrap(),
-            coinbase_tx_locktime: coinbase.locktime,
-            merkle_path: Seq0_255::new(Vec::new()).unwrap(),
-        }
-    }
-
-    /// Sets a job: its id, or the code.
-    async fn set(&mut self, job: &SetCustomMiningJob) -> Result<u32, String> {
-        self.miner.peer.say(job).await;
-        loop {
-            match self.miner.peer.hear_mining().await {
-                ToClient::SetCustomMiningJobSuccess(success) => {
-                    assert_eq!(
-                        (success.channel_id, success.request_id),
-                        (job.channel_id, job.request_id)
-                    );
-                    return Ok(success.job_id);
-                }
-                ToClient::SetCustomMiningJobError(error) => {
-                    assert_eq!(
-                        (error.channel_id, error.request_id),
-                        (job.channel_id, job.request_id)
-                    );
-                    return Err(String::from_utf8(error.error_code.to_vec()).unwrap());
-                }
-                // The pool's own templates go on.
-                ToClient::NewExtendedMiningJob(_) => {}
-                other => panic!("expected a verdict, heard {other:?}"),
-            }
-        }
-    }
-
-    /// A declared job of an empty block that pays all to the pool.
-    async fn declared(&mut self) -> (Vec<u8>, Coinbase) {
-        let token = self.allocate().await;
-        let coinbase = self.coinbase(&token, SUBSIDY);
-        let new = self.declare(&token.mining_job_token, &coinbase).await.unwrap();
-        assert_ne!(new, token.mining_job_token.to_vec());
-        (new, coinbase)
-    }
-}
-
-fn output(value: u64, script: Vec<u8>) -> TxOut {
-    TxOut {
-        value: Amount::from_sat(value),
-        script_pubkey: ScriptBuf::from_bytes(script),
-    }
-}
+use support::{House, records};
 
 /// REQ-MIN-012, REQ-JD-003, REQ-JD-022, REQ-JD-036, REQ-JD-048: token, declaration, job, shares; and the ledger has what
 /// was promised, without the token. REQ-JD-041: a pushed solution is the node's tip.
@@ -270,25 +80,6 @@ async fn a_declared_job_is_mined_and_its_block_published() {
     assert_eq!(ours.count(), 3);
     let block = records.iter().find(|it| it["kind"] == "block").expect("a block");
     assert_eq!(block["value"].as_u64(), Some(SUBSIDY));
-}
-
-/// A block of `coinbase` alone, by another library.
-fn solve(miner: &Miner, coinbase: &Coinbase) -> PushSolution {
-    let extranonce = [7; EXTRANONCE];
-    let stripped = [&coinbase.prefix()[..], &extranonce, &coinbase.suffix()].concat();
-    let header = solve_alone(
-        miner.version,
-        (miner.tip.prev_hash, miner.tip.min_ntime, miner.tip.nbits),
-        &stripped,
-    );
-    PushSolution {
-        extranonce: B0_32::new(&extranonce).unwrap(),
-        prev_hash: miner.tip.prev_hash,
-        nonce: header.nonce,
-        ntime: header.time,
-        nbits: miner.tip.nbits,
-        version: miner.version,
-    }
 }
 
 /// Token theft: Bob has Alice's tokens, the one to declare with and the one to set, and they are good for nothing; Alice
@@ -524,6 +315,47 @@ async fn jobs_without_transactions_are_taken_within_limits() {
     let refused = alice.declare(&token.mining_job_token, &good).await.unwrap_err();
     assert_eq!(refused.0, "missing-declare-tx-data-flag");
     house.close().await;
+}
+
+/// REQ-JD-045: what was credited without a block is remembered when the pool starts again on its data folder.
+#[tokio::test]
+async fn credit_without_a_block_outlives_a_restart() {
+    let keys = [("negotiation.mode", "both"), ("negotiation.credit_millis", "1")];
+    let House { data, pool } = House::open(&keys).await;
+    let mut alice = Negotiator::start(pool.url(), "alice", 0).await;
+    let token = alice.allocate().await;
+    let good = alice.coinbase(&token, SUBSIDY);
+    let job = alice.custom(&token.mining_job_token, &good);
+    let id = alice.set(&job).await.unwrap();
+    // A thousandth of a block of 2^18 hashes; every share is one hash.
+    alice.miner.submit_on(id, 0..300).await;
+    alice.miner.settle().await;
+    drop(alice);
+    pool.stop().await.unwrap();
+
+    let settings = support::settings(data.path(), &keys);
+    let again = async {
+        loop {
+            // The embedded chain lets go of its folder a moment after the pool has.
+            match adit::pool::Pool::start(&settings, false).await {
+                Ok(pool) => return pool,
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    let pool = tokio::time::timeout(support::SOON, again)
+        .await
+        .expect("it starts again");
+    let house = House { data, pool };
+    let mut alice = Negotiator::start(house.pool.url(), "alice", 0).await;
+    let token = alice.allocate().await;
+    let job = alice.custom(&token.mining_job_token, &good);
+    assert_eq!(alice.set(&job).await, Err("credit-exhausted".into()));
+    let mut bob = Negotiator::start(house.pool.url(), "bob", 0).await;
+    let token = bob.allocate().await;
+    let job = bob.custom(&token.mining_job_token, &good);
+    assert!(bob.set(&job).await.is_ok(), "it is alice's");
+    house.pool.stop().await.unwrap();
 }
 
 /// REQ-JD-021: a pool that wants to see transactions says so at once, with no unsupported bit; one that sees none does not

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adit::negotiator::negotiation::{
-    Input, Mined, Negotiation, Output, PENDING_MAX, SHARES_REFUSED_MAX, Settings, UpShare,
+    Input, Keep, Mined, Negotiation, Output, PENDING_MAX, SHARES_REFUSED_MAX, Settings, UpShare,
 };
 use adit::uplink::Cause;
 use adit::uplink::mining::Channel;
@@ -42,6 +42,7 @@ impl World {
         let settings = Settings {
             mode,
             branch_bytes: 8,
+            keep: None,
         };
         let channel = Channel {
             id: 7,
@@ -297,6 +298,40 @@ fn declaration_custom_job_and_work_have_the_same_coinbase() {
         declared.wtxids,
         [U256(transaction.compute_wtxid().to_byte_array())]
     );
+}
+
+/// REQ-JD-027: what we keep stands behind the pool's outputs, to the satoshi, and before the template's.
+#[test]
+fn what_is_kept_is_an_output_of_our_own() {
+    let mut world = World::new(Mode::FullTemplate);
+    let settings = Settings {
+        mode: Mode::FullTemplate,
+        branch_bytes: 8,
+        keep: Some(Keep {
+            parts_bp: 1_234,
+            script: ScriptBuf::from_bytes(vec![0x52]),
+        }),
+    };
+    let channel = Channel {
+        id: 7,
+        target: TARGET,
+        prefix: B0_32::new(&[9; 4]).unwrap(),
+        size: 16,
+        version_mask: 0,
+    };
+    let imposed = vec![output(0, &[0x51]), output(0, &[0x6a, 1, 5])];
+    world.negotiation = Negotiation::new(settings, channel, imposed);
+    world.template(1, 1);
+    world.set();
+    let outputs: Vec<TxOut> = deserialize(&world.custom().coinbase_tx_outputs).unwrap();
+    // 12.34 % of 5,000 satoshis.
+    let wanted = [
+        output(4_383, &[0x51]),
+        output(0, &[0x6a, 1, 5]),
+        output(617, &[0x52]),
+        output(0, &[0x6a; 38]),
+    ];
+    assert_eq!(outputs, wanted);
 }
 
 /// REQ-JD-037, REQ-JD-031: the allocated token goes into SetCustomMiningJob as it is.

@@ -44,6 +44,13 @@ pub trait Protocol {
     /// # Errors
     /// The fault that ends this connection.
     fn frame(&mut self, now: Time, header: &Header, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Fault>;
+    /// A frame is not whole yet, and so many of its bytes are kept until it is; 0 when nothing is. Told after every read.
+    ///
+    /// # Errors
+    /// The fault that ends this connection: there is no room for more.
+    fn arriving(&mut self, _bytes: usize, _out: &mut Vec<u8>) -> Result<(), Fault> {
+        Ok(())
+    }
     /// One line has arrived, on a link of lines; without its newline. `out` gets whole lines with theirs.
     ///
     /// # Errors
@@ -245,6 +252,8 @@ impl<P: Protocol> Driver<'_, P> {
                 0,
             ),
         };
+        let kept = filled.len() - used;
+        self.protocol.arriving(kept, frames).map_err(End::Fault)?;
         self.link.keep(&filled[used..], need);
         if input.capacity() > SCRATCH_KEEP_BYTES {
             *input = Vec::new();

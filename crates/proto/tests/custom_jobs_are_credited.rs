@@ -312,6 +312,44 @@ fn a_new_tip_ends_custom_jobs() {
     assert_eq!(refusals(&out), [(channel, 2, "stale-chain-tip".to_owned())]);
 }
 
+/// The miner published its block first, and our node saw it before the share came: that share is paid and is a block, once;
+/// every other share of the job is stale.
+#[test]
+fn the_share_that_made_the_tip_is_not_stale() {
+    let mut pool = miner();
+    let channel = pool.extended();
+    let id = accepted(&mut pool, channel, 1, 5_000);
+    let mut hash = [0; 32];
+    let winner = pool.device.search(channel, id, 0, |found| {
+        hash = *found;
+        adit_proto::target::Target::from_nbits(NBITS_EASY).is_met_by(found)
+    });
+    let other = pool.device.solve(channel, id, 7);
+    let next = Fields {
+        nbits: NBITS_EASY,
+        prev_hash: hash,
+        ..fields(2, 2)
+    };
+    pool.work(&Arc::new(Job::new(next).unwrap()));
+    assert_eq!(pool.offer(other), Err("stale-share".to_owned()));
+    let out = pool.say(winner.clone());
+    assert!(
+        out.iter()
+            .any(|it| matches!(it, Output::Block(found) if found.hash == hash))
+    );
+    let work = out.iter().find_map(|it| match it {
+        Output::Share(share) => Some(share.work),
+        _ => None,
+    });
+    assert_eq!(work, Some(2), "half of it is kept by its miner");
+    assert_eq!(pool.offer(winner), Err("duplicate-share".to_owned()));
+    // One tip later it is history.
+    let id = pool.device.active(channel);
+    assert!(pool.submit(channel, id).is_ok());
+    pool.work(&easy_job(3, 3));
+    assert!(pool.submit(channel, id).is_err());
+}
+
 /// REQ-MIN-065, REQ-MIN-104: the miner knew the newer block first. Its job waits for our work on that block, and is then
 /// accepted: no verdict is given by an older tip.
 #[test]

@@ -4,7 +4,7 @@
 mod declaring;
 
 use adit_proto::Fault;
-use adit_proto::declare::server::{Event, Input, Refused, Settings};
+use adit_proto::declare::server::{ARRIVING_FREE, Event, Input, Output, Refused, Settings};
 use adit_proto::declare::{BLOCK_BYTES_MAX, Budget, Coinbase, Token};
 use adit_wire::common::flags::DECLARE_TX_DATA;
 use adit_wire::declare::*;
@@ -214,6 +214,46 @@ fn transactions_that_do_not_come_are_waited_for_no_longer_than_that() {
     desk.now = desk.server.deadline().unwrap();
     assert_eq!(refused(&desk.try_give(Input::Deadline).unwrap()), "missing-txs");
     assert_eq!((desk.budget.used(), desk.server.deadline()), (0, None));
+}
+
+/// Who is asked for transactions holds no room for them until they come; a message that is not whole yet is counted as it
+/// grows, and given back with it. Where there is no room the declaration is refused and the connection ends.
+#[test]
+fn room_is_taken_as_transactions_arrive_and_not_before() {
+    let budget = Budget::new(8 << 20);
+    let mut desks: Vec<_> = (0..100)
+        .map(|_| Desk::with(Settings::default(), budget.clone(), DECLARE_TX_DATA))
+        .collect();
+    for desk in &mut desks {
+        let token = desk.token();
+        asked(&desk.say(declare(1, token, vec![[7; 32]])));
+        assert!(desk.server.provided_bytes_max() > 3_900_000);
+    }
+    assert!(budget.used() < 1 << 20, "{}", budget.used());
+    let arriving = |bytes| Input::Arriving { bytes };
+    let before = budget.used();
+    assert_eq!(desks[0].try_give(arriving(ARRIVING_FREE)).unwrap(), []);
+    assert_eq!(budget.used(), before, "a read's worth is everybody's");
+    for bytes in [100_000, 2_000_000, 3_900_000] {
+        assert_eq!(desks[0].try_give(arriving(bytes)).unwrap(), []);
+        assert_eq!(budget.used(), before + bytes);
+    }
+    assert!(desks[0].server.bytes() > 3_900_000);
+    let mut out = Vec::new();
+    desks[1].try_give(arriving(3_000_000)).unwrap();
+    let fault = desks[2].server.handle(START, arriving(3_000_000), &mut out);
+    assert!(matches!(fault, Err(Fault::Expired(_))), "{fault:?}");
+    assert!(
+        matches!(&out[..], [Output::Send(ToClient::DeclareMiningJobError(it)), ..] if &*it.error_code == b"internal-error")
+    );
+    // What came whole takes the room of its transactions, and no other.
+    assert_eq!(
+        refused(&desks[0].say(provide(1, vec![vec![2; 3_900_000]]))),
+        "missing-txs"
+    );
+    assert_eq!(desks[1].try_give(arriving(0)).unwrap(), []);
+    drop(desks);
+    assert_eq!(budget.used(), 0);
 }
 
 /// At most two declarations at a time, however many come.

@@ -170,3 +170,39 @@ fn a_job_of_another_size_is_refused_here() {
     assert_eq!(feed(&mut receiver, Input::Job(active(1, 1))), [refused]);
     assert!(!receiver.is_custom());
 }
+
+/// A distributor that sends one job after the other fills no pool with requests: four are open at most, the newest job waits for
+/// an answer to one of them, whatever it is, and those in between are never asked about.
+#[test]
+fn requests_without_an_answer_are_bounded() {
+    for refused in [false, true] {
+        let mut receiver = mining();
+        for number in 2..=5 {
+            let asked = feed(&mut receiver, Input::Job(active(number, 1)));
+            assert_eq!(asked, [format!("ask {number} as {number}")]);
+        }
+        let none: [&str; 0] = [];
+        for number in 6..=9 {
+            assert_eq!(feed(&mut receiver, Input::Job(active(number, 1))), none);
+        }
+        let (answer, said) = match refused {
+            true => {
+                let code = Some("no".try_into().unwrap());
+                (Input::JobRefused { request_id: 5, code }, "5 refused: no")
+            }
+            false => (
+                Input::JobTaken {
+                    request_id: 5,
+                    job_id: 80,
+                },
+                "mine 5 as 80",
+            ),
+        };
+        assert_eq!(feed(&mut receiver, answer), [said, "ask 9 as 6"]);
+        let taken = Input::JobTaken {
+            request_id: 6,
+            job_id: 81,
+        };
+        assert_eq!(feed(&mut receiver, taken), ["mine 9 as 81"]);
+    }
+}

@@ -9,8 +9,8 @@ use adit_proto::declare::client::Mode;
 use super::rpc::RpcNode;
 use super::source::Raw;
 use super::values::{
-    BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, Level, Listen, LogFormat, NegotiationMode,
-    NetworkChoice, NodeSpec, Nodes, Place, PreferNode, Tag, Upstreams, WorkFloor,
+    BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, JobsFrom, Level, Listen, LogFormat,
+    NegotiationMode, NetworkChoice, NodeSpec, Nodes, Place, PreferNode, Tag, Upstreams, WorkFloor,
 };
 
 use crate::uplink::Upstream;
@@ -368,6 +368,23 @@ impl Field for DrainTo {
                 .parse()
                 .map(|place| Self(Some(place)))
                 .map_err(|()| Self::expected(range)),
+            None => Err(Self::expected(range)),
+        }
+    }
+}
+
+impl Field for JobsFrom {
+    fn expected(_: Range) -> String {
+        "nothing, or stratum2+tcp://HOST:PORT/KEY".into()
+    }
+
+    fn read(raw: &Raw, range: Range, _: bool) -> Result<Self, String> {
+        match text(raw) {
+            Some("") => Ok(Self(None)),
+            Some(url) => url
+                .parse()
+                .map(|url| Self(Some(url)))
+                .map_err(|error| format!("{} ({error})", Self::expected(range))),
             None => Err(Self::expected(range)),
         }
     }

@@ -13,8 +13,8 @@ use super::field::{Field, Range};
 use super::origin::Problem;
 use super::source::Config;
 use super::values::{
-    BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, Level, Listen, LogFormat, NegotiationMode,
-    NetworkChoice, Nodes, PreferNode, Receivers, Tag, Upstreams, WorkFloor,
+    BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, JobsFrom, Level, Listen, LogFormat,
+    NegotiationMode, NetworkChoice, Nodes, PreferNode, Receivers, Tag, Upstreams, WorkFloor,
 };
 
 /// One row.
@@ -259,6 +259,9 @@ table! {
         /// What a pool gets to know: `full-template` reveals the transactions, so that it can check and publish blocks;
         /// `coinbase-only` never does, where the pool allows that.
         mode: Mode = "full-template";
+        /// What of the revenue the negotiator keeps for its own payout address; the pool gets the rest, and credits work in
+        /// that proportion, as far as its policy goes (`negotiation.keep_max_bp` at a pool of ours).
+        keep_bp: u32 = "0", 0..=9999, unit "basis points";
         /// Who may receive the jobs that the upstream has taken, to mine them over connections of their own
         /// (docs/job-distribution.md): `off`, programs on this machine (`loopback`), also on private networks (`private`), or
         /// `anybody`.
@@ -316,6 +319,9 @@ table! {
         /// The pools of `adit negotiator`, the preferred one first: `stratum2+tcp://HOST:PORT/KEY`, with `,jds=HOST:PORT`
         /// where jobs are declared on another port. A list; in flags and environment separated by spaces.
         pools: Upstreams = "";
+        /// A job negotiator whose jobs `adit proxy` mines at the pool that they are for (docs/job-distribution.md), over
+        /// its own connection; without one, or without a job, it mines the pool's own.
+        jobs: JobsFrom = "";
         /// The name by which a negotiator mines at its pools: whom they pay.
         user: String = "adit", 1..=255;
         /// Hash rate that a pool is told when a negotiator opens its channel. What is measured follows within seconds.

@@ -222,6 +222,10 @@ impl fmt::Display for Place {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DrainTo(pub Option<Place>);
 
+/// Where distributed jobs come from, if from anywhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobsFrom(pub Option<Url>);
+
 /// Ids of extensions of the protocol (spec 3.4), sorted, each once. That adit implements them, or that they are
 /// experimental and trials are allowed, is checked by [`Settings::check`](super::Settings::check).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

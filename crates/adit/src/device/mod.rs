@@ -5,9 +5,7 @@
 //! connection is made again for ever, with jittered back-off; a Reconnect is followed within the same authority.
 
 mod board;
-mod custom;
 pub mod hash;
-mod jobs;
 mod lanes;
 mod live;
 mod miner;
@@ -30,8 +28,8 @@ use tokio::sync::mpsc;
 
 use crate::config;
 use crate::exit::Exit;
+use crate::receiver::{Following, Slot};
 use crate::shutdown::Shutdown;
-use jobs::Slot;
 use miner::{BATCHES_MAX, Batch, Miners};
 use session::{Next, Session};
 
@@ -178,14 +176,7 @@ pub async fn run_with(
     let _following = distributor.zip(slot.clone()).map(|(distributor, slot)| {
         let (pool, user) = (settings.upstream.clone(), settings.user.clone());
         let dialling = settings.dialling;
-        Following(tokio::spawn(jobs::follow(
-            distributor,
-            pool,
-            user,
-            dialling,
-            clock.clone(),
-            slot,
-        )))
+        Following::start(distributor, pool, user, dialling, clock.clone(), slot)
     });
     let mut device = Connecting {
         jobs: slot,
@@ -222,15 +213,6 @@ async fn calibrate(threads: usize, clock: &Clock) -> f64 {
     let clock = clock.clone();
     let measured = tokio::task::spawn_blocking(move || miner::measure(threads, &clock)).await;
     measured.unwrap_or(0.0)
-}
-
-/// Ends the task beside the device with the device.
-struct Following(tokio::task::JoinHandle<()>);
-
-impl Drop for Following {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 struct Connecting<'a> {

@@ -13,12 +13,11 @@ use adit_wire::{Header, Str0_255, U256};
 use tokio::sync::mpsc;
 
 use super::board::{Assignment, Board};
-use super::custom::{Custom, Todo};
-use super::jobs::Slot;
 use super::live::Live;
 use super::miner::Batch;
 use super::upstream::{Heard, Upstream, setup_flags};
 use super::{Channel, EXTRANONCE_BYTES_MIN, Settings};
+use crate::receiver::{Custom, Slot, Todo};
 use adit_net::Url;
 
 /// Batches of shares sent at one wake-up.

@@ -8,6 +8,7 @@ use adit_node::{Constraints, Event, Template, TemplateId};
 use adit_proto::Time;
 use adit_proto::declare::client::{Event as Declared, Mode};
 use adit_proto::distribute::Solved;
+use bitcoin::TxOut;
 use tokio::sync::{mpsc, watch};
 
 use super::distribution::Distributor;
@@ -19,7 +20,7 @@ use crate::shutdown::Shutdown;
 use crate::uplink::lines::News;
 use crate::uplink::mining::{self, Told};
 use crate::uplink::supervisor::{self, Choice, Supervisor};
-use crate::uplink::{BRANCH_BYTES, Cause, Lines, Report, Said, declaring};
+use crate::uplink::{Cause, Lines, Report, Said, declaring};
 
 /// Between two looks at the hash rate below and the picture.
 const BEAT: Duration = Duration::from_secs(1);
@@ -56,14 +57,14 @@ pub(super) struct Desk {
 impl Desk {
     pub(super) fn new(
         lines: Lines,
-        mode: Mode,
+        settings: Settings,
         orders: watch::Sender<Orders>,
         (own_room, room): (Constraints, watch::Sender<Constraints>),
         (below, picture): (watch::Receiver<Arc<Status>>, watch::Sender<Uplink>),
         clock: Clock,
     ) -> Self {
         let shown = Uplink {
-            mode: match mode {
+            mode: match settings.mode {
                 Mode::FullTemplate => "full-template",
                 Mode::CoinbaseOnly => "coinbase-only",
             },
@@ -74,10 +75,7 @@ impl Desk {
             clock,
             lines,
             negotiation: None,
-            settings: Settings {
-                mode,
-                branch_bytes: BRANCH_BYTES,
-            },
+            settings,
             orders,
             distributor: None,
             own_room,
@@ -192,7 +190,7 @@ impl Desk {
             .lines
             .facts(*upstream)
             .and_then(|facts| facts.outputs.as_ref());
-        let needed = outputs.map(|outputs| room::of(outputs)).unwrap_or_default();
+        let needed = outputs.map(|outputs| self.room_for(outputs)).unwrap_or_default();
         match &self.template {
             Some(template) if room::fits(template.constraints, needed) => {
                 let template = Arc::clone(template);
@@ -226,8 +224,12 @@ impl Desk {
             .is_some_and(|(used, _)| *used == upstream)
             && let Some(input) = input(&report.said)
         {
-            if let (Input::JobTaken { request, .. }, Some(distributor)) = (&input, &mut self.distributor) {
-                distributor.taken(*request);
+            match (&input, &mut self.distributor) {
+                (Input::JobTaken { request, .. }, Some(distributor)) => distributor.taken(*request),
+                (Input::JobRefused { request } | Input::JobUnanswered { request }, Some(distributor)) => {
+                    distributor.refused(*request);
+                }
+                _ => {}
             }
             self.negotiate(now, input);
         }
@@ -253,12 +255,20 @@ impl Desk {
         let imposed = (0..self.lines.count()).filter_map(|upstream| self.lines.facts(upstream));
         let wanted = imposed
             .filter_map(|facts| facts.outputs.as_ref())
-            .fold(self.own_room, |sum, outputs| room::larger(sum, room::of(outputs)));
+            .fold(self.own_room, |sum, outputs| {
+                room::larger(sum, self.room_for(outputs))
+            });
         self.room.send_if_modified(|room| {
             let news = *room != wanted;
             *room = wanted;
             news
         });
+    }
+
+    /// What a pool's outputs take, and our own beside them where we keep a part.
+    fn room_for(&self, outputs: &[TxOut]) -> Constraints {
+        let own = self.settings.keep.as_ref().map(|_| self.own_room);
+        room::both(room::of(outputs), own.unwrap_or_default())
     }
 
     fn supervise(&mut self, now: Time, input: supervisor::Input) {
@@ -300,7 +310,10 @@ impl Desk {
                 self.shown.place = Some(upstream);
                 self.shown.changes += 1;
                 tracing::info!(upstream = %self.shown.upstream, mode = self.shown.mode, "negotiating");
-                self.negotiation = Some((upstream, Negotiation::new(self.settings, channel, outputs)));
+                self.negotiation = Some((
+                    upstream,
+                    Negotiation::new(self.settings.clone(), channel, outputs),
+                ));
                 if let Some((template, transactions)) = self.transactions.clone() {
                     self.negotiate(now, Input::Transactions(template, transactions));
                 }
@@ -483,7 +496,7 @@ fn input(said: &Said) -> Option<Input> {
             None
         }
         // The pool's own jobs are of no interest to who makes jobs.
-        Said::Mining(Told::Opened(_) | Told::Work(_) | Told::Reconnect { .. }) => None,
+        Said::Mining(Told::Opened(_) | Told::Work(_) | Told::NoSelection | Told::Reconnect { .. }) => None,
         Said::Declaring(Declared::Unasked(_)) | Said::Ended(_) => None,
     }
 }

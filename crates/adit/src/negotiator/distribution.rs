@@ -1,7 +1,8 @@
 //! Jobs that the upstream has taken, passed on to others (`docs/job-distribution.md`).
 //!
-//! A job goes on the board when the pool has answered our own SetCustomMiningJob: who hears of it sooner could use the
-//! token up before us. It leaves the board with its block, its upstream, or the connection to it.
+//! A job becomes current when the pool has answered our own SetCustomMiningJob: who set it sooner could use the token up
+//! before us. For a new block it is told before that, as a future job: all of it is on its way while the pool judges, and
+//! the pool's word takes one short message. It leaves the board with its block, its upstream, or the connection to it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -33,9 +34,28 @@ pub(super) struct Distributor {
     states: watch::Sender<Arc<State>>,
     user: Str0_255,
     node: Handle,
-    /// Set at the pool, not answered yet; with the size of their extranonce.
-    asked: VecDeque<(SetCustomMiningJob, u16)>,
+    /// Set at the pool, not answered yet.
+    asked: VecDeque<Asked>,
     templates: VecDeque<Arc<Template>>,
+}
+
+/// A job that the pool was told.
+struct Asked {
+    message: SetCustomMiningJob,
+    /// Bytes of its extranonce.
+    full_size: u16,
+    /// Its number on the board, where it is there as a future job.
+    future: Option<u32>,
+}
+
+impl Asked {
+    const fn tip(&self) -> Tip {
+        Tip {
+            prev_hash: self.message.prev_hash,
+            min_ntime: self.message.min_ntime,
+            nbits: self.message.nbits,
+        }
+    }
 }
 
 impl Distributor {
@@ -71,6 +91,15 @@ impl Distributor {
         }
         self.templates.push_back(Arc::clone(template));
         let tip = U256(template.prev_hash.to_byte_array());
+        let late: Vec<u32> = self
+            .asked
+            .iter()
+            .filter(|it| it.message.prev_hash != tip)
+            .filter_map(|it| it.future)
+            .collect();
+        for job_id in late {
+            self.post(Input::Withdraw(job_id, WithdrawJob::StaleChainTip));
+        }
         let active = self.board.state().active.as_ref();
         if active.is_some_and(|active| active.tip.prev_hash != tip) {
             self.post(Input::End(WithdrawJob::StaleChainTip));
@@ -79,30 +108,58 @@ impl Distributor {
 
     /// A job goes to the pool.
     pub(super) fn asked(&mut self, message: &SetCustomMiningJob, full_size: usize) {
-        if self.asked.len() >= ASKED_MAX {
-            self.asked.pop_front();
+        if self.asked.len() >= ASKED_MAX
+            && let Some(Asked {
+                future: Some(job_id), ..
+            }) = self.asked.pop_front()
+        {
+            self.post(Input::Withdraw(job_id, WithdrawJob::Replaced));
         }
-        let full_size = u16::try_from(full_size).unwrap_or(u16::MAX);
-        self.asked.push_back((message.clone(), full_size));
+        let mut asked = Asked {
+            message: message.clone(),
+            full_size: u16::try_from(full_size).unwrap_or(u16::MAX),
+            future: None,
+        };
+        let active = self.board.state().active.as_ref();
+        if active.is_none_or(|active| !active.tip.is_same_block(&asked.tip())) {
+            let job = job_of(message.clone(), asked.full_size);
+            asked.future = self.post(Input::Future(Box::new(job)));
+        }
+        self.asked.push_back(asked);
+    }
+
+    /// The pool does not take it.
+    pub(super) fn refused(&mut self, request: u32) {
+        if let Some(Asked {
+            future: Some(job_id), ..
+        }) = self.answered(request)
+        {
+            self.post(Input::Withdraw(job_id, WithdrawJob::RefusedByPool));
+        }
+    }
+
+    fn answered(&mut self, request: u32) -> Option<Asked> {
+        let place = self
+            .asked
+            .iter()
+            .position(|it| it.message.request_id == request)?;
+        self.asked.remove(place)
     }
 
     /// The pool pays for it: it goes to everybody, unless a newer block has made it worthless.
     pub(super) fn taken(&mut self, request: u32) {
-        let Some(place) = self.asked.iter().position(|(it, _)| it.request_id == request) else {
+        let Some(asked) = self.answered(request) else {
             return;
         };
-        let Some((message, full_size)) = self.asked.remove(place) else {
+        let (tip, newest) = (asked.tip(), self.templates.back());
+        if newest.is_some_and(|newest| newest.prev_hash.to_byte_array() != tip.prev_hash.0) {
             return;
-        };
-        let tip = Tip {
-            prev_hash: message.prev_hash,
-            min_ntime: message.min_ntime,
-            nbits: message.nbits,
-        };
-        let newest = self.templates.back();
-        if newest.is_none_or(|newest| newest.prev_hash.to_byte_array() == tip.prev_hash.0) {
-            self.post(Input::Job(Box::new(job_of(message, full_size)), tip));
         }
+        let is_there = |job_id: &u32| self.board.state().futures.iter().any(|job| job.job_id == *job_id);
+        self.post(match asked.future.filter(is_there) {
+            Some(job_id) => Input::Activate { job_id, tip },
+            None => Input::Job(Box::new(job_of(asked.message, asked.full_size)), tip),
+        });
     }
 
     /// A receiver's block goes to our node at once; what the declaration server is to be told.
@@ -148,14 +205,19 @@ impl Distributor {
         });
     }
 
-    fn post(&mut self, input: Input) {
-        let mut outputs = Vec::new();
+    /// Gives the board something; the number of the job, if it was a new one.
+    fn post(&mut self, input: Input) -> Option<u32> {
+        let (mut outputs, mut number) = (Vec::new(), None);
         self.board.handle(input, &mut outputs);
         for output in outputs {
-            if let Output::State(state) = output {
-                self.states.send_replace(state);
+            match output {
+                Output::State(state) => {
+                    self.states.send_replace(state);
+                }
+                Output::Numbered(job_id) => number = Some(job_id),
             }
         }
+        number
     }
 }
 

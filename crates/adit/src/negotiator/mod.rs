@@ -95,7 +95,16 @@ impl Negotiator {
         let own = crate::pool::constraints(settings);
         let (room, wanted) = watch::channel(own);
         tokio::spawn(room::ask(pool.node().clone(), wanted));
-        let desk = Desk::new(lines, mode, orders, (own, room), (pool.status(), picture), clock);
+        let keep = settings.negotiator.keep_bp;
+        let work = negotiation::Settings {
+            mode,
+            branch_bytes: BRANCH_BYTES,
+            keep: (keep > 0).then(|| negotiation::Keep {
+                parts_bp: keep,
+                script: settings.payout.script.clone(),
+            }),
+        };
+        let desk = Desk::new(lines, work, orders, (own, room), (pool.status(), picture), clock);
         let desk = desk.distributing(Distributor::new(
             &settings.upstream.user,
             pool.node().clone(),
@@ -162,6 +171,7 @@ fn lines_settings(settings: &Settings, mode: Mode) -> lines::Settings {
             hash_rate: upstream.hash_rate as f32,
             extranonce_min: BRANCH_BYTES as u16,
             work_selection: true,
+            selection_optional: false,
             answer_timeout: ANSWER_TIMEOUT,
         },
         declare: Some(declare::Settings {

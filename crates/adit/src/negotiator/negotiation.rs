@@ -31,7 +31,7 @@ use crate::observe::Figures;
 use crate::uplink::Cause;
 use crate::uplink::mining::Channel;
 
-pub use door::{Input, Mined, Output, Settings, UpShare};
+pub use door::{Input, Keep, Mined, Output, Settings, UpShare};
 pub use shares::{PENDING_MAX, SHARES_REFUSED_MAX};
 
 use record::{Record, State};
@@ -226,7 +226,13 @@ impl Negotiation {
             return;
         }
         if record.halves.is_none() {
-            let Some(made) = record::make(&record.template, &outputs, &channel, settings.branch_bytes) else {
+            let made = record::make(
+                &record.template,
+                (&outputs, settings.keep.as_ref()),
+                &channel,
+                settings.branch_bytes,
+            );
+            let Some(made) = made else {
                 tracing::error!(
                     template = record.template.id.0,
                     "no coinbase can be made of this template"

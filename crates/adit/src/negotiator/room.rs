@@ -28,6 +28,14 @@ pub(super) fn larger(a: Constraints, b: Constraints) -> Constraints {
     }
 }
 
+/// Room for both.
+pub(super) fn both(a: Constraints, b: Constraints) -> Constraints {
+    Constraints {
+        max_additional_size: a.max_additional_size.saturating_add(b.max_additional_size),
+        max_additional_sigops: a.max_additional_sigops.saturating_add(b.max_additional_sigops),
+    }
+}
+
 /// Whether a template made for `room` has place for `needed`.
 pub(super) const fn fits(room: Constraints, needed: Constraints) -> bool {
     room.max_additional_size >= needed.max_additional_size
@@ -74,7 +82,8 @@ mod tests {
             max_additional_size: 43,
             max_additional_sigops: 0,
         };
-        let both = larger(room, other);
-        assert!(fits(both, room) && fits(both, other) && !fits(other, room) && !fits(room, other));
+        let either = larger(room, other);
+        assert!(fits(either, room) && fits(either, other) && !fits(other, room) && !fits(room, other));
+        assert!(fits(both(room, other), either) && !fits(either, both(room, other)));
     }
 }

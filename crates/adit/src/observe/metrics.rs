@@ -41,6 +41,7 @@ impl Collector for Picture {
         node(out, status)?;
         ledger(out, status)?;
         negotiation(out, status)?;
+        distribution(out, status)?;
         uplink(out, status)?;
         keys(out, status)
     }
@@ -188,6 +189,58 @@ fn negotiation(out: &mut Writer<'_, '_>, status: &Status) -> fmt::Result {
         "Memory that declared jobs hold",
         it.bytes as f64,
     )
+}
+
+fn distribution(out: &mut Writer<'_, '_>, status: &Status) -> fmt::Result {
+    let Some(it) = &status.distribution else {
+        return Ok(());
+    };
+    out.gauge(
+        "job_receivers",
+        "Receivers of distributed jobs that are connected",
+        it.receivers as f64,
+    )?;
+    for (name, what, count) in [
+        (
+            "job_receivers_joined",
+            "Receivers of distributed jobs that came",
+            it.joined,
+        ),
+        (
+            "job_receivers_dropped_slow",
+            "Receivers of distributed jobs that did not read and were disconnected",
+            it.dropped_slow,
+        ),
+        (
+            "distributed_jobs",
+            "Jobs sent to receivers, once for each",
+            it.jobs,
+        ),
+        ("distributed_messages", "Messages sent to receivers", it.messages),
+        (
+            "distributed_bytes",
+            "Bytes of messages sent to receivers, before encryption",
+            it.bytes,
+        ),
+        (
+            "distributed_jobs_refused",
+            "Distributed jobs that a receiver's pool did not take",
+            it.refused,
+        ),
+        (
+            "receivers_solutions",
+            "Blocks that receivers have found",
+            it.solutions,
+        ),
+        (
+            "receivers_junk",
+            "Solutions of receivers that make no block",
+            it.junk,
+        ),
+    ] {
+        out.counter(name, what, count)?;
+    }
+    Ok(())
 }
 
 fn keys(out: &mut Writer<'_, '_>, status: &Status) -> fmt::Result {

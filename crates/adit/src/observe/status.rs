@@ -47,6 +47,8 @@ pub struct Status {
     pub ledger: LedgerStatus,
     /// Job negotiation.
     pub negotiation: Negotiation,
+    /// Job distribution, where jobs are distributed.
+    pub distribution: Option<Distribution>,
     /// From the first byte of a share read to its acknowledgement written.
     pub ack_latency: Latency,
     /// From a template's arrival to the moment the last connection got its job.
@@ -76,6 +78,29 @@ pub struct Negotiation {
     pub bytes: u64,
     /// Bytes that they may hold; 0 where no jobs are negotiated.
     pub bytes_max: u64,
+}
+
+/// Job distribution: counts since the start, and who is there now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Distribution {
+    /// Receivers that are connected.
+    pub receivers: u64,
+    /// Receivers that have come.
+    pub joined: u64,
+    /// Receivers that did not read and were disconnected.
+    pub dropped_slow: u64,
+    /// Jobs sent, once for each receiver.
+    pub jobs: u64,
+    /// Messages sent, jobs among them.
+    pub messages: u64,
+    /// Their bytes, before encryption.
+    pub bytes: u64,
+    /// Jobs that a receiver's pool did not take.
+    pub refused: u64,
+    /// Blocks that receivers have found.
+    pub solutions: u64,
+    /// Solutions that were none.
+    pub junk: u64,
 }
 
 /// Where devices connect.

@@ -142,6 +142,12 @@ impl Connection {
                 let tip = server.mining().tip();
                 (server.into_slot(), tip)
             }
+            Stage::Distributing(_) => {
+                if let Some(desk) = &self.worker.plan.distribution {
+                    desk.left(end);
+                }
+                return;
+            }
             _ => return,
         };
         self.close_channels();
@@ -288,6 +294,9 @@ impl Connection {
     fn start_distributing(&mut self, now: Time, flags: u32, out: &mut Vec<u8>) -> Result<(), Fault> {
         tracing::info!(peer = %self.peer, "jobs are distributed to it");
         self.stage = Stage::Distributing(Box::new(distribute::server::Server::new(flags)));
+        if let Some(desk) = &self.worker.plan.distribution {
+            desk.joined();
+        }
         if self.leaving == Leaving::Due {
             self.send_away(now, out)?;
         }
@@ -736,6 +745,14 @@ impl Protocol for Connection {
             Stage::Mining(_) => self.decode_mining(now, header, payload, out),
             Stage::StratumV1(_) | Stage::Over => Ok(()),
         }
+    }
+
+    fn arriving(&mut self, bytes: usize, out: &mut Vec<u8>) -> Result<(), Fault> {
+        if !matches!(self.stage, Stage::Declaring(_)) {
+            return Ok(());
+        }
+        let now = self.worker.plan.clock.now();
+        self.declaring(now, declare::server::Input::Arriving { bytes }, out)
     }
 
     fn line(&mut self, now: Time, line: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {

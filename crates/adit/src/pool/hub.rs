@@ -19,6 +19,7 @@ use super::branch::{Assigned, Orders};
 use super::coinbase;
 use super::customs::Customs;
 use super::desk::{CUSTOM, ToDesk};
+use super::distributing::Desk as Receivers;
 use super::drain::Progress;
 use super::inspect::{Advice, Answer, Candidate, Inspector};
 use super::records;
@@ -70,6 +71,8 @@ pub(super) struct Hub {
     /// Weak: the desk ends before the hub does.
     pub(super) desk: mpsc::WeakSender<ToDesk>,
     pub(super) branch: Option<Uplink>,
+    /// What is passed on to receivers, where we are a distributor.
+    pub(super) distribution: Option<Arc<Receivers>>,
     pub(super) inspector: Inspector,
     pub(super) state: Mining,
 }
@@ -441,6 +444,7 @@ impl Hub {
         self.totals.paint(now, picture);
         let uplink = self.branch.as_ref().and_then(|branch| branch.picture.as_ref());
         picture.uplink = uplink.map(|uplink| uplink.borrow().clone());
+        picture.distribution = self.distribution.as_ref().map(|desk| desk.picture());
         picture.drain = drain_picture(&self.drain.borrow());
         picture.connections.refused += (self.refused_at_the_door)();
         if let (Some(last), Some(finder)) = (&mut picture.blocks.last, self.state.finder)

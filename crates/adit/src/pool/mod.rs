@@ -170,12 +170,13 @@ impl Pool {
         };
         let setup = setup_settings(settings, negotiation.is_some());
         let distribution = branch.as_ref().and_then(|branch| branch.distribution.clone());
+        let distribution = distribution.map(|it| Arc::new(distributing::Desk::new(it, &setup)));
         let plan = Plan {
             desk: negotiation.as_ref().map(|plan| plan.door(asks)),
             clock: clock.clone(),
             mining: Arc::new(machine.clone()),
             mined: branch.as_ref().map(|branch| branch.mined.clone()),
-            distribution: distribution.map(|it| Arc::new(distributing::Desk::new(it, &setup))),
+            distribution: distribution.clone(),
             setup: Arc::new(setup),
             sv1: Arc::new(sv1_settings(settings, machine)),
             parking: Arc::default(),
@@ -250,6 +251,7 @@ impl Pool {
                 picture: branch.picture,
             }),
             desk: asks_weak,
+            distribution,
             inspector: inspect::Inspector::new(node.handle.clone()),
             state: hub::Mining::default(),
             clock,

@@ -36,6 +36,7 @@ impl Plan {
         };
         Some(Self {
             desk: desk::Settings {
+                data: settings.data.clone(),
                 coinbase_only: keys.mode.coinbase_only(),
                 shared_tokens: keys.shared_tokens,
                 tokens: TokensSettings {

@@ -585,8 +585,9 @@ impl Worker {
     fn send_report(&self) {
         if let Some(desk) = &self.plan.desk
             && !self.unseen.borrow().is_empty()
+            && let Ok(place) = desk.asks.try_reserve()
         {
-            desk.ask(ToDesk::Credited(self.unseen.take().into_iter().collect()));
+            place.send(ToDesk::Credited(self.unseen.take().into_iter().collect()));
         }
         let mut report = self.report.borrow_mut();
         if let Ok(place) = self.plan.hub.try_reserve() {

@@ -6,15 +6,19 @@
 //!       └──────────── shares ──────────┘  └───────────────── accepted shares ◄────────────────┘
 //! ```
 //!
-//! It aggregates: all miners share one extended channel of the upstream in use. Below it is a pool in every respect
+//! It aggregates: all miners share one extended channel of the upstream in use. With a distributor (`upstream.jobs`) they mine
+//! its jobs over that channel, and the upstream's own whenever there is none. Below it is a pool in every respect
 //! ([`crate::pool::branch`]), with its own journal, so that a farm has exact accounts of its own devices.
 
+mod distributed;
 mod relay;
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use adit_net::{Clock, random};
+use adit_net::{Clock, Url, random};
 use adit_proto::Time;
 use adit_proto::extranonce::Layout;
 use adit_proto::mining::client::Work;
@@ -25,10 +29,12 @@ use crate::exit::Exit;
 use crate::observe::{Figures, Status, Uplink};
 use crate::pool::branch::{Branch, Mined, Orders};
 use crate::pool::{self, Pool};
+use crate::receiver::Todo;
 use crate::shutdown::Shutdown;
-use crate::uplink::mining::{self, Command, Told};
+use crate::uplink::mining::{self, Channel, Command, Told};
 use crate::uplink::supervisor::{self, Choice, Input, Output, Supervisor};
 use crate::uplink::{BRANCH_BYTES, Cause, Lines, Report, Said, lines};
+use distributed::Distributed;
 use relay::{Origin, Relay, Way};
 
 /// How a proxy works, for people.
@@ -83,24 +89,31 @@ impl Proxy {
         };
         let pool = Pool::start_branch(settings, false, branch).await?;
         let clock = Clock::system();
+        let distributor = settings.upstream.jobs.0.clone();
         let lines = lines::Settings {
             dialling: settings.dialling(),
             mining: mining::Settings {
                 user: settings.upstream.user.clone(),
                 hash_rate: settings.upstream.hash_rate as f32,
                 extranonce_min: BRANCH_BYTES as u16,
-                work_selection: false,
+                work_selection: distributor.is_some(),
+                selection_optional: true,
                 answer_timeout: patience.connect_timeout,
             },
             declare: None,
         };
         let count = upstreams.len();
         let (lines, reports) = Lines::new(upstreams, lines, clock.clone());
+        let distributed = distributor.map(|distributor| {
+            let user = settings.upstream.user.clone();
+            Distributed::new(distributor, user, settings.dialling(), clock.clone())
+        });
         let hub = Hub {
             clock,
             supervisor: Supervisor::new(patience, count),
             works: (0..count).map(|_| None).collect(),
             lines,
+            distributed,
             relay: Relay::default(),
             orders,
             solo: !settings.nodeless,
@@ -171,6 +184,8 @@ struct Hub {
     lines: Lines,
     /// The newest job of each upstream.
     works: Vec<Option<(Origin, Box<Work>)>>,
+    /// Where jobs of a distributor are mined.
+    distributed: Option<Distributed>,
     relay: Relay,
     orders: watch::Sender<Orders>,
     solo: bool,
@@ -201,6 +216,7 @@ impl Hub {
                     // The pool has stopped.
                     None => return,
                 },
+                () = poll_fn(|cx| poll_distributed(&self.distributed, cx)) => self.distributed(Distributed::look),
                 () = deadline => self.expire(),
                 _ = look.tick() => self.look(),
             }
@@ -265,12 +281,43 @@ impl Hub {
             Choice::Upstream(place) => {
                 self.solo_from = None;
                 self.hand_down(place);
+                let line = self.line_of(place);
+                self.distributed(|it| it.turn_to(line));
                 self.claim = Claim::default();
                 self.look();
             }
             // What is mined is mined on for a moment: the next upstream may be a handshake away.
-            Choice::Solo if self.solo => self.solo_from = Some(self.clock.now() + SOLO_AFTER),
-            Choice::Solo => {}
+            Choice::Solo => {
+                if let Some(distributed) = &mut self.distributed {
+                    distributed.turn_to(None);
+                }
+                self.solo_from = self.solo.then(|| self.clock.now() + SOLO_AFTER);
+            }
+        }
+    }
+
+    /// What a distributor's jobs on this upstream need; nothing where it takes none.
+    fn line_of(&self, upstream: usize) -> Option<(Url, Channel, Option<Work>)> {
+        let channel = self.lines.facts(upstream)?.channel?;
+        let url = self.lines.url(upstream)?.clone();
+        let work = self.works.get(upstream)?.as_ref();
+        let work = work.map(|(_, work)| Work::clone(work));
+        self.lines.selects(upstream).then_some((url, channel, work))
+    }
+
+    /// Lets the distributor's part act, and does what it wants.
+    fn distributed(&mut self, act: impl FnOnce(&mut Distributed) -> Vec<Todo>) {
+        let (Some(distributed), Choice::Upstream(upstream)) = (&mut self.distributed, self.choice) else {
+            return;
+        };
+        for it in act(distributed) {
+            match it {
+                Todo::Set(message) => {
+                    let since = self.clock.now();
+                    self.lines.mining(upstream, Command::Custom { message, since });
+                }
+                Todo::Mine(work) => self.mine(upstream, &work),
+            }
         }
     }
 
@@ -291,7 +338,12 @@ impl Hub {
             generation: report.generation,
         };
         if let Said::Mining(told) = report.said {
+            let concerns = self.distributed.is_some() && self.choice == Choice::Upstream(upstream);
+            let heard = concerns.then(|| told.clone());
             self.told(origin, told);
+            if let Some(told) = heard {
+                self.distributed(|it| it.told(&told));
+            }
         }
         match news {
             Some(lines::News::Ready) => self.decide(Input::Ready { upstream }),
@@ -318,7 +370,8 @@ impl Hub {
                 if let Some(place) = self.works.get_mut(origin.upstream) {
                     *place = Some((origin, work));
                 }
-                if self.choice == Choice::Upstream(origin.upstream) {
+                let chosen = self.choice == Choice::Upstream(origin.upstream);
+                if chosen && !self.distributed.as_ref().is_some_and(Distributed::is_on) {
                     self.hand_down(origin.upstream);
                 }
             }
@@ -355,7 +408,15 @@ impl Hub {
 
     /// The newest job of an upstream becomes everybody's.
     fn hand_down(&mut self, upstream: usize) {
-        let Some(Some((origin, work))) = self.works.get(upstream) else {
+        let own = self.works.get(upstream).and_then(Option::as_ref);
+        if let Some(work) = own.map(|(_, work)| work.clone()) {
+            self.mine(upstream, &work);
+        }
+    }
+
+    /// A job for everybody: the upstream's own, or one that it has taken.
+    fn mine(&mut self, upstream: usize, work: &Work) {
+        let Some(Some((origin, _))) = self.works.get(upstream) else {
             return;
         };
         match self.relay.assign(*origin, work) {
@@ -378,7 +439,12 @@ impl Hub {
             work.is_some_and(|(now, _)| *now == origin)
         };
         let sent = match self.relay.way(mined, lives) {
-            Way::Up(upstream, command) => self.lines.mining(upstream, command),
+            Way::Up(upstream, command) => {
+                if let Some(distributed) = &self.distributed {
+                    distributed.sent(&command, mined);
+                }
+                self.lines.mining(upstream, command)
+            }
             Way::Gone => false,
             Way::TooEasy => return self.figure(|figures| figures.shares_too_easy += 1),
             Way::Own => return,
@@ -412,6 +478,11 @@ impl Hub {
             self.lines.mining(upstream, Command::HashRate(claim.rate as f32));
         }
     }
+}
+
+/// For ever, where there is no distributor.
+fn poll_distributed(distributed: &Option<Distributed>, cx: &Context<'_>) -> Poll<()> {
+    distributed.as_ref().map_or(Poll::Pending, |it| it.poll(cx))
 }
 
 /// What an upstream was told of us.

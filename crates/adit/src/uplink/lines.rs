@@ -98,6 +98,8 @@ pub struct Lines {
     reports: mpsc::Sender<Report>,
     lines: Vec<Option<Line>>,
     ways: Vec<Itinerary>,
+    /// Upstreams that take no jobs of ours.
+    plain: Vec<bool>,
     generation: u64,
 }
 
@@ -111,6 +113,7 @@ impl Lines {
             .map(|it| Itinerary::new(it.url.clone()))
             .collect();
         let lines = upstreams.iter().map(|_| None).collect();
+        let plain = vec![false; upstreams.len()];
         let lines = Self {
             upstreams,
             settings: Arc::new(settings),
@@ -118,6 +121,7 @@ impl Lines {
             reports,
             lines,
             ways,
+            plain,
             generation: 0,
         };
         (lines, heard)
@@ -144,6 +148,13 @@ impl Lines {
         self.ways.get(upstream).map(Itinerary::url)
     }
 
+    /// Whether jobs of our own may be sent to the upstream, as far as that is known.
+    #[must_use]
+    pub fn selects(&self, upstream: usize) -> bool {
+        let plain = self.plain.get(upstream).copied().unwrap_or(true);
+        self.settings.mining.work_selection && !plain
+    }
+
     /// Connects.
     pub fn connect(&mut self, upstream: usize) {
         let (Some(it), Some(way)) = (self.upstreams.get(upstream), self.ways.get(upstream)) else {
@@ -167,8 +178,10 @@ impl Lines {
         let (mining, mining_commands) = mpsc::channel(COMMANDS_MAX);
         let (declaring, declaring_commands) = mpsc::channel(DECLARATIONS_MAX);
         let declares = self.settings.declare.is_some();
+        let selects = self.selects(upstream);
         let task = Attempt {
             settings: Arc::clone(&self.settings),
+            selects,
             clock: self.clock.clone(),
             url,
             jds,
@@ -220,6 +233,17 @@ impl Lines {
                 }
             }
             Said::Declaring(declare::Event::Outputs(outputs)) => line.facts.outputs = Some(outputs.clone()),
+            Said::Mining(Told::NoSelection) => {
+                tracing::warn!(
+                    upstream = self.name(report.upstream),
+                    "it takes no jobs of ours: its own are mined there"
+                );
+                if let Some(plain) = self.plain.get_mut(report.upstream) {
+                    *plain = true;
+                }
+                self.disconnect(report.upstream);
+                return Some(Some(News::Down(Cause::Moved)));
+            }
             Said::Mining(Told::Reconnect { host, port }) => {
                 let host = host.as_ref().map(|host| host.as_bytes());
                 if let Some(way) = self.ways.get_mut(report.upstream) {
@@ -304,6 +328,8 @@ impl Outbox {
 /// One connection from dialling to its end.
 struct Attempt {
     settings: Arc<Settings>,
+    /// Whether jobs of ours will be sent.
+    selects: bool,
     clock: Clock,
     url: adit_net::Url,
     jds: adit_net::Url,
@@ -318,6 +344,7 @@ impl Attempt {
     async fn run(self) {
         let Self {
             settings,
+            selects,
             clock,
             url,
             jds,
@@ -329,8 +356,11 @@ impl Attempt {
         let (dialling, bounds) = (&settings.dialling, bounds());
         let mining = async {
             let cause = mining_outbox.cause.clone();
-            let mut session =
-                mining::Session::new(&url, settings.mining.clone(), mining_commands, mining_outbox);
+            let mining = mining::Settings {
+                work_selection: selects,
+                ..settings.mining.clone()
+            };
+            let mut session = mining::Session::new(&url, mining, mining_commands, mining_outbox);
             serve(&url, &clock, dialling, bounds, &mut session, &cause).await
         };
         let declaring = async {

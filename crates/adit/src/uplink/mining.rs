@@ -62,6 +62,8 @@ pub struct Settings {
     pub extranonce_min: u16,
     /// Whether jobs of our own will be sent (REQ-MIN-012).
     pub work_selection: bool,
+    /// Whether an upstream that takes none is of use all the same.
+    pub selection_optional: bool,
     /// How long the pool may take to answer a request.
     pub answer_timeout: Duration,
 }
@@ -112,6 +114,8 @@ pub enum Told {
     },
     /// A share was not sent, as the pool could only refuse it.
     ShareWithheld(client::Withheld),
+    /// The pool takes no jobs of ours. The connection ends; the next one goes without.
+    NoSelection,
     /// The pool sends us to another place.
     Reconnect {
         /// Host to dial; `None`: the present one.
@@ -196,8 +200,12 @@ impl Session {
                     };
                     self.upstream.open(now, open, out, &mut more)?;
                 }
-                Heard::Refused { flags, code } => {
-                    tracing::warn!(%code, flags, "the upstream refused the connection");
+                Heard::Refused { flags: bits, code } => {
+                    tracing::warn!(%code, flags = bits, "the upstream refused the connection");
+                    let unwanted = bits & flags::REQUIRES_WORK_SELECTION != 0;
+                    if unwanted && self.settings.work_selection && self.settings.selection_optional {
+                        self.tell(Told::NoSelection);
+                    }
                 }
                 Heard::Reconnect { host, port } => {
                     self.tell(Told::Reconnect { host, port });

@@ -12,7 +12,7 @@ use crate::stratum_v1;
 use crate::templates::{first_block, node};
 
 /// Blocks that are to be found.
-const BLOCKS: u64 = 3;
+pub(crate) const BLOCKS: u64 = 3;
 /// Expected hashes of a share below our negotiator. On regtest any share is a block, so this sets the pace.
 const WORK: &str = "300000";
 /// Hashes a second that their pool is told; it wants a share a second.
@@ -20,12 +20,12 @@ const HASH_RATE: &str = "600000";
 /// Hashes a second that their proxy claims for a Stratum V1 device.
 const STRATUM_V1_RATE: u64 = 300_000;
 /// Who earns the blocks that are found without a pool; nobody who matters here.
-const ALONE: &str = "raw(51)";
+pub(crate) const ALONE: &str = "raw(51)";
 
 /// A negotiator as a process.
-struct Negotiator {
-    program: Program,
-    url: Url,
+pub(crate) struct Negotiator {
+    pub(crate) program: Program,
+    pub(crate) url: Url,
 }
 
 impl Negotiator {
@@ -35,7 +35,7 @@ impl Negotiator {
         (format!("{}:{}", self.url.host, self.url.port), key)
     }
 
-    fn start(folder: &Path, node: &BitcoinNode, upstreams: &[String], more: &[&str]) -> Self {
+    pub(crate) fn start(folder: &Path, node: &BitcoinNode, upstreams: &[String], more: &[&str]) -> Self {
         let mut command = adit();
         command
             .args(["negotiator", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])

@@ -140,16 +140,7 @@ impl Pool {
 
     /// `/api/v1/status`; `None` while nobody answers.
     pub(crate) fn status(&self) -> Option<Value> {
-        let mut stream = TcpStream::connect(&self.http).ok()?;
-        stream.set_read_timeout(Some(HTTP_LIMIT)).ok()?;
-        let request = format!(
-            "GET /api/v1/status HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
-            self.http
-        );
-        stream.write_all(request.as_bytes()).ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+        status(&self.http)
     }
 
     /// A number of the status, by JSON pointer.
@@ -225,6 +216,17 @@ impl Pool {
     fn data(&self) -> std::path::PathBuf {
         self.folder.path().join("data")
     }
+}
+
+/// `/api/v1/status` of whatever serves it at `HOST:PORT`; `None` while nobody answers.
+pub(crate) fn status(http: &str) -> Option<Value> {
+    let mut stream = TcpStream::connect(http).ok()?;
+    stream.set_read_timeout(Some(HTTP_LIMIT)).ok()?;
+    let request = format!("GET /api/v1/status HTTP/1.1\r\nHost: {http}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
 }
 
 /// An address of the main network; the coins there are not ours.

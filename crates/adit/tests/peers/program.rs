@@ -65,6 +65,16 @@ impl Program {
         assert!(self.finish(), "it does not stop in order{}", self.said());
     }
 
+    /// Stops it where it is (SIGSTOP): what it listened on takes connections and says nothing, like a black hole.
+    pub(crate) fn pause(&self) {
+        self.process.signal("STOP");
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub(crate) fn resume(&self) {
+        self.process.signal("CONT");
+    }
+
     /// Kills it at once (SIGKILL).
     pub(crate) fn kill(&mut self) {
         self.process.kill();

@@ -4,6 +4,7 @@
 
 pub(crate) mod lines;
 pub(crate) mod miner;
+pub(crate) mod negotiator;
 pub(crate) mod peer;
 pub(crate) mod process;
 pub(crate) mod rpc_node;

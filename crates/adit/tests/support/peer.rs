@@ -161,7 +161,13 @@ impl Peer {
     }
 
     /// Says whole frames, one after the other, in one write.
-    pub(crate) async fn say_frames(&mut self, mut frames: &[u8]) {
+    pub(crate) async fn say_frames(&mut self, frames: &[u8]) {
+        let sealed = self.seal(frames);
+        self.say_bytes(&sealed).await;
+    }
+
+    /// Seals whole frames, which must be the next that are said.
+    pub(crate) fn seal(&mut self, mut frames: &[u8]) -> Vec<u8> {
         let mut sealed = Vec::new();
         while let Some(header) = frames.first_chunk() {
             let length = Header::LEN + Header::parse(*header).msg_length as usize;
@@ -169,7 +175,7 @@ impl Peer {
             self.session.seal(frame, &mut sealed).unwrap();
             frames = rest;
         }
-        self.say_bytes(&sealed).await;
+        sealed
     }
 
     /// Says a frame of any type.

@@ -55,6 +55,22 @@ impl Held {
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
+
+    /// Takes more, up to `bytes` in all; false, and nothing changes, where they are not there. It never gives back.
+    pub fn grow(&mut self, bytes: usize) -> bool {
+        let Some(mut more) = self.from.take(bytes.saturating_sub(self.bytes)) else {
+            return false;
+        };
+        self.bytes += std::mem::take(&mut more.bytes);
+        true
+    }
+
+    /// A part of it, held apart from now on; nothing where it has less.
+    pub fn split(&mut self, bytes: usize) -> Option<Self> {
+        self.bytes = self.bytes.checked_sub(bytes)?;
+        let from = self.from.clone();
+        Some(Self { from, bytes })
+    }
 }
 
 impl Drop for Held {
@@ -75,6 +91,19 @@ mod tests {
         let second = budget.take(40).unwrap();
         assert_eq!((budget.used(), second.bytes()), (100, 40));
         drop((first, second));
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn what_grows_is_counted_and_stops_at_the_end() {
+        let budget = Budget::new(100);
+        let mut held = budget.take(10).unwrap();
+        assert!(held.grow(70) && held.grow(20) && !held.grow(101));
+        assert_eq!((held.bytes(), budget.used()), (70, 70));
+        let part = held.split(30).unwrap();
+        assert!(held.split(41).is_none());
+        assert_eq!((held.bytes(), part.bytes(), budget.used()), (40, 30, 70));
+        drop((held, part));
         assert_eq!(budget.used(), 0);
     }
 }

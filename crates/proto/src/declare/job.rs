@@ -28,12 +28,17 @@ impl Transaction {
     /// Reads a consensus-encoded transaction and takes its bytes from `budget`. Nothing where it is none, is a
     /// coinbase, or there are no bytes left.
     pub fn read(bytes: &[u8], budget: &Budget) -> Option<Self> {
+        Self::read_in(bytes, &mut budget.take(bytes.len() + Self::OVERHEAD)?)
+    }
+
+    /// The same with a part of what was taken already.
+    pub fn read_in(bytes: &[u8], room: &mut Held) -> Option<Self> {
         let read: bitcoin::Transaction = bitcoin::consensus::deserialize(bytes).ok()?;
         if read.is_coinbase() {
             return None;
         }
         Some(Self {
-            _held: budget.take(bytes.len() + Self::OVERHEAD)?,
+            _held: room.split(bytes.len() + Self::OVERHEAD)?,
             txid: read.compute_txid().to_byte_array(),
             wtxid: read.compute_wtxid().to_byte_array(),
             bytes: bytes.into(),
@@ -86,6 +91,8 @@ pub struct Declared {
     pub nbits: u32,
     /// Height of the block.
     pub height: u32,
+    /// Bytes of the transactions that nobody here knew, and that its client provided.
+    pub provided: usize,
     pub(super) _held: Held,
 }
 

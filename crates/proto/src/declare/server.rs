@@ -25,12 +25,13 @@ use adit_wire::declare::{
 use adit_wire::refusal::DeclareMiningJob as Refusal;
 use adit_wire::{B0_64K, B0_255};
 
-use super::{Budget, Declared, Token};
+use super::{Budget, Declared, Held, Token};
 use crate::setup::Established;
 use crate::{Fault, Time};
 use pending::Pending;
 
 pub use door::{Event, Input, Looked, Lookup, Output, Refused, Settings};
+pub use provide::ARRIVING_FREE;
 
 /// One job declaration connection, pool side.
 #[derive(Debug)]
@@ -48,6 +49,8 @@ pub struct Server {
     declarations: u64,
     /// Jobs that were acknowledged, newest first.
     declared: VecDeque<Arc<Declared>>,
+    /// Room for a message that is not whole yet.
+    arriving: Option<Held>,
     allocations: Bucket,
     solutions: Bucket,
 }
@@ -63,6 +66,7 @@ impl Server {
             pending: VecDeque::new(),
             declarations: 0,
             declared: VecDeque::new(),
+            arriving: None,
             allocations: Bucket::new(now, settings.tokens_per_minute, settings.tokens_burst),
             solutions: Bucket::new(now, settings.solutions_per_minute, settings.solutions_burst),
             settings,
@@ -71,7 +75,12 @@ impl Server {
 
     /// The one door. When it returns, `out` holds all there is to do, after what it held before.
     pub fn handle(&mut self, now: Time, input: Input, out: &mut Vec<Output>) -> Result<(), Fault> {
+        if let Input::Message(_) = &input {
+            // What it is made of takes its own room.
+            self.arriving = None;
+        }
         match input {
+            Input::Arriving { bytes } => self.arriving(bytes, out),
             Input::Message(ToServer::AllocateMiningJobToken(ask)) => self.allocate(now, ask, out),
             Input::Message(ToServer::DeclareMiningJob(job)) => self.declare(job, out),
             Input::Message(ToServer::ProvideMissingTransactionsSuccess(list)) => self.provided(list, out),
@@ -118,7 +127,8 @@ impl Server {
     /// Bytes that the connection holds, as they are counted.
     pub fn bytes(&self) -> usize {
         let pending: usize = self.pending.iter().map(Pending::bytes).sum();
-        pending + Declared::counted(self.declared.iter())
+        let arriving = self.arriving.as_ref().map_or(0, Held::bytes);
+        arriving + pending + Declared::counted(self.declared.iter())
     }
 
     /// Jobs whose solutions are tried.

@@ -17,6 +17,9 @@ use adit_wire::types::U256;
 
 use super::Active;
 
+/// Requests to the pool that may be without an answer; a newer job waits for one of them.
+pub const OPEN_MAX: usize = 4;
+
 /// The receiver's own extended channel at the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Channel {
@@ -98,6 +101,10 @@ pub struct Receiver {
     /// The newest distributed job.
     wanted: Option<Active>,
     asked: Option<Asked>,
+    /// Requests without an answer, oldest first; the last is `asked`, if that is still wanted.
+    open: Vec<u32>,
+    /// The newest job waits until the pool has answered an older one.
+    due: bool,
     /// The job that is mined, if it is not the pool's own.
     custom: Option<Active>,
     next_request: u32,
@@ -118,6 +125,8 @@ impl Receiver {
             pool_tip: None,
             wanted: None,
             asked: None,
+            open: Vec::new(),
+            due: false,
             custom: None,
             next_request: 1,
         }
@@ -135,18 +144,25 @@ impl Receiver {
                 self.ask(out);
             }
             Input::NoJob => {
-                (self.wanted, self.asked) = (None, None);
+                (self.wanted, self.asked, self.due) = (None, None, false);
                 self.mine_own(out);
             }
             Input::Channel(channel) => {
                 self.channel = channel;
+                self.open.clear();
                 (self.asked, self.pool_tip) = (None, None);
                 self.mine_own(out);
                 self.ask(out);
             }
             Input::PoolTip(prev_hash) => self.pool_tip(prev_hash, out),
-            Input::JobTaken { request_id, job_id } => self.taken(request_id, job_id, out),
-            Input::JobRefused { request_id, code } => self.refused(request_id, code, out),
+            Input::JobTaken { request_id, job_id } => {
+                self.taken(request_id, job_id, out);
+                self.answered(request_id, out);
+            }
+            Input::JobRefused { request_id, code } => {
+                self.refused(request_id, code, out);
+                self.answered(request_id, out);
+            }
         }
     }
 
@@ -156,7 +172,18 @@ impl Receiver {
         self.custom.is_some()
     }
 
+    fn answered(&mut self, request_id: u32, out: &mut Vec<Output>) {
+        self.open.retain(|open| *open != request_id);
+        if self.due {
+            self.ask(out);
+        }
+    }
+
     fn ask(&mut self, out: &mut Vec<Output>) {
+        self.due = self.open.len() >= OPEN_MAX;
+        if self.due {
+            return;
+        }
         let (Some(channel), Some(active)) = (self.channel, &self.wanted) else {
             return;
         };
@@ -170,6 +197,7 @@ impl Receiver {
         }
         let request_id = self.next_request;
         self.next_request = request_id.wrapping_add(1);
+        self.open.push(request_id);
         out.push(Output::Custom(Box::new(message(active, channel.id, request_id))));
         self.asked = Some(Asked {
             request_id,
@@ -191,7 +219,7 @@ impl Receiver {
             self.mine_own(out);
         }
         if self.wanted.as_ref().is_some_and(is_old) {
-            (self.wanted, self.asked) = (None, None);
+            (self.wanted, self.asked, self.due) = (None, None, false);
         }
     }
 
@@ -207,7 +235,10 @@ impl Receiver {
     /// A job of the same block that the pool has taken before is mined on.
     fn refused(&mut self, request_id: u32, code: Option<Str0_255>, out: &mut Vec<Output>) {
         if let Some(asked) = self.asked.take_if(|asked| asked.request_id == request_id) {
-            self.wanted = None;
+            // A newer one may be waiting for its turn.
+            if self.wanted.as_ref() == Some(&asked.active) {
+                self.wanted = None;
+            }
             out.push(Output::Refused {
                 job_id: asked.active.job.job_id,
                 code: code.unwrap_or_else(|| JobRefused::NoAnswer.into()),

@@ -9,17 +9,38 @@ use adit_proto::job::{Fields, Job};
 use adit_wire::declare::PushSolution;
 use adit_wire::mining::SetCustomMiningJob;
 use adit_wire::{B0_32, B0_255, U256};
-use bitcoin::TxOut;
+use bitcoin::{ScriptBuf, TxOut};
 
 use crate::uplink::Cause;
 
 /// What the role decides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// What the pool gets to know.
     pub mode: Mode,
     /// Bytes of extranonce that are shared out below.
     pub branch_bytes: usize,
+    /// What we keep of the revenue, if anything.
+    pub keep: Option<Keep>,
+}
+
+/// A part of the revenue that goes to ourselves and not to the pool, which pays for the rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// The part, in basis points of what the coinbase may pay.
+    pub parts_bp: u32,
+    /// To whom.
+    pub script: ScriptBuf,
+}
+
+impl Keep {
+    /// Satoshis of these that are kept, rounded down.
+    #[must_use]
+    pub fn of(&self, satoshis: u64) -> u64 {
+        let kept = u128::from(satoshis) * u128::from(self.parts_bp.min(10_000)) / 10_000;
+        // No larger than `satoshis`.
+        kept as u64
+    }
 }
 
 /// What can happen to the machine.

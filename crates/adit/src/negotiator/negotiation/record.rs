@@ -15,9 +15,9 @@ use adit_wire::mining::SetCustomMiningJob;
 use adit_wire::{B0_32, B0_64K, B0_255, Seq0_255, U256};
 use bitcoin::consensus::deserialize;
 use bitcoin::hashes::Hash;
-use bitcoin::{Transaction, TxOut};
+use bitcoin::{Amount, ScriptBuf, Transaction, TxOut};
 
-use super::door::Mined;
+use super::door::{Keep, Mined};
 use crate::uplink::mining::Channel;
 
 /// How far it is.
@@ -148,11 +148,11 @@ pub(super) fn full_size(channel: &Channel) -> usize {
 /// The coinbase of a template for this channel; nothing when it cannot be mined.
 pub(super) fn make(
     template: &Template,
-    imposed: &[TxOut],
+    (imposed, keep): (&[TxOut], Option<&Keep>),
     channel: &Channel,
     branch_bytes: usize,
 ) -> Option<(Coinbase, Halves)> {
-    let parts = parts_of(template, imposed, full_size(channel))?;
+    let parts = parts_of(template, outputs_of(template, imposed, keep)?, full_size(channel));
     parts.check().ok()?;
     let mut prefix = parts.prefix();
     prefix.extend_from_slice(&constant_prefix(channel, branch_bytes)?);
@@ -231,25 +231,39 @@ fn constant_prefix(channel: &Channel, branch_bytes: usize) -> Option<Vec<u8>> {
     (bytes.len() + branch_bytes <= B0_32::MAX).then_some(bytes)
 }
 
-/// Where the miners' outputs stand: the pool's payout gets all of the value, in the pool's order, and what the template
-/// requires comes last.
-fn outputs_of(template: &Template, imposed: &[TxOut]) -> Option<Vec<TxOut>> {
+/// Where the miners' outputs stand: the pool's payout gets the value, but for what we keep, in the pool's order; ours follows,
+/// and what the template requires comes last.
+fn outputs_of(template: &Template, imposed: &[TxOut], keep: Option<&Keep>) -> Option<Vec<TxOut>> {
     let (first, others) = imposed.split_first()?;
-    let mut payout = first.clone();
-    payout.value = bitcoin::Amount::from_sat(template.coinbase_tx_value_remaining);
+    let value = template.coinbase_tx_value_remaining;
+    let kept = keep.map_or(0, |keep| keep.of(value));
+    let paid = |satoshis: u64, script_pubkey: ScriptBuf| TxOut {
+        value: Amount::from_sat(satoshis),
+        script_pubkey,
+    };
+    let payout = paid(value.saturating_sub(kept), first.script_pubkey.clone());
+    let own = keep
+        .filter(|_| kept > 0)
+        .map(|keep| paid(kept, keep.script.clone()));
     let others = others.iter().cloned();
     let required = template.coinbase_tx_outputs.iter().cloned();
-    Some(std::iter::once(payout).chain(others).chain(required).collect())
+    Some(
+        std::iter::once(payout)
+            .chain(others)
+            .chain(own)
+            .chain(required)
+            .collect(),
+    )
 }
 
-fn parts_of(template: &Template, imposed: &[TxOut], size: usize) -> Option<Coinbase> {
-    Some(Coinbase {
+fn parts_of(template: &Template, outputs: Vec<TxOut>, size: usize) -> Coinbase {
+    Coinbase {
         version: template.coinbase_tx_version,
         script_prefix: Coinbase::pushing(&template.coinbase_prefix, size),
         extranonce_size: size,
         sequence: template.coinbase_tx_input_sequence,
-        outputs: outputs_of(template, imposed)?,
+        outputs,
         locktime: template.coinbase_tx_locktime,
         witness: template.coinbase_witness,
-    })
+    }
 }

@@ -32,7 +32,8 @@ impl Negotiation {
                 out.push(Output::Push(record.solution(&share)));
             }
         }
-        if record.stale {
+        // A block may be the very one that made the tip: the pool takes its share all the same, or says no.
+        if record.stale && !mined.is_block {
             self.figures.shares_stale += 1;
             return;
         }

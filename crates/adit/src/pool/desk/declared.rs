@@ -2,8 +2,9 @@
 
 use std::cmp::Ordering;
 use std::sync::Arc;
+use std::time::Duration;
 
-use adit_node::{BlockCheck, SubmitError};
+use adit_node::{BlockCheck, Handle, SubmitError};
 use adit_proto::Time;
 use adit_proto::declare::server::{Input, Looked, Lookup, Refused};
 use adit_proto::declare::{Declared, Revenue, Token, Transaction};
@@ -34,6 +35,79 @@ pub(super) enum Done {
         job: Arc<Declared>,
         answer: Result<BlockCheck, SubmitError>,
     },
+}
+
+/// A question that waits for its turn.
+pub(super) enum Question {
+    Look {
+        looking: Looking,
+        known: Vec<Option<Arc<Transaction>>>,
+        missing: Vec<Wtxid>,
+    },
+    Check {
+        caller: Caller,
+        declaration: u64,
+        job: Arc<Declared>,
+        ntime: u32,
+    },
+}
+
+impl Question {
+    /// Asks.
+    async fn ask(self, node: Handle, left: Duration) -> Done {
+        match self {
+            Self::Look {
+                looking,
+                known,
+                missing,
+            } => {
+                let answer = tokio::time::timeout(left, node.transactions_by_wtxid(missing)).await;
+                Done::Looked {
+                    looking,
+                    known,
+                    answer: answer.unwrap_or_else(|_| Err(late())),
+                }
+            }
+            Self::Check {
+                caller,
+                declaration,
+                job,
+                ntime,
+            } => {
+                // Built when it is its turn: no more blocks than calls are held for the node.
+                let block = job.unsolved_block(ntime);
+                let answer = tokio::time::timeout(left, node.check_block(block)).await;
+                Done::Checked {
+                    caller,
+                    declaration,
+                    job,
+                    answer: answer.unwrap_or_else(|_| Err(late())),
+                }
+            }
+        }
+    }
+
+    /// Its turn did not come in time.
+    pub(super) fn late(self) -> Done {
+        match self {
+            Self::Look { looking, known, .. } => Done::Looked {
+                looking,
+                known,
+                answer: Err(late()),
+            },
+            Self::Check {
+                caller,
+                declaration,
+                job,
+                ..
+            } => Done::Checked {
+                caller,
+                declaration,
+                job,
+                answer: Err(late()),
+            },
+        }
+    }
 }
 
 impl Published {
@@ -90,21 +164,28 @@ impl Desk {
             let answer = Ok(Vec::new());
             return self.looked(looking, known, answer);
         }
-        self.counts.node_calls += 1;
-        let (node, turns) = (self.node.clone(), Arc::clone(&self.turns));
-        self.calls.spawn(async move {
-            let ask = async {
-                // The semaphore is never closed.
-                let _turn = turns.acquire().await;
-                node.transactions_by_wtxid(missing).await
-            };
-            let answer = tokio::time::timeout(CALL_TIMEOUT, ask).await;
-            Done::Looked {
-                looking,
-                known,
-                answer: answer.unwrap_or_else(|_| Err(late())),
-            }
-        });
+        let question = Question::Look {
+            looking,
+            known,
+            missing,
+        };
+        self.ask(0, question);
+    }
+
+    /// A question to the node, which brought so many bytes that nobody knew.
+    fn ask(&mut self, bytes: usize, question: Question) {
+        let until = self.clock.now() + CALL_TIMEOUT;
+        self.turns.push(bytes, until, question);
+        self.start_calls();
+    }
+
+    /// Asks whatever may be asked now.
+    pub(super) fn start_calls(&mut self) {
+        while let Some((until, question)) = self.turns.start() {
+            self.counts.node_calls += 1;
+            let (node, left) = (self.node.clone(), until - self.clock.now());
+            self.calls.spawn(question.ask(node, left));
+        }
     }
 
     pub(super) fn done(&mut self, done: Done) {
@@ -191,23 +272,14 @@ impl Desk {
             let refused = Refused::new(Refusal::InvalidCoinbaseTxSuffix, problem.to_string());
             return self.refuse_check(&caller, declaration, refused);
         }
-        let ntime = tip.job.start_ntime();
-        self.counts.node_calls += 1;
-        let (node, turns) = (self.node.clone(), Arc::clone(&self.turns));
-        self.calls.spawn(async move {
-            let ask = async {
-                let _turn = turns.acquire().await;
-                // Built when it is its turn: no more blocks than calls are held for the node.
-                node.check_block(job.unsolved_block(ntime)).await
-            };
-            let answer = tokio::time::timeout(CALL_TIMEOUT, ask).await;
-            Done::Checked {
-                caller,
-                declaration,
-                job,
-                answer: answer.unwrap_or_else(|_| Err(late())),
-            }
-        });
+        let (ntime, bytes) = (tip.job.start_ntime(), job.provided);
+        let question = Question::Check {
+            caller,
+            declaration,
+            job,
+            ntime,
+        };
+        self.ask(bytes, question);
     }
 
     fn checked(

@@ -8,8 +8,10 @@ mod cache;
 mod custom;
 mod declared;
 mod exposure;
+mod turns;
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +22,7 @@ use adit_proto::declare::server::{self as declare, Lookup};
 use adit_proto::declare::{Budget, Declared, Policy, Solved, Token, Tokens, TokensSettings};
 use adit_proto::mining::server::{AccountId, Asked, Input as MiningInput};
 use bitcoin::TxOut;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::hub::Published;
@@ -28,15 +30,14 @@ use super::report::ToHub;
 use crate::exit::Exit;
 use cache::Cache;
 pub(super) use custom::Judged;
-use declared::{Done, Looking};
-use exposure::Exposure;
+use declared::{Done, Looking, Question};
+use exposure::{Exposure, Store};
+use turns::Turns;
 
 /// Questions that may wait for the desk; a connection whose question finds no room is not answered.
 const ASKS_MAX: usize = 4096;
 /// Answers that may wait for one connection: more than it can have questions.
 pub(super) const ANSWERS_MAX: usize = 128;
-/// Questions to the node that are under way at once; the others have their turn in the order in which they came.
-const CALLS_MAX: usize = 2;
 /// Longest wait for a turn and the node's answer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a job on a block that our node has not seen waits for it (spec 5.3.14).
@@ -47,6 +48,8 @@ const WAITING_MAX: usize = 256;
 const TIPS_MAX: usize = 16;
 /// Between two looks at what is due.
 const BEAT: Duration = Duration::from_millis(250);
+/// Beats between two writings of uncovered credit, if it has changed: what a crash can forgive.
+const KEEP_EVERY: u32 = 8;
 
 /// The template ids of custom jobs have this bit; no source of templates counts so far.
 pub(super) const CUSTOM: u64 = 1 << 63;
@@ -56,6 +59,8 @@ pub(super) const UNSEEN: u64 = 1 << 62;
 /// What the desk goes by.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
+    /// The data folder, where uncovered credit is kept.
+    pub(super) data: PathBuf,
     pub(super) coinbase_only: bool,
     /// Whether one token is good on many connections of its owner.
     pub(super) shared_tokens: bool,
@@ -169,9 +174,10 @@ pub(super) struct Desk {
     budget: Budget,
     cache: Cache,
     exposure: Exposure,
+    store: Store,
     waiting: VecDeque<(Time, Waiting)>,
     calls: JoinSet<Done>,
-    turns: Arc<Semaphore>,
+    turns: Turns<Question>,
     customs: u64,
     counts: Counts,
     told: Counts,
@@ -192,7 +198,17 @@ pub(super) fn start(
         .enable_all()
         .build()
         .map_err(broke)?;
-    let desk = Desk::new(settings, clock, node, hub, work, budget);
+    let (store, uncovered) = Store::open(&settings.data).map_err(|error| {
+        Exit::failed(format!(
+            "cannot read what coinbase-only jobs were credited: {error}"
+        ))
+    })?;
+    let exposure = Exposure::new(
+        settings.exposure_millis,
+        settings.exposure_total_millis,
+        uncovered,
+    );
+    let desk = Desk::new(settings, clock, node, hub, work, (budget, exposure, store));
     std::thread::Builder::new()
         .name("adit-desk".into())
         .spawn(move || runtime.block_on(desk.run(asks)))
@@ -212,14 +228,15 @@ impl Desk {
         node: Handle,
         hub: mpsc::Sender<ToHub>,
         mut work: watch::Receiver<Option<Published>>,
-        budget: Budget,
+        (budget, exposure, store): (Budget, Exposure, Store),
     ) -> Self {
         work.mark_changed();
         Self {
             tokens: Tokens::new(settings.tokens),
             outputs: outputs(&settings.policy.outputs),
             cache: Cache::new(budget.total() / 4),
-            exposure: Exposure::new(settings.exposure_millis, settings.exposure_total_millis),
+            exposure,
+            store,
             settings,
             clock,
             node,
@@ -230,7 +247,7 @@ impl Desk {
             budget,
             waiting: VecDeque::new(),
             calls: JoinSet::new(),
-            turns: Arc::new(Semaphore::new(CALLS_MAX)),
+            turns: Turns::new(),
             customs: 0,
             counts: Counts::default(),
             told: Counts::default(),
@@ -239,6 +256,7 @@ impl Desk {
 
     async fn run(mut self, mut asks: mpsc::Receiver<ToDesk>) {
         let mut beat = tokio::time::interval(BEAT);
+        let mut beats = 0u32;
         loop {
             tokio::select! {
                 Ok(()) = self.work.changed() => self.take_work(),
@@ -250,10 +268,24 @@ impl Desk {
                     }
                     None => break,
                 },
-                Some(Ok(done)) = self.calls.join_next() => self.done(done),
-                _ = beat.tick() => self.due(),
+                Some(ended) = self.calls.join_next() => {
+                    self.turns.done();
+                    match ended {
+                        Ok(done) => self.done(done),
+                        Err(error) => tracing::error!(%error, "a question to the node broke"),
+                    }
+                    self.start_calls();
+                }
+                _ = beat.tick() => {
+                    beats = beats.wrapping_add(1);
+                    if beats.is_multiple_of(KEEP_EVERY) {
+                        self.keep_credit();
+                    }
+                    self.due();
+                }
             }
         }
+        self.keep_credit();
         tracing::debug!("job negotiation stopped");
     }
 
@@ -331,9 +363,18 @@ impl Desk {
         Ok(())
     }
 
+    fn keep_credit(&mut self) {
+        if let Err(error) = self.store.keep(&mut self.exposure) {
+            tracing::error!(%error, "uncovered credit cannot be written: a restart would forget the last of it");
+        }
+    }
+
     fn due(&mut self) {
         let now = self.clock.now();
         self.tokens.expire(now);
+        for question in self.turns.expire(now) {
+            self.done(question.late());
+        }
         let waiting = std::mem::take(&mut self.waiting);
         let (late, early) = waiting.into_iter().partition(|(until, _)| *until <= now);
         self.waiting = early;

@@ -57,6 +57,11 @@ impl Default for Settings {
 pub enum Input {
     /// The peer said this.
     Message(ToServer),
+    /// A message is not whole yet: so many of its bytes are kept.
+    Arriving {
+        /// How many.
+        bytes: usize,
+    },
     /// The answer to [`Output::Allocate`].
     Token {
         /// Which.

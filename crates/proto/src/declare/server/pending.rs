@@ -49,8 +49,8 @@ pub(super) struct Providing {
     pub(super) nbits: u32,
     pub(super) transactions: Vec<Option<Arc<Transaction>>>,
     pub(super) missing: Vec<u16>,
-    /// The room for the answer.
-    pub(super) room: Held,
+    /// Longest answer that makes sense.
+    pub(super) bytes_max: usize,
 }
 
 impl Pending {
@@ -60,7 +60,7 @@ impl Pending {
             Stage::Turn | Stage::Looking | Stage::Between => 0,
             Stage::Providing(providing) => {
                 let known = providing.transactions.iter().flatten();
-                known.map(|it| it.counted()).sum::<usize>() + providing.room.bytes()
+                known.map(|it| it.counted()).sum::<usize>()
             }
             Stage::Checking(job) => Declared::counted(std::iter::once(job)),
         };
@@ -76,7 +76,7 @@ impl Pending {
 
     pub(super) const fn provided_bytes_max(&self) -> usize {
         match &self.stage {
-            Stage::Providing(providing) => providing.room.bytes(),
+            Stage::Providing(providing) => providing.bytes_max,
             _ => 0,
         }
     }

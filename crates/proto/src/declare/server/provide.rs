@@ -39,12 +39,11 @@ impl Server {
         let known: usize = known.map(|it| it.bytes().len()).sum();
         within_a_block(known)?;
         let asks = !missing.is_empty();
-        let room = if asks {
+        let bytes_max = if asks {
             provided_bytes(known, missing.len())
         } else {
             0
         };
-        let room = self.budget.take(room).ok_or_else(no_room)?;
         let message = ProvideMissingTransactions {
             request_id: first.request_id,
             unknown_tx_position_list: Seq0_64K::new(missing.clone()).unwrap_or_default(),
@@ -57,7 +56,7 @@ impl Server {
             nbits: looked.nbits,
             transactions: looked.transactions,
             missing,
-            room,
+            bytes_max,
         });
         self.make_room()?;
         if !asks {
@@ -96,7 +95,6 @@ impl Server {
             nbits,
             mut transactions,
             missing,
-            room,
             ..
         } = providing;
         if provided.len() != missing.len() {
@@ -108,13 +106,15 @@ impl Server {
             return Err(Refused::new(Refusal::MissingTxs, why));
         }
         let known: usize = transactions.iter().flatten().map(|it| it.bytes().len()).sum();
-        within_a_block(known + provided.iter().map(|it| it.len()).sum::<usize>())?;
-        // The room was taken for the message; its transactions take their own.
-        drop(room);
+        let new: usize = provided.iter().map(|it| it.len()).sum();
+        within_a_block(known + new)?;
+        let mut room = budget
+            .take(new + provided.len() * Transaction::OVERHEAD)
+            .ok_or_else(no_room)?;
         for (place, bytes) in missing.into_iter().zip(provided) {
             let place = usize::from(place);
             let wanted = first.wtxids.get(place);
-            let read = Transaction::read(&bytes, &budget).map(Arc::new);
+            let read = Transaction::read_in(&bytes, &mut room).map(Arc::new);
             let fits = |it: &Arc<Transaction>| Some(it.wtxid()) == wanted;
             let Some(read) = read.filter(fits) else {
                 let why = format!("what was provided for place {place} is not the transaction of that wtxid");
@@ -136,6 +136,7 @@ impl Server {
             prev_hash,
             nbits,
             height: first.height,
+            provided: new,
             _held: held.ok_or_else(no_room)?,
         });
         first.stage = Stage::Checking(Arc::clone(&job));
@@ -155,6 +156,28 @@ impl Server {
         }
     }
 
+    /// So much of a message has come that is not whole yet: it is held, and counted as it comes, so that who announces a
+    /// large one and does not send it takes no room from others. Without room the connection ends; its client may come again
+    /// when there is some.
+    pub(super) fn arriving(&mut self, bytes: usize, out: &mut Vec<Output>) -> Result<(), Fault> {
+        if bytes <= ARRIVING_FREE {
+            self.arriving = None;
+            return Ok(());
+        }
+        if self.arriving.is_none() {
+            self.arriving = self.budget.take(0);
+        }
+        let kept = self.arriving.as_mut().is_some_and(|held| held.grow(bytes));
+        if kept && self.make_room().is_ok() {
+            return Ok(());
+        }
+        self.arriving = None;
+        if let Some(ended) = self.pending.pop_front_if(|first| first.provides()) {
+            refuse(ended.request_id, &no_room(), out);
+        }
+        Err(Fault::Expired("there is no memory left for declared jobs"))
+    }
+
     /// Lets the oldest acknowledged jobs go until the connection holds what it may.
     fn make_room(&mut self) -> Result<(), Refused> {
         while self.bytes() > self.settings.bytes_max {
@@ -168,6 +191,9 @@ impl Server {
         Ok(())
     }
 }
+
+/// Bytes of an unfinished message that every connection may have, uncounted: what one read brings.
+pub const ARRIVING_FREE: usize = 64 * 1024;
 
 /// Longest ProvideMissingTransactions.Success: what the block has left, and three bytes of length a transaction.
 const fn provided_bytes(known: usize, missing: usize) -> usize {

@@ -18,6 +18,9 @@ pub const JOBS_PER_TIP: usize = 16;
 /// Custom jobs of a connection on one tip whose shares are good; older ones are stale.
 pub const CUSTOM_JOBS_MAX: usize = 32;
 
+/// Custom jobs of the former tip of which the share that made the present one is still taken.
+const FORMER_CUSTOMS_MAX: usize = 4;
+
 /// The jobs of a connection. Ids start at 1, count up and are never reused.
 #[derive(Debug, Default)]
 pub(super) struct Book {
@@ -27,6 +30,8 @@ pub(super) struct Book {
     entries: VecDeque<Entry>,
     /// Custom jobs on the present tip, oldest first.
     customs: VecDeque<Entry>,
+    /// The newest custom jobs on the former tip.
+    former: VecDeque<Entry>,
     /// The newest custom job that had to go for others.
     custom_gone: u32,
     last_id: u32,
@@ -47,6 +52,8 @@ pub(super) struct Entry {
 pub(super) enum Found<'a> {
     /// Active or past.
     Good(&'a Entry),
+    /// A custom job on the former tip: good for nothing but the block that ended it.
+    Former(&'a Entry),
     /// It was sent and has ended.
     Stale,
     /// It was never sent.
@@ -70,6 +77,9 @@ impl Book {
         }
         if let Some(entry) = self.customs.iter().rev().find(|entry| entry.id == id) {
             return Found::Good(entry);
+        }
+        if let Some(entry) = self.former.iter().rev().find(|entry| entry.id == id) {
+            return Found::Former(entry);
         }
         if id != 0 && id <= self.custom_gone {
             return Found::Stale;
@@ -129,10 +139,17 @@ impl Book {
         Ok(self.last_id)
     }
 
-    /// Every earlier job is stale.
+    /// Every earlier job is stale; of custom jobs, all but the block that made the new tip.
     fn turn(&mut self) {
         self.entries.clear();
-        self.customs.clear();
+        self.former = std::mem::take(&mut self.customs);
+        let old = self.former.len().saturating_sub(FORMER_CUSTOMS_MAX);
+        self.former.drain(..old);
+    }
+
+    /// The oldest job of which a share may still be good.
+    fn oldest(&self, active: &Entry) -> u32 {
+        self.former.front().map_or(active.id, |former| former.id)
     }
 }
 
@@ -169,7 +186,7 @@ impl Server {
     /// A block may have become easier than a share: no share is harder than a block. Forgets what only
     /// stale jobs needed.
     fn bound_all(&mut self, now: Time, entry: &Entry, turned: bool, out: &mut Vec<Output>) {
-        let settings = &self.settings;
+        let (settings, oldest) = (&self.settings, self.book.oldest(entry));
         for channel in self.channels.iter_mut() {
             let bounds = channel.bounds(settings, Some(&entry.job));
             if channel.vardiff.bound(now, bounds) {
@@ -178,7 +195,7 @@ impl Server {
                 tell_target(channel, target, out);
             }
             if turned {
-                channel.forget_terms_before(entry.id);
+                channel.forget_terms_before(oldest);
             }
         }
     }

@@ -6,7 +6,7 @@ use super::workers::{Workers, named};
 use super::{Event, Found, Kind, Ledger, Mined, Output, Server, Settings, Share, WorkerId, WorkerName};
 use crate::extranonce::{Extranonce, PREFIX_BYTES};
 use crate::share::{self, Claim, Judged, NTIME_AHEAD_MAX, Terms};
-use crate::{Fault, Time};
+use crate::{Fault, Time, sha};
 use adit_wire::mining::{SubmitSharesError, SubmitSharesExtended, SubmitSharesStandard, ToClient};
 use adit_wire::refusal::SubmitShares as Refusal;
 use core::time::Duration;
@@ -116,6 +116,9 @@ impl Server {
         let (entry, term) = admit(now, channel, Kind::Extended, job_id, &self.book, &self.settings)?;
         let extranonce =
             (self.slot.rolled(term.number, rolled, channel.size)).ok_or(Refusal::BadExtranonceSize)?;
+        if entry.job.tip() != self.book.tip() && !made_the_tip(entry, &extranonce, claim, &self.book) {
+            return Err(Refusal::StaleShare);
+        }
         let judged = share::judge_extended(&terms(now, entry, &term), &extranonce, claim, &mut self.seen)?;
         Ok(Good {
             judged,
@@ -358,11 +361,20 @@ fn admit<'a>(
     }
     let (term, book_id) = channel.term_of(job_id).ok_or(Refusal::StaleShare)?;
     match book.find(book_id) {
-        Place::Good(entry) if entry.is_for(channel) => Ok((entry, *term)),
-        Place::Good(_) => Err(Refusal::InvalidJobId),
+        Place::Good(entry) | Place::Former(entry) if entry.is_for(channel) => Ok((entry, *term)),
+        Place::Good(_) | Place::Former(_) => Err(Refusal::InvalidJobId),
         Place::Stale => Err(Refusal::StaleShare),
         Place::Unknown => Err(Refusal::InvalidJobId),
     }
+}
+
+/// Whether this share is the very block that the present tip is: whoever makes jobs publishes blocks itself, and our node
+/// may hear of one before its share comes. That share is late for nothing.
+#[cold]
+fn made_the_tip(entry: &Entry, extranonce: &Extranonce, claim: &Claim, book: &Book) -> bool {
+    let root = entry.job.merkle_root(extranonce);
+    let hash = sha::double(&share::header(&entry.job, &root, claim));
+    book.newest().is_some_and(|job| job.fields().prev_hash == hash)
 }
 
 /// A bucket that holds `burst_s` seconds of shares: `rate_used_until` runs ahead of the clock by the

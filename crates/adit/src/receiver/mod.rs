@@ -1,7 +1,9 @@
-//! Jobs from a distributor (`docs/job-distribution.md`): a connection beside that to the pool.
+//! Jobs from a distributor (`docs/job-distribution.md`), for devices and proxies: a connection beside that to the pool.
 //!
 //! One task keeps it up, and hangs the newest job that is for our pool into a [`Slot`]. Sessions with the pool look there
-//! and set it as a custom job. While there is none, they mine the pool's own.
+//! and set it as a custom job ([`Custom`]). While there is none, they mine the pool's own.
+
+mod custom;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,11 +17,14 @@ use adit_proto::distribute::Active;
 use adit_proto::distribute::client::{Client, Input, Output};
 use adit_proto::setup::{self, ClientEvent, ClientInput, ClientOutput, Request};
 use adit_proto::{Fault, Time};
-use adit_wire::common::{self, flags, protocol};
+use adit_wire::common::{self, protocol};
 use adit_wire::distribute::{SubmitSolution, ToClient};
 use adit_wire::{DecodeError, Header, Str0_255};
+use tokio::task::JoinHandle;
 
-use super::upstream::{DEVICE, text};
+use crate::device::upstream::{DEVICE, text};
+
+pub(crate) use custom::{Custom, Todo};
 
 /// Longest payload taken of a message that is not known and will be ignored.
 const UNKNOWN_LENGTH_MAX: u32 = 64 * 1024;
@@ -30,7 +35,7 @@ const REPORTS_MAX: usize = 64;
 
 /// What a session tells the distributor.
 #[derive(Clone, Debug)]
-pub(super) enum Report {
+pub(crate) enum Report {
     /// The pool does not take a job.
     Refused { job_id: u32, code: Str0_255 },
     /// A block was found.
@@ -39,7 +44,7 @@ pub(super) enum Report {
 
 /// Between the distributor's connection and the pool's: the newest job one way, reports the other.
 #[derive(Debug, Default)]
-pub(super) struct Slot(Mutex<Shared>);
+pub(crate) struct Slot(Mutex<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -64,7 +69,7 @@ impl Slot {
     }
 
     /// Ready when the job is another one than at `seen`.
-    pub(super) fn poll(&self, seen: u64, cx: &Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&self, seen: u64, cx: &Context<'_>) -> Poll<()> {
         let mut shared = self.shared();
         if shared.generation != seen {
             return Poll::Ready(());
@@ -74,13 +79,13 @@ impl Slot {
     }
 
     /// The job, and when it was hung up.
-    pub(super) fn look(&self) -> (u64, Option<Active>) {
+    pub(crate) fn look(&self) -> (u64, Option<Active>) {
         let shared = self.shared();
         (shared.generation, shared.job.clone())
     }
 
     /// For the distributor.
-    pub(super) fn report(&self, report: Report) {
+    pub(crate) fn report(&self, report: Report) {
         let mut shared = self.shared();
         if shared.reports.len() >= REPORTS_MAX {
             shared.reports.pop_front();
@@ -109,8 +114,39 @@ impl Slot {
     }
 }
 
+/// The task that keeps a connection to the distributor, for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Following(JoinHandle<()>);
+
+impl Following {
+    /// Jobs for `pool`, mined by `user`, are hung into `slot`.
+    pub(crate) fn start(
+        distributor: Url,
+        pool: Url,
+        user: String,
+        dialling: Dialling,
+        clock: Clock,
+        slot: Arc<Slot>,
+    ) -> Self {
+        Self(tokio::spawn(follow(
+            distributor,
+            pool,
+            user,
+            dialling,
+            clock,
+            slot,
+        )))
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// Keeps a connection to the distributor for ever; jobs for `pool` are hung into `slot`.
-pub(super) async fn follow(
+async fn follow(
     distributor: Url,
     pool: Url,
     user: String,
@@ -159,8 +195,8 @@ impl<'a> Session<'a> {
     fn new(url: &Url, pool: &'a Url, user: &'a str, slot: &'a Slot) -> Self {
         let request = Request {
             protocol: protocol::JOB_DISTRIBUTION,
-            // The newest job is all that is mined here.
-            flags: flags::REQUIRES_ACTIVE_JOBS,
+            // Jobs may come ahead of their block: the machine keeps them.
+            flags: 0,
             endpoint_host: text(&url.host),
             endpoint_port: url.port,
             device: DEVICE.clone(),

@@ -1,6 +1,8 @@
 //! Job distribution over sockets (`docs/job-distribution.md`): one negotiation, and many connections that mine its job.
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic like the tests")]
 
+mod proxies;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::sync::Arc;
@@ -38,6 +40,8 @@ use tokio::sync::{mpsc, watch};
 const SUBSIDY: u64 = 5_000_000_000;
 /// Receivers, each with a connection of its own to the pool.
 const RECEIVERS: u64 = 50;
+/// Sequence of the one input of a negotiated coinbase: no pool's own job has it.
+const SEQUENCE: u32 = 0xffff_fff0;
 /// As whom everybody mines.
 const FARM: &str = "farm";
 
@@ -171,7 +175,7 @@ async fn negotiate(url: &Url, miner: &Miner) -> (NewDistributedJob, Tip, Tally, 
         version: 2,
         script_prefix: [&height[..], &[u8::try_from(size).unwrap()]].concat(),
         extranonce_size: size,
-        sequence: 0xffff_ffff,
+        sequence: SEQUENCE,
         outputs,
         witness: None,
         locktime: 0,
@@ -352,6 +356,18 @@ async fn fifty_connections_work_from_one_declaration() {
     let solved = solved.await.expect("the block arrives").unwrap();
     let header: bitcoin::block::Header = bitcoin::consensus::deserialize(&solved.header).unwrap();
     assert!(header.validate_pow(header.target()).is_ok());
+
+    let page = distributor.house.picture("fifty receivers", |now| {
+        now.distribution
+            .is_some_and(|it| (it.receivers, it.jobs) == (RECEIVERS, RECEIVERS))
+    });
+    let page = page.await.distribution.unwrap();
+    assert_eq!(
+        (page.joined, page.solutions, page.junk, page.dropped_slow),
+        (RECEIVERS, 1, 0, 0)
+    );
+    // What the receivers counted on their side, and SetPool of those who were there before there was a pool.
+    assert!(page.bytes >= told.bytes, "{page:?} {told:?}");
 
     distributor.say(board::Input::End(WithdrawJob::RefusedByPool));
     for receiving in &mut all {
