@@ -10,7 +10,7 @@ use super::rpc::RpcNode;
 use super::source::Raw;
 use super::values::{
     BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, Level, Listen, LogFormat, NegotiationMode,
-    NetworkChoice, NodeSpec, Nodes, Place, PreferNode, Tag, Upstreams, WorkFloor,
+    NetworkChoice, NodeSpec, Nodes, Place, PreferNode, ProxyMode, Tag, Upstreams, WorkFloor,
 };
 
 use crate::uplink::Upstream;
@@ -225,6 +225,12 @@ text_field!(
         _ => None,
     }
 );
+
+text_field!(ProxyMode, "aggregate or transparent", |text| match text {
+    "aggregate" => Some(Self::Aggregate),
+    "transparent" => Some(Self::Transparent),
+    _ => None,
+});
 
 impl Field for Upstreams {
     fn expected(_: Range) -> String {

@@ -25,5 +25,5 @@ pub use source::{Config, Raw, Sources};
 pub use table::{Key, keys};
 pub use values::{
     BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, Level, Listen, LogFormat, NegotiationMode,
-    NetworkChoice, NodeSpec, Nodes, Place, PreferNode, Receivers, Tag, WorkFloor,
+    NetworkChoice, NodeSpec, Nodes, Place, PreferNode, ProxyMode, Receivers, Tag, WorkFloor,
 };

@@ -10,6 +10,7 @@
 //! ([`crate::pool::branch`]), with its own journal, so that a farm has exact accounts of its own devices.
 
 mod relay;
+pub mod transparent;
 
 use std::sync::Arc;
 use std::time::Duration;
