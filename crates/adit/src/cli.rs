@@ -346,6 +346,10 @@ pub struct ProxyArgs {
     /// The name to mine under at the pools: an account, or an address [default: adit]
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
+    /// How devices share pools: aggregate (one channel for all, SV1 too) or transparent (a channel at the pool for each,
+    /// under the device's own name) [default: aggregate]
+    #[arg(long, value_name = "MODE")]
+    pub mode: Option<String>,
     #[command(flatten)]
     serving: Serving,
 }
@@ -358,6 +362,9 @@ impl ProxyArgs {
         upstreams(&self.upstream, self.user.as_ref(), sources);
         if let Some(jobs) = &self.jobs {
             sources.flag("upstream.jobs", jobs.to_string(), "--jobs");
+        }
+        if let Some(mode) = &self.mode {
+            sources.flag("proxy.mode", mode, "--mode");
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use adit::cli::{Channel, Cli, Command, DeviceArgs, LoadArgs, ProbeArgs};
-use adit::config::Settings;
+use adit::config::{ProxyMode, Settings};
 use adit::exit::Exit;
 use adit::observe::{Screen, logs, text};
 use adit::shutdown::{Shutdown, Stop};
@@ -71,6 +71,9 @@ fn run(command: Command) -> Result<ExitCode, Exit> {
         },
         Command::Negotiator(_) => on_runtime(async |shutdown| negotiate(&settings, &screen, shutdown).await),
         Command::Provider(_) => on_runtime(async |shutdown| provide(&settings, &screen, shutdown).await),
+        Command::Proxy(_) if settings.proxy.mode == ProxyMode::Transparent => {
+            on_runtime(async |shutdown| hand_on(&settings, &screen, shutdown).await)
+        }
         Command::Proxy(_) => on_plain_runtime(async || relay(&settings, &screen).await),
         Command::Template(args) => {
             on_runtime(async |_| adit::template::run(&settings, &args.action, args.json).await)
@@ -180,6 +183,15 @@ async fn relay(settings: &Settings, screen: &Screen) -> Result<(), Exit> {
     let (_never, drain, shutdown) = signals(settings)?;
     let last = proxy::run(settings, drain, shutdown, |proxy| {
         announce(screen, "proxy", proxy.pool().url(), proxy.pool().http());
+    })
+    .await?;
+    tracing::info!(shares = last.shares.accepted, "stopped");
+    Ok(())
+}
+
+async fn hand_on(settings: &Settings, screen: &Screen, shutdown: Shutdown) -> Result<(), Exit> {
+    let last = proxy::transparent::run(settings, shutdown, |proxy| {
+        announce(screen, "proxy", proxy.url(), proxy.http());
     })
     .await?;
     tracing::info!(shares = last.shares.accepted, "stopped");

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic like the tests")]
 
 use adit::cli::{Channel, Cli, Command, KeysAction, LedgerAction};
-use adit::config::{HttpListen, NodeSpec, Settings};
+use adit::config::{HttpListen, NodeSpec, ProxyMode, Settings};
 use clap::{CommandFactory, Parser};
 
 const URL: &str = "stratum2+tcp://127.0.0.1:3333/9bXiEd8boQVhq7WddEcERUL5tyyJVFYdU8th3HfbNXK3Yw6GRXh";
@@ -47,6 +47,22 @@ fn up_takes_every_flag() {
     assert_eq!(
         (settings.shares.work_min, settings.limits.shares_per_second),
         (16, 0)
+    );
+}
+
+#[test]
+fn proxy_takes_a_mode() {
+    let line = "adit proxy --mode transparent --upstream URL --upstream URL --listen 127.0.0.1:0";
+    assert_eq!(settings(line).proxy.mode, ProxyMode::Transparent);
+    assert_eq!(
+        settings("adit proxy --upstream URL").proxy.mode,
+        ProxyMode::Aggregate
+    );
+    let wrong = parse("adit proxy --mode both --upstream URL").settings(vec![("HOME".into(), "/h".into())]);
+    let exit = wrong.unwrap_err();
+    assert!(
+        format!("{exit:?}").contains("aggregate or transparent"),
+        "{exit:?}"
     );
 }
 

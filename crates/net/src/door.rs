@@ -70,7 +70,13 @@ pub struct Rules {
     pub plaintext: Plaintext,
     /// Lines of Stratum V1, which have no handshake either.
     pub stratum_v1: bool,
+    /// What a miner of Stratum V1 is told where it is not served: one line of plain ASCII without quotes.
+    pub stratum_v1_hint: &'static str,
 }
+
+/// What helps a miner of Stratum V1 that is not served.
+const STRATUM_V1_HINT: &str = "this port speaks Stratum V2, not V1: use firmware that speaks V2 (stratum2+tcp://), or put a \
+                               V1 to V2 translation proxy in between";
 
 impl Default for Rules {
     /// Both suites, negotiated; nothing in the clear, and no Stratum V1.
@@ -80,6 +86,7 @@ impl Default for Rules {
             draft2022_fallback: false,
             plaintext: Plaintext::Off,
             stratum_v1: false,
+            stratum_v1_hint: STRATUM_V1_HINT,
         }
     }
 }
@@ -115,7 +122,7 @@ pub(crate) async fn enter(
         Greeting::Kind(Kind::Plaintext) => return Err(LinkError::PlaintextRefused),
         Greeting::Kind(Kind::StratumV1) if rules.stratum_v1 => return Ok(caller.lines()),
         Greeting::Kind(Kind::StratumV1) => {
-            caller.refuse_stratum_v1().await;
+            caller.refuse_stratum_v1(rules.stratum_v1_hint).await;
             return Err(LinkError::StratumV1);
         }
     };
@@ -261,7 +268,7 @@ impl Caller<'_> {
     }
 
     /// Tells a Stratum V1 miner, in its own words, where it has come to. Whether it hears it is its own business.
-    async fn refuse_stratum_v1(&mut self) {
+    async fn refuse_stratum_v1(&mut self, hint: &str) {
         let mut line = self.first.rest().to_vec();
         while !line.contains(&b'\n') && line.len() < LINE_BYTES_MAX {
             let mut more = [0; 256];
@@ -270,7 +277,7 @@ impl Caller<'_> {
                 _ => break,
             }
         }
-        let answer = refusal(id(&line));
+        let answer = refusal(id(&line), hint);
         if self.stream.write_all(answer.as_bytes()).await.is_ok() {
             let _ = self.stream.shutdown().await;
             let _ = tokio::time::timeout(DRAIN_MAX, self.drain()).await;
@@ -290,11 +297,8 @@ impl Caller<'_> {
 }
 
 /// The error line of JSON-RPC, as Stratum V1 writes it.
-fn refusal(id: &str) -> String {
-    format!(
-        "{{\"id\":{id},\"result\":null,\"error\":[20,\"this port speaks Stratum V2, not V1: use firmware that speaks \
-         V2 (stratum2+tcp://), or put a V1 to V2 translation proxy in between\",null]}}\n"
-    )
+fn refusal(id: &str, hint: &str) -> String {
+    format!("{{\"id\":{id},\"result\":null,\"error\":[20,\"{hint}\",null]}}\n")
 }
 
 /// The id of a request as it stands there, if it is a number, a plain string or null; otherwise `null`.
@@ -341,7 +345,7 @@ mod tests {
 
     #[test]
     fn the_refusal_is_one_line_that_says_what_to_do() {
-        let line = refusal("7");
+        let line = refusal("7", STRATUM_V1_HINT);
         assert!(
             line.starts_with("{\"id\":7,\"result\":null,\"error\":[20,\""),
             "{line}"

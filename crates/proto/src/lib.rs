@@ -11,6 +11,7 @@
 //! * [`distribute`]: negotiated jobs to whoever mines them (`docs/job-distribution.md`).
 //! * [`setup`]: the first exchange of a connection (spec 3.6).
 //! * [`extension`]: which extensions a connection uses, and messages of others (spec 3.4).
+//! * [`relay`]: channels below, each with a channel of its own above: a transparent proxy.
 //! * [`sv1`]: miners of Stratum V1, served from the mining machine.
 //! * The leaves: [`target`], [`merkle`], [`coinbase`], [`extranonce`], [`job`], [`share`],
 //!   [`vardiff`].
@@ -24,6 +25,7 @@ mod fault;
 pub mod job;
 pub mod merkle;
 pub mod mining;
+pub mod relay;
 pub mod setup;
 mod sha;
 pub mod share;

@@ -142,3 +142,103 @@ fn the_first_frame_after_an_opening_is_its_answer() {
         "{first:?}"
     );
 }
+
+/// Whatsminer writes up to 127 bytes of a name, Avalon cuts at 63, and the field has room for 255: each is an account, and
+/// no two are the same.
+#[test]
+fn names_of_every_length_are_accounts_of_their_own() {
+    use adit_proto::mining::server::{Event, Output};
+    use adit_wire::Str0_255;
+    use adit_wire::mining::OpenStandardMiningChannel;
+    let mut pool = sv1::pool::Pool::new(0);
+    pool.work(&job(1, 1));
+    let mut accounts = Vec::new();
+    for (request_id, length) in (1..).zip([1usize, 63, 64, 127, 128, 255]) {
+        let name = "n".repeat(length);
+        let out = pool.say(OpenStandardMiningChannel {
+            user_identity: Str0_255::try_from(&*name).unwrap(),
+            ..sv1::pool::open_standard(request_id, 0.0, adit_wire::U256::MAX)
+        });
+        accounts.extend(out.into_iter().filter_map(|output| match output {
+            Output::Event(Event::Opened {
+                account,
+                user_identity,
+                ..
+            }) => {
+                assert_eq!(user_identity.as_bytes(), name.as_bytes());
+                Some(account)
+            }
+            _ => None,
+        }));
+    }
+    accounts.sort();
+    accounts.dedup();
+    assert_eq!(accounts.len(), 6);
+    // The same over lines: what a device cuts off is another account, and it may mine on it.
+    for length in [63, 127, 255] {
+        let mut line = Line::new();
+        line.work(&job(1, 1));
+        line.enter(&"n".repeat(length), "x");
+        line.notified();
+    }
+}
+
+/// The same first frame for a header-only channel, and nothing but job and tip behind it: what else there is, some firmware
+/// takes for the answer.
+#[test]
+fn a_header_only_channel_begins_with_its_answer_job_and_tip() {
+    use adit_proto::mining::server::Output;
+    use adit_wire::common::flags::REQUIRES_STANDARD_JOBS;
+    let mut pool = sv1::pool::Pool::new(REQUIRES_STANDARD_JOBS);
+    pool.work(&job(1, 1));
+    let out = pool.say(sv1::pool::open_standard(1, 0.0, adit_wire::U256::MAX));
+    let names: Vec<&str> = out
+        .iter()
+        .filter_map(|output| match output {
+            Output::Send(message) => Some(message.name()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "OpenStandardMiningChannel.Success",
+            "NewMiningJob",
+            "SetNewPrevHash"
+        ]
+    );
+}
+
+/// Below an upstream the scriptSig stands before the extranonce as a whole, too: the upstream's own prefix is its end.
+#[test]
+fn an_aggregating_proxy_keeps_the_script_in_one_piece() {
+    use adit_proto::coinbase::{Body, Halves};
+    let head = [&[2, 0, 0, 0, 1][..], &[0; 32], &[0xff; 4], &[20]].concat();
+    let script = [3, 1, 2, 3, b'p', b'o', b'o', b'l'];
+    let upstream = [9, 9, 9, 9];
+    let body = Body::Given(Halves {
+        prefix: [&head, &script[..], &upstream].concat(),
+        suffix: [
+            &0xffff_ffffu32.to_le_bytes()[..],
+            &[1],
+            &[0; 8],
+            &[1, 0x51],
+            &[0; 4],
+        ]
+        .concat(),
+        size: 8,
+        value: 0,
+        witness: None,
+    });
+    let job = Job::new(Fields {
+        coinbase: body,
+        ..sv1::pool::fields(1, 1)
+    })
+    .unwrap();
+    let size = FullSize::DEFAULT;
+    let mut frame = Vec::new();
+    job.encode_extended(size, 1, 1, Some(1), &mut frame);
+    let whole = [&head, &script[..], &upstream].concat();
+    assert!(frame.windows(whole.len()).any(|part| part == whole));
+    assert!(frame.len() <= FRAME_BYTES_STRICT);
+}

@@ -9,8 +9,7 @@ use adit_proto::declare::client::Mode;
 use super::rpc::RpcNode;
 use super::source::Raw;
 use super::values::{
-    BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, JobsFrom, Level, Listen, LogFormat,
-    NegotiationMode, NetworkChoice, NodeSpec, Nodes, Place, PreferNode, Tag, Upstreams, WorkFloor,
+    BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, JobsFrom, Level, Listen, LogFormat, NegotiationMode, NetworkChoice, NodeSpec, Nodes, Place, PreferNode, ProxyMode, Tag, Upstreams, WorkFloor,
 };
 
 use crate::uplink::Upstream;
@@ -228,6 +227,12 @@ text_field!(
         _ => None,
     }
 );
+
+text_field!(ProxyMode, "aggregate or transparent", |text| match text {
+    "aggregate" => Some(Self::Aggregate),
+    "transparent" => Some(Self::Transparent),
+    _ => None,
+});
 
 impl Field for Upstreams {
     fn expected(_: Range) -> String {

@@ -10,8 +10,8 @@ use super::payout::{Payout, name};
 use super::source::{Config, Sources};
 use super::table::{
     Coinbase, Device, Embedded, Extensions, Http, Ipc, KeyKeys, LedgerKeys, Limits, Log, NegotiationKeys,
-    NegotiatorKeys, NodeKeys, PayoutKeys, PoolKeys, ProviderKeys, SecurityKeys, ShareKeys, Sv1Keys, Top,
-    UpstreamKeys,
+    NegotiatorKeys, NodeKeys, PayoutKeys, PoolKeys, ProviderKeys, ProxyKeys, SecurityKeys, ShareKeys,
+    Sv1Keys, Top, UpstreamKeys,
 };
 use super::values::{Listen, NetworkChoice, NodeSpec, Nodes, WorkFloor};
 use crate::exit::Exit;
@@ -62,6 +62,8 @@ pub struct Settings {
     pub sv1: Sv1Keys,
     /// Servers that we connect to.
     pub upstream: UpstreamKeys,
+    /// The mining proxy.
+    pub proxy: ProxyKeys,
     /// Several nodes.
     pub nodes: NodeKeys,
     /// Bitcoin Core.
@@ -151,6 +153,7 @@ impl Settings {
         let security = SecurityKeys::read(config, problems);
         let sv1 = Sv1Keys::read(config, problems);
         let upstream = UpstreamKeys::read(config, problems);
+        let proxy = ProxyKeys::read(config, problems);
         let nodes = NodeKeys::read(config, problems);
         let ipc = Ipc::read(config, problems);
         let embedded = Embedded::read(config, problems);
@@ -188,6 +191,7 @@ impl Settings {
             security: security?,
             sv1: sv1?,
             upstream: upstream?,
+            proxy: proxy?,
             nodes: nodes?,
             ipc: ipc?,
             embedded,

@@ -13,8 +13,7 @@ use super::field::{Field, Range};
 use super::origin::Problem;
 use super::source::Config;
 use super::values::{
-    BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, JobsFrom, Level, Listen, LogFormat,
-    NegotiationMode, NetworkChoice, Nodes, PreferNode, Receivers, Tag, Upstreams, WorkFloor,
+    BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, JobsFrom, Level, Listen, LogFormat, NegotiationMode, NetworkChoice, Nodes, PreferNode, ProxyMode, Receivers, Tag, Upstreams, WorkFloor,
 };
 
 /// One row.
@@ -326,6 +325,12 @@ table! {
         user: String = "adit", 1..=255;
         /// Hash rate that a pool is told when a negotiator opens its channel. What is measured follows within seconds.
         hash_rate: u64 = "1000000000000", 1..=9223372036854775807, unit "hashes a second";
+    }
+    /// The mining proxy of `adit proxy` (docs/proxy.md).
+    ["proxy."] ProxyKeys {
+        /// `aggregate`: all devices share one channel of each pool, and the proxy judges and books their shares.
+        /// `transparent`: each channel of a device has a channel of its own at the pool, over connections that many share.
+        mode: ProxyMode = "aggregate";
     }
     /// Several nodes (`node` is a list).
     ["nodes."] NodeKeys {

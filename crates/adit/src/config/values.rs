@@ -72,6 +72,16 @@ impl BlockNodes {
     }
 }
 
+/// How a proxy stands between devices and pools (docs/proxy.md).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProxyMode {
+    /// All devices share one channel of the pool.
+    #[default]
+    Aggregate,
+    /// Each channel below has a channel of its own above.
+    Transparent,
+}
+
 /// Which jobs of miners' own making a pool takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NegotiationMode {

@@ -13,8 +13,11 @@ pub struct Uplink {
     pub upstream: String,
     /// Its place in the list, from 0.
     pub place: Option<usize>,
-    /// `full-template` or `coinbase-only`; `aggregate` for a proxy, which makes no jobs itself.
+    /// `full-template` or `coinbase-only`; `aggregate` or `transparent` for a proxy, which makes no jobs
+    /// itself.
     pub mode: &'static str,
+    /// Connections to it, of a transparent proxy.
+    pub lines: u64,
     /// Times that an upstream was turned to.
     pub changes: u64,
     /// Why upstreams were left, and how often.

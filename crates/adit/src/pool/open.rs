@@ -109,7 +109,7 @@ pub(super) fn tls(settings: &Settings) -> Result<Option<(Listener, Tls)>, Exit> 
 }
 
 /// Binds the miners' port.
-pub(super) fn listen(settings: &Settings, or_free_port: bool) -> Result<Listener, Exit> {
+pub(crate) fn listen(settings: &Settings, or_free_port: bool) -> Result<Listener, Exit> {
     let limits = limits(settings);
     let wanted = &settings.listen;
     let bound = match Listener::bind(wanted.addr, limits) {

@@ -12,6 +12,7 @@
 
 mod distributed;
 mod relay;
+pub mod transparent;
 
 use std::future::poll_fn;
 use std::sync::Arc;

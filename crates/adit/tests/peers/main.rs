@@ -23,6 +23,7 @@ mod shares;
 mod stratum_v1;
 mod templates;
 mod their_pool;
+mod transparent;
 
 /// Expected hashes of a share, and so of a block, on a regtest chain.
 const BLOCK_WORK: u64 = 1 << 22;

@@ -9,6 +9,7 @@ mod ours;
 mod provider;
 #[path = "../support/mod.rs"]
 mod support;
+mod transparent;
 
 use std::collections::BTreeSet;
 

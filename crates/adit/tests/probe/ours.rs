@@ -38,7 +38,7 @@ const TEMPLATES: [&str; 11] = [
 ];
 
 /// What has to be skipped, going by what the survey found to be served.
-fn not_asked(report: &Report) -> BTreeSet<&'static str> {
+pub(super) fn not_asked(report: &Report) -> BTreeSet<&'static str> {
     let mut names = BTreeSet::from(NEVER);
     if report.extensions.iter().all(|it| it.answer == "no answer") {
         names.extend(EXTENSIONS);

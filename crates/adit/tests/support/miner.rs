@@ -59,6 +59,8 @@ pub(crate) struct Miner {
     pub(crate) sent_away: Option<Reconnect>,
     /// Why the pool closed the channel.
     pub(crate) closed: Option<String>,
+    /// It stands on another upstream than at first: what comes then is for its channel alone.
+    pub(crate) moved: u32,
 }
 
 impl Miner {
@@ -151,6 +153,7 @@ impl Miner {
             trailer: Vec::new(),
             sent_away: None,
             closed: None,
+            moved: 0,
         }
     }
 
@@ -251,7 +254,7 @@ impl Miner {
         match message {
             ToClient::NewMiningJob(job) => {
                 assert!(
-                    self.how == How::HeaderOnly || self.job_id == 0,
+                    self.how == How::HeaderOnly || self.job_id == 0 || self.moved > 0,
                     "a group's jobs are its own"
                 );
                 assert_eq!(job.channel_id, self.channel_id);
@@ -297,6 +300,16 @@ impl Miner {
             ToClient::CloseChannel(close) => {
                 assert_eq!(close.channel_id, self.channel_id);
                 self.closed = Some(String::from_utf8(close.reason_code.as_bytes().to_vec()).unwrap());
+            }
+            ToClient::SetExtranoncePrefix(set) => {
+                assert_eq!(set.channel_id, self.channel_id);
+                assert_eq!(set.extranonce_prefix.len(), self.prefix.len(), "REQ-MIN-045");
+                self.prefix = set.extranonce_prefix.as_bytes().to_vec();
+            }
+            ToClient::SetTarget(set) => {
+                assert!([self.channel_id, self.group_id].contains(&set.channel_id));
+                self.target = set.maximum_target;
+                self.moved += 1;
             }
             other => panic!("unexpected {other:?}"),
         }

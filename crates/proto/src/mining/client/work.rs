@@ -99,7 +99,8 @@ pub struct Coinbase {
 }
 
 impl Coinbase {
-    pub(super) fn new(job: NewExtendedMiningJob) -> Self {
+    /// The job without its ids and its time.
+    pub(crate) fn new(job: NewExtendedMiningJob) -> Self {
         Self {
             version: job.version,
             version_rolling_allowed: job.version_rolling_allowed,
