@@ -57,6 +57,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     if options.check {
         return Ok(check(&cache, &missing));
     }
+    packages::ensure(&cache)?;
     if missing.is_empty() {
         println!("peers: all {} ready in {}", peers.len(), cache.bin().display());
         return Ok(ExitCode::SUCCESS);
@@ -120,7 +121,6 @@ fn check(cache: &Cache, missing: &[&Peer]) -> ExitCode {
 /// Builds what is missing, under the lock; another run may have built it while we waited.
 fn build_all(cache: &Cache, peers: &[Peer]) -> Result<(), Failure> {
     let _lock = cache.lock()?;
-    packages::ensure(cache)?;
     let started = Instant::now();
     for peer in peers {
         if cache.ready(peer) {

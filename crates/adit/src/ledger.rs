@@ -68,6 +68,9 @@ fn broken(error: JournalError) -> Exit {
         JournalError::Damaged { .. } => {
             "nothing was changed; keep a copy of the folder, and put the damaged file back from a backup"
         }
+        JournalError::Gone { .. } => {
+            "what was taken away is summed up in ledger/book.base; `adit ledger rebuild` begins with it"
+        }
         JournalError::Foreign { .. } => "every front end needs a data folder of its own",
         JournalError::Version { .. } => "use the version of adit that wrote it, or a newer one",
     };
@@ -97,6 +100,7 @@ fn report_json(report: &Report) -> Value {
         "segments": report.segments,
         "records": report.records,
         "first_sequence": report.first_sequence,
+        "taken_away": report.taken_away,
         "last_sequence": report.last_sequence,
         "torn_bytes": report.torn_bytes,
         "duplicate_hashes": report.duplicate_hashes,

@@ -6,8 +6,8 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::record::{
-    AccountId, AccountPart, BlockFound, Entry, Hash, NAME_PARTS_MAX, OutcomeNote, PART_BYTES, Record, Share,
-    WorkerId, WorkerNamed,
+    AccountId, AccountPart, BlockFound, Entry, Hash, NAME_PARTS_MAX, OutcomeNote, PART_BYTES, Payout,
+    PayoutState, Record, Rejects, Share, WorkerId, WorkerNamed,
 };
 
 /// Blocks that the book lists; older ones stay counted in [`Book::blocks`] and in the journal.
@@ -24,6 +24,9 @@ pub struct Book {
     pub blocks: u64,
     /// Starts of a process.
     pub starts: u64,
+    /// Refused shares, as far as they were counted in records; more than the sum of the accounts' where some were
+    /// nobody's.
+    pub rejected: u64,
     accounts: HashMap<AccountId, AccountBook>,
     /// Parts of their accounts' sums, never added to them.
     workers: HashMap<(AccountId, WorkerId), AccountBook>,
@@ -47,6 +50,12 @@ pub struct AccountBook {
     pub best_hash: Hash,
     /// Blocks found.
     pub blocks: u64,
+    /// Refused shares.
+    pub rejected: u64,
+    /// Payouts that were sent, satoshis.
+    pub paid: u64,
+    /// Those of them that will never confirm, satoshis.
+    pub unpaid: u64,
     pub(crate) name: Name,
 }
 
@@ -79,6 +88,9 @@ impl Default for AccountBook {
             best_work: 0,
             best_hash: [0xff; 32],
             blocks: 0,
+            rejected: 0,
+            paid: 0,
+            unpaid: 0,
             name: Name::default(),
         }
     }
@@ -99,7 +111,9 @@ impl Book {
             Entry::Block(block) => self.block(*block, time_us),
             Entry::Outcome(note) => self.outcome(*note),
             Entry::Start(_) => self.starts += 1,
-            Entry::Stop | Entry::Custom(_) => {}
+            Entry::Rejects(rejects) => self.rejects(rejects),
+            Entry::Payout(payout) => self.payout(payout),
+            Entry::Stop | Entry::Custom(_) | Entry::Session(_) | Entry::Closed(_) => {}
         }
     }
 
@@ -142,6 +156,7 @@ impl Book {
         self.work += other.work;
         self.blocks += other.blocks;
         self.starts += other.starts;
+        self.rejected += other.rejected;
         for (account, book) in &other.accounts {
             self.accounts.entry(*account).or_default().merge(book);
         }
@@ -205,6 +220,28 @@ impl Book {
         });
     }
 
+    fn rejects(&mut self, rejects: &Rejects) {
+        // Counts come from the journal, whose writers count one by one: they do not reach the end of 64 bits.
+        self.rejected = self.rejected.saturating_add(rejects.count);
+        let Some(account) = rejects.account else { return };
+        let sums = self.accounts.entry(account).or_default();
+        sums.rejected = sums.rejected.saturating_add(rejects.count);
+        if let Some(worker) = rejects.worker {
+            let sums = self.workers.entry((account, worker)).or_default();
+            sums.rejected = sums.rejected.saturating_add(rejects.count);
+        }
+    }
+
+    fn payout(&mut self, payout: &Payout) {
+        let sums = self.accounts.entry(payout.account).or_default();
+        let sum = match payout.state {
+            PayoutState::Sent => &mut sums.paid,
+            PayoutState::Cancelled => &mut sums.unpaid,
+            PayoutState::Planned | PayoutState::Confirmed => return,
+        };
+        *sum = sum.saturating_add(payout.satoshis);
+    }
+
     fn outcome(&mut self, note: OutcomeNote) {
         if let Some(line) = self
             .listed
@@ -238,6 +275,9 @@ impl AccountBook {
         self.shares += other.shares;
         self.work += other.work;
         self.blocks += other.blocks;
+        self.rejected += other.rejected;
+        self.paid += other.paid;
+        self.unpaid += other.unpaid;
         self.first_us = self.first_us.min(other.first_us);
         self.last_us = self.last_us.max(other.last_us);
         self.best_work = self.best_work.max(other.best_work);

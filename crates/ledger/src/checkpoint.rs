@@ -13,10 +13,14 @@ use crate::record::{Entry, NAME_PARTS_MAX, RECORD_BYTES, Record};
 
 /// Name of the checkpoint's file.
 pub const FILE: &str = "book.checkpoint";
+/// Name of the file with the book of the segments that are kept no longer: where the journal begins.
+pub const BASE: &str = "book.base";
 /// Longest checkpoint that is read, in bytes.
 const BYTES_MAX: u64 = 1 << 31;
-const MAGIC: [u8; 8] = *b"ADITCHK2";
-/// Before there were workers: the same without them.
+const MAGIC: [u8; 8] = *b"ADITCHK3";
+/// Before rejects and payouts were counted: the same without them.
+const MAGIC_2: [u8; 8] = *b"ADITCHK2";
+/// Before there were workers: the same without them, too.
 const MAGIC_1: [u8; 8] = *b"ADITCHK1";
 
 /// A book and where in the journal it stands.
@@ -38,13 +42,31 @@ impl Checkpoint {
     /// # Errors
     /// When the disk fails; the last one stays.
     pub fn store<D: Disk>(&self, disk: &D) -> io::Result<()> {
-        replace(disk, FILE, &self.encode())
+        self.store_as(disk, FILE)
+    }
+
+    /// The same under another name.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::store`].
+    pub fn store_as<D: Disk>(&self, disk: &D, name: &str) -> io::Result<()> {
+        replace(disk, name, &self.encode())
     }
 
     /// Reads it; `None` when there is none that can be trusted.
     pub fn load<D: Disk>(disk: &D) -> Option<Self> {
-        let file = disk.open_read(FILE).ok()?;
+        Self::load_from(disk, FILE)
+    }
+
+    /// The same under another name.
+    pub fn load_from<D: Disk>(disk: &D, name: &str) -> Option<Self> {
+        let file = disk.open_read(name).ok()?;
         Self::decode(&read_whole(&file, BYTES_MAX).ok()?)
+    }
+
+    /// Whether it stands at the beginning of that segment.
+    pub fn fits(&self, header: &crate::journal::Header) -> bool {
+        header.first_sequence == self.next_sequence && header.chain == self.chain
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -52,7 +74,12 @@ impl Checkpoint {
         out.extend_from_slice(&self.next_sequence.to_le_bytes());
         out.extend_from_slice(&self.chain.0.to_le_bytes());
         out.extend_from_slice(&self.epoch.to_le_bytes());
-        for sum in [self.book.shares, self.book.blocks, self.book.starts] {
+        for sum in [
+            self.book.shares,
+            self.book.blocks,
+            self.book.starts,
+            self.book.rejected,
+        ] {
             out.extend_from_slice(&sum.to_le_bytes());
         }
         out.extend_from_slice(&self.book.work.to_le_bytes());
@@ -80,18 +107,22 @@ impl Checkpoint {
         }
         let mut from = Reader(body);
         let magic: [u8; 8] = from.take()?;
-        [MAGIC, MAGIC_1].contains(&magic).then_some(())?;
+        [MAGIC, MAGIC_2, MAGIC_1].contains(&magic).then_some(())?;
+        let counts_rejects = magic == MAGIC;
         let (next_sequence, chain, epoch) = (from.u64()?, Chain(from.u32()?), from.u32()?);
         let (shares, blocks, starts) = (from.u64()?, from.u64()?, from.u64()?);
         let mut book = Book::default();
+        if counts_rejects {
+            book.rejected = from.u64()?;
+        }
         (book.shares, book.blocks, book.starts, book.work) = (shares, blocks, starts, from.u128()?);
         for _ in 0..from.u64()? {
-            book.insert(from.take()?, decode_account(&mut from)?);
+            book.insert(from.take()?, decode_account(&mut from, counts_rejects)?);
         }
-        let workers = if magic == MAGIC { from.u64()? } else { 0 };
+        let workers = if magic == MAGIC_1 { 0 } else { from.u64()? };
         for _ in 0..workers {
             let worker = (from.take()?, from.take()?);
-            book.insert_worker(worker, decode_account(&mut from)?);
+            book.insert_worker(worker, decode_account(&mut from, counts_rejects)?);
         }
         for _ in 0..from.u64()? {
             book.list(decode_line(&mut from)?);
@@ -112,6 +143,9 @@ fn encode_account(account: &AccountBook, out: &mut Vec<u8>) {
         account.last_us,
         account.best_work,
         account.blocks,
+        account.rejected,
+        account.paid,
+        account.unpaid,
     ] {
         out.extend_from_slice(&sum.to_le_bytes());
     }
@@ -125,9 +159,14 @@ fn encode_account(account: &AccountBook, out: &mut Vec<u8>) {
     }
 }
 
-fn decode_account(from: &mut Reader<'_>) -> Option<AccountBook> {
+fn decode_account(from: &mut Reader<'_>, counts_rejects: bool) -> Option<AccountBook> {
     let (shares, first_us, last_us) = (from.u64()?, from.u64()?, from.u64()?);
-    let (best_work, blocks, work) = (from.u64()?, from.u64()?, from.u128()?);
+    let (best_work, blocks) = (from.u64()?, from.u64()?);
+    let (rejected, paid, unpaid) = match counts_rejects {
+        true => (from.u64()?, from.u64()?, from.u64()?),
+        false => (0, 0, 0),
+    };
+    let work = from.u128()?;
     let best_hash = from.take()?;
     let [expected, seen] = from.take()?;
     let mut name = Name {
@@ -149,6 +188,9 @@ fn decode_account(from: &mut Reader<'_>) -> Option<AccountBook> {
         best_work,
         best_hash,
         blocks,
+        rejected,
+        paid,
+        unpaid,
         name,
     })
 }

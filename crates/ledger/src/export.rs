@@ -206,6 +206,56 @@ fn row(record: &Record, names: &Names, format: Format, line: &mut String) {
             );
             "custom"
         }
+        Entry::Session(opened) => {
+            set("account", text(hex(&opened.account)));
+            set("name", text(names.of(&opened.account)));
+            set("worker", names.of_worker(&opened.account, opened.worker.as_ref()));
+            set("channel", text(format!("{:014x}", opened.channel)));
+            let (kind, protocol) = (opened.kind.name(), opened.protocol.name());
+            set(
+                "note",
+                text(format!(
+                    "session {} {kind} {protocol} {}",
+                    opened.session,
+                    opened.device()
+                )),
+            );
+            "session"
+        }
+        Entry::Closed(closed) => {
+            set("account", text(hex(&closed.account)));
+            set("name", text(names.of(&closed.account)));
+            set("channel", text(format!("{:014x}", closed.channel)));
+            set(
+                "note",
+                text(format!("session {} {}", closed.session, closed.ending.name())),
+            );
+            "closed"
+        }
+        Entry::Rejects(rejects) => {
+            if let Some(account) = &rejects.account {
+                set("account", text(hex(account)));
+                set("name", text(names.of(account)));
+                set("worker", names.of_worker(account, rejects.worker.as_ref()));
+            }
+            set("value", number(rejects.count));
+            set("note", text(rejects.reason()));
+            "rejects"
+        }
+        Entry::Payout(payout) => {
+            set("account", text(hex(&payout.account)));
+            set("name", text(names.of(&payout.account)));
+            set("hash", text(hex_reversed(&payout.txid)));
+            set("height", number(payout.height));
+            set("value", number(payout.satoshis));
+            let (state, batch) = (payout.state.name(), hex(&payout.batch));
+            let (vout, fee) = (payout.vout, payout.fee);
+            set(
+                "note",
+                text(format!("{state} batch {batch} output {vout} fee {fee}")),
+            );
+            "payout"
+        }
         Entry::Stop => "stop",
     };
     set("kind", text(kind));

@@ -6,8 +6,9 @@
 
 mod error;
 mod open;
+pub(crate) mod packed;
 pub(crate) mod scan;
-mod segment;
+pub(crate) mod segment;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,6 +16,7 @@ use crate::book::Book;
 use crate::checkpoint::Checkpoint;
 use crate::disk::{Disk, File, FileDisk, write_all};
 use crate::record::{Entry, RECORD_BYTES, Record, Start};
+use crate::tail::Durable;
 pub use error::JournalError;
 pub use open::Recovery;
 pub use scan::Tail;
@@ -62,6 +64,7 @@ pub struct Journal<D: Disk = FileDisk> {
     entries: Vec<(u64, Entry)>,
     epoch: u32,
     book: Arc<Mutex<Book>>,
+    durable: Durable,
 }
 
 /// What is durable.
@@ -95,16 +98,12 @@ impl<D: Disk> Journal<D> {
         self.epoch
     }
 
-    /// Remembers an entry for the next commit and returns its sequence. A share brings its own
-    /// time; other entries get `time_us`.
+    /// Remembers an entry for the next commit and returns its sequence. A share and a session bring
+    /// their own time; other entries get `time_us`.
     pub fn append(&mut self, time_us: u64, entry: &Entry) -> u64 {
         let group_index = self.pending_records();
         let sequence = self.written.next_sequence + group_index;
-        let time_us = if let Entry::Share(share) = entry {
-            share.time_us
-        } else {
-            time_us
-        };
+        let time_us = entry.time_us().unwrap_or(time_us);
         let record = Record {
             sequence,
             time_us,
@@ -128,6 +127,11 @@ impl<D: Disk> Journal<D> {
     /// The sequence after the last durable record.
     pub fn next_sequence(&self) -> u64 {
         self.written.next_sequence
+    }
+
+    /// Tells readers up to where the journal is durable, and wakes them.
+    pub fn durable(&self) -> Durable {
+        self.durable.clone()
     }
 
     /// The sum of all durable records; locked by the writer once a commit.
@@ -279,6 +283,7 @@ impl<D: Disk> Journal<D> {
         self.written.next_sequence += self.pending_records();
         self.written.end += self.pending.len() as u64;
         self.pending.clear();
+        self.durable.advance(self.written.next_sequence);
     }
 
     fn checkpoint(&self) -> std::io::Result<()> {

@@ -7,11 +7,13 @@
 //! ```text
 //!  worker ── Lane::send ──┐                           ┌─► Lane::committed, notify
 //!  worker ── Lane::send ──┼─► Writer ─► Journal ─► Disk: one write, one fdatasync a group
-//!  worker ── Lane::send ──┘                └─► Book (sum of the durable records)
+//!  worker ── Lane::send ──┘                ├─► Book (sum of the durable records)
+//!                                          └─► Follower: what consumers read, any number of them
 //! ```
 //!
 //! The bytes on disk are described in `docs/ledger.md`.
 
+pub mod archive;
 pub mod blocks;
 pub mod book;
 pub mod checkpoint;
@@ -22,6 +24,7 @@ pub mod journal;
 pub mod lock;
 mod opened;
 pub mod record;
+pub mod tail;
 pub mod verify;
 pub mod writer;
 
@@ -32,4 +35,5 @@ pub use journal::{Journal, JournalError};
 pub use lock::DataLock;
 pub use opened::{OpenError, Opened, open};
 pub use record::{AccountId, Entry, Record, Share, WorkerId};
+pub use tail::{Durable, Follower};
 pub use writer::{Lane, State, Writer};

@@ -7,6 +7,9 @@
 mod bytes;
 mod custom;
 mod entry;
+mod payout;
+mod rejects;
+mod session;
 mod text;
 
 use bytes::{Cursor, Filler};
@@ -15,6 +18,9 @@ pub use entry::{
     AccountPart, BlockFound, Entry, NAME_BYTES_MAX, NAME_PARTS_MAX, Outcome, OutcomeNote, PART_BYTES,
     REASON_BYTES_MAX, SOFTWARE_BYTES_MAX, Share, Start, WORKER_BYTES_MAX, WorkerNamed, account_parts,
 };
+pub use payout::{Payout, PayoutState};
+pub use rejects::{REFUSAL_BYTES_MAX, Rejects};
+pub use session::{ChannelKind, DEVICE_BYTES_MAX, Ending, Protocol, SessionClosed, SessionOpened};
 
 /// Bytes of one record.
 pub const RECORD_BYTES: usize = 128;
@@ -79,6 +85,14 @@ impl Record {
     /// The first sequence of the commit group that this record belongs to.
     pub fn group_start(&self) -> u64 {
         self.sequence.saturating_sub(u64::from(self.group_index))
+    }
+
+    /// Tells this record from any other that could have its place: its checksum.
+    pub fn mark(&self) -> u32 {
+        let mut bytes = [0; RECORD_BYTES];
+        self.encode(&mut bytes);
+        let [a, b, c, d, ..] = bytes;
+        u32::from_le_bytes([a, b, c, d])
     }
 
     /// Writes the record; every byte of `out` is set.
@@ -162,6 +176,16 @@ mod tests {
             height: 7,
             is_block: true,
         };
+        let mut opened = SessionOpened::new(
+            [1; 16],
+            1 << 48 | 5,
+            0x0001_0203_0405_0607,
+            1_700_000_000_000_000,
+            ChannelKind::Extended,
+            Protocol::StratumV1Tls,
+        )
+        .on(&"d\u{e9}".repeat(40));
+        opened.worker = Some([6; 16]);
         let mut all: Vec<Entry> = account_parts([9; 16], &"n".repeat(255))
             .map(Entry::Account)
             .collect();
@@ -200,6 +224,25 @@ mod tests {
                 pool_value: 3,
                 total_value: u64::MAX,
             }),
+            Entry::Session(opened),
+            Entry::Closed(SessionClosed {
+                account: [1; 16],
+                session: 1 << 48 | 5,
+                channel: 7,
+                ending: Ending::Fault,
+            }),
+            Entry::Rejects(Rejects::new(Some([1; 16]), None, "stale-share", u64::MAX, 3)),
+            Entry::Rejects(Rejects::new(None, None, "difficulty-too-low", 1, 3)),
+            Entry::Payout(Payout {
+                account: [1; 16],
+                batch: [2; 16],
+                txid: [3; 32],
+                satoshis: u64::MAX,
+                vout: 4,
+                height: 5,
+                fee: 6,
+                state: PayoutState::Cancelled,
+            }),
             Entry::Stop,
         ]);
         all
@@ -234,7 +277,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic(mut bytes: [u8; RECORD_BYTES], kind in 0u8..10) {
+        fn no_bytes_panic(mut bytes: [u8; RECORD_BYTES], kind in 0u8..14) {
             bytes[4] = kind;
             let crc = crc32c::crc32c(&bytes[4..]).to_le_bytes();
             bytes[..4].copy_from_slice(&crc);

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use crate::archive;
 use crate::book::{AccountBook, Book};
 use crate::checkpoint::Checkpoint;
 use crate::disk::{Disk, FileDisk};
@@ -28,6 +29,8 @@ pub struct Report {
     pub records: u64,
     /// First sequence; above 1 when older segments were taken away.
     pub first_sequence: u64,
+    /// Records that were taken away and are counted in the journal's base.
+    pub taken_away: u64,
     /// Last sequence; 0 when there is none.
     pub last_sequence: u64,
     /// Bytes behind the last good record: a write under way, or cut off at the next start.
@@ -77,11 +80,9 @@ pub fn verify(data: &Path) -> Result<Report, JournalError> {
 /// # Errors
 /// As [`verify`].
 pub fn top(data: &Path, n: usize, workers: usize) -> Result<Vec<TopLine>, JournalError> {
-    let mut book = Book::default();
-    walk(&ledger(data)?, |record| {
-        book.apply(record);
-        Ok(())
-    })?;
+    let replay = Replay::open(data)?;
+    let mut book = replay.base().clone();
+    replay.run(|record| book.apply(record))?;
     let line = |(account, sums): (&AccountId, &AccountBook)| TopLine {
         account: *account,
         name: sums.name(),
@@ -117,7 +118,14 @@ fn add_workers(book: &Book, most: usize, lines: &mut [TopLine]) {
 /// As [`verify`].
 pub fn verify_on<D: Disk>(disk: &D) -> Result<Report, JournalError> {
     let checkpoint = Checkpoint::load(disk);
-    let mut report = Report::default();
+    let mut headers = headers(disk)?;
+    let (base, index) = archive::begin(disk, &headers)?;
+    headers.drain(..index);
+    let mut report = Report {
+        book: base.book,
+        taken_away: base.next_sequence - 1,
+        ..Report::default()
+    };
     let mut hashes = Some(Vec::new());
     let agrees = |sequence: u64, book: &Book| {
         checkpoint
@@ -125,11 +133,11 @@ pub fn verify_on<D: Disk>(disk: &D) -> Result<Report, JournalError> {
             .filter(|c| c.next_sequence == sequence)
             .map(|c| c.book == *book)
     };
-    let walked = walk(disk, |record| {
+    let walked = walk_from(disk, headers, base.chain, |record| {
         if report.records == 0 {
             report.first_sequence = record.sequence;
         }
-        if report.checkpoint_agrees.is_none() && report.first_sequence == 1 {
+        if report.checkpoint_agrees.is_none() {
             report.checkpoint_agrees = agrees(record.sequence, &report.book);
         }
         note_hash(record, &mut hashes);
@@ -138,7 +146,7 @@ pub fn verify_on<D: Disk>(disk: &D) -> Result<Report, JournalError> {
         report.last_sequence = record.sequence;
         Ok(())
     })?;
-    if report.checkpoint_agrees.is_none() && report.first_sequence == 1 {
+    if report.checkpoint_agrees.is_none() {
         report.checkpoint_agrees = agrees(report.last_sequence + 1, &report.book);
     }
     report.segments = walked.headers.len();
@@ -157,16 +165,74 @@ pub(crate) struct Walked {
 /// Gives every good record of the journal to `visit`.
 pub(crate) fn walk<D: Disk>(
     disk: &D,
-    mut visit: impl FnMut(&Record) -> Result<(), JournalError>,
+    visit: impl FnMut(&Record) -> Result<(), JournalError>,
 ) -> Result<Walked, JournalError> {
     let headers = headers(disk)?;
-    let mut chain = headers.first().map_or(Chain::default(), |first| first.chain);
+    let chain = headers.first().map_or(Chain::default(), |first| first.chain);
+    walk_from(disk, headers, chain, visit)
+}
+
+fn walk_from<D: Disk>(
+    disk: &D,
+    headers: Vec<Header>,
+    mut chain: Chain,
+    mut visit: impl FnMut(&Record) -> Result<(), JournalError>,
+) -> Result<Walked, JournalError> {
     let mut tail = Tail::default();
     for (index, header) in headers.iter().enumerate() {
         let end = headers.get(index + 1).map(|next| next.first_sequence);
         tail = Scan::new(disk, *header, end)?.run(&mut chain, &mut visit)?;
     }
     Ok(Walked { headers, tail })
+}
+
+/// A whole journal, from the book of what was taken away to the last good record.
+#[derive(Debug)]
+pub struct Replay {
+    disk: FileDisk,
+    headers: Vec<Header>,
+    base: Checkpoint,
+}
+
+impl Replay {
+    /// Opens the journal in a data folder.
+    ///
+    /// # Errors
+    /// As [`verify`].
+    pub fn open(data: &Path) -> Result<Self, JournalError> {
+        let disk = ledger(data)?;
+        let mut headers = headers(&disk)?;
+        let (base, index) = archive::begin(&disk, &headers)?;
+        headers.drain(..index);
+        Ok(Self { disk, headers, base })
+    }
+
+    /// Whose journal it is.
+    pub fn front_end(&self) -> u16 {
+        self.headers.first().map_or(0, |header| header.front_end)
+    }
+
+    /// The sum of the records that were taken away; empty where none were.
+    pub fn base(&self) -> &Book {
+        &self.base.book
+    }
+
+    /// The first record that is not in it.
+    pub fn first_sequence(&self) -> u64 {
+        self.base.next_sequence
+    }
+
+    /// Gives every good record from there on to `visit`.
+    ///
+    /// # Errors
+    /// As [`verify`].
+    pub fn run(self, mut visit: impl FnMut(&Record)) -> Result<(), JournalError> {
+        let each = |record: &Record| {
+            visit(record);
+            Ok(())
+        };
+        walk_from(&self.disk, self.headers, self.base.chain, each).map(drop)
+    }
 }
 
 /// The journal's folder of a data folder.

@@ -16,6 +16,7 @@ use std::thread::JoinHandle;
 use crate::book::Book;
 use crate::disk::Disk;
 use crate::journal::Journal;
+use crate::tail::Durable;
 pub use lane::{Full, Lane, Notify};
 pub use state::{State, Stats};
 
@@ -56,6 +57,7 @@ impl Default for Settings {
 pub struct Writer {
     shared: Arc<Shared>,
     book: Arc<Mutex<Book>>,
+    durable: Durable,
     thread: Option<JoinHandle<Result<(), String>>>,
 }
 
@@ -66,7 +68,7 @@ impl Writer {
     /// When the thread cannot be made.
     pub fn spawn<D: Disk>(journal: Journal<D>, settings: Settings, clock: Clock) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::new(settings));
-        let book = journal.book();
+        let (book, durable) = (journal.book(), journal.durable());
         let run = run::Run::new(journal, Arc::clone(&shared), clock);
         let thread = std::thread::Builder::new()
             .name("adit-ledger".into())
@@ -74,6 +76,7 @@ impl Writer {
         Ok(Self {
             shared,
             book,
+            durable,
             thread: Some(thread),
         })
     }
@@ -92,6 +95,11 @@ impl Writer {
     /// Has `notify` called, on the writer's thread, after every change of [`Writer::state`].
     pub fn watch(&self, notify: Notify) {
         self.shared.status.watch(notify);
+    }
+
+    /// Tells readers of the journal up to where it is durable, and wakes them after every commit.
+    pub fn durable(&self) -> Durable {
+        self.durable.clone()
     }
 
     /// What the writer has done so far.

@@ -46,6 +46,26 @@ pub fn need<const N: usize>(names: [&str; N]) -> Option<[PathBuf; N]> {
     None
 }
 
+/// The same for what the system brings: `found` says whether it is there.
+///
+/// # Panics
+/// As [`need`].
+pub fn present(what: &str, found: bool) -> Option<()> {
+    let asked = |name| env::var_os(name).is_some_and(|value| value == "1");
+    let skipped = asked("ADIT_SKIP_PEERS");
+    if found && !skipped {
+        return Some(());
+    }
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    let reason = match skipped {
+        true => format!("{test}: ADIT_SKIP_PEERS=1, and it needs {what}"),
+        false => format!("{test} needs {what}: run `cargo xtask peers`"),
+    };
+    assert!(!asked("ADIT_REQUIRE_PEERS"), "{reason}");
+    let _ = writeln!(std::io::stderr(), "SKIPPED {reason}");
+    None
+}
+
 /// A program that takes long to build and is installed only when asked for (`cargo xtask peers --with-sv1`). `None` means:
 /// skip the test, also where others are required; that is said as by [`need`].
 pub fn wanted(name: &str) -> Option<PathBuf> {

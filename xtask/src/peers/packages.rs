@@ -1,4 +1,4 @@
-//! What the system must have before Bitcoin Core can be built.
+//! What the system must have before Bitcoin Core can be built, and the servers that tests run.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::Cache;
 use crate::exec::{self, Failure};
 
-/// Debian packages; the last ones are what `build-essential` would bring.
-const PACKAGES: [&str; 8] = [
+/// Debian packages; two of them are what `build-essential` would bring.
+const PACKAGES: [&str; 9] = [
     "cmake",
     "ninja-build",
     "libboost-dev",
@@ -17,6 +17,7 @@ const PACKAGES: [&str; 8] = [
     "libcapnp-dev",
     "pkg-config",
     "g++",
+    "postgresql",
 ];
 /// Programs that these packages bring, looked for where there is no dpkg.
 const PROGRAMS: [&str; 5] = ["cmake", "ninja", "capnp", "pkg-config", "c++"];

@@ -35,6 +35,15 @@ pub enum JournalError {
         /// Whose it should be.
         expected: u16,
     },
+    /// Records that somebody still wants are not here any more.
+    Gone {
+        /// Which folder.
+        place: String,
+        /// The first record that is wanted.
+        wanted: u64,
+        /// The first record that is here.
+        first: u64,
+    },
     /// Written by a newer version.
     Version {
         /// Which file.
@@ -94,6 +103,12 @@ impl fmt::Display for JournalError {
                 f,
                 "{place} was written by front end {found}, this is front end {expected}; give each front end a data \
                  folder of its own"
+            ),
+            Self::Gone { place, wanted, first } => write!(
+                f,
+                "records {wanted} to {} are not in {place} any more (ledger.keep_days); put these files back from a \
+                 backup",
+                first.saturating_sub(1)
             ),
             Self::Version { place, found } => {
                 write!(

@@ -6,9 +6,10 @@ use super::scan::{self, Scan, Tail};
 use super::segment::{self, Chain, Header};
 use super::{Health, Journal, JournalError, Settings, Written};
 use crate::book::Book;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{BASE, Checkpoint};
 use crate::disk::{Disk, File, UNFINISHED, write_all};
 use crate::record::Record;
+use crate::tail::Durable;
 
 /// Most bytes of a torn tail that are kept beside the journal for people to look at.
 const CUT_KEPT_BYTES_MAX: u64 = 16 << 20;
@@ -87,14 +88,18 @@ impl Reading {
                 ..Recovery::default()
             },
         };
-        let Some(checkpoint) = Checkpoint::load(disk) else {
-            return reading.or_from_the_first(disk, headers);
-        };
-        let fits = |header: &Header| {
-            header.first_sequence == checkpoint.next_sequence && header.chain == checkpoint.chain
-        };
         // The last that fits: an abandoned segment without records has the sequence of its successor.
-        let Some(index) = headers.iter().rposition(fits) else {
+        let place = |checkpoint: &Checkpoint| headers.iter().rposition(|header| checkpoint.fits(header));
+        let Some(checkpoint) = Checkpoint::load(disk) else {
+            // Where the journal begins is known without it.
+            let base = Checkpoint::load_from(disk, BASE);
+            let Some((base, index)) = base.and_then(|base| place(&base).map(|index| (base, index))) else {
+                return reading.or_from_the_first(disk, headers);
+            };
+            reading.go_on_from(base, index);
+            return Ok(reading);
+        };
+        let Some(index) = place(&checkpoint) else {
             // It was written after that segment was durable.
             let what = format!(
                 "it counts the records before {}, and no segment begins there",
@@ -109,10 +114,14 @@ impl Reading {
                 format!("{what}: {hint}"),
             ));
         };
-        reading.skip = index;
-        (reading.book, reading.chain, reading.epoch) = (checkpoint.book, checkpoint.chain, checkpoint.epoch);
+        reading.go_on_from(checkpoint, index);
         reading.recovery.from_checkpoint = true;
         Ok(reading)
+    }
+
+    fn go_on_from(&mut self, checkpoint: Checkpoint, index: usize) {
+        self.skip = index;
+        (self.book, self.chain, self.epoch) = (checkpoint.book, checkpoint.chain, checkpoint.epoch);
     }
 
     fn or_from_the_first<D: Disk>(self, disk: &D, headers: &[Header]) -> Result<Self, JournalError> {
@@ -194,6 +203,7 @@ impl Reading {
             entries: Vec::new(),
             epoch: self.epoch,
             book: Arc::new(Mutex::new(self.book)),
+            durable: Durable::new(settings.front_end, self.tail.next_sequence),
         };
         Ok((journal, self.recovery))
     }
@@ -209,7 +219,7 @@ fn remove_unfinished<D: Disk>(disk: &D) -> Result<(), JournalError> {
     {
         disk.remove(name).map_err(failed)?;
     }
-    Ok(())
+    segment::remove_doubles(disk).map_err(failed)
 }
 
 /// Keeps what is cut, as well as it goes: nothing depends on it.

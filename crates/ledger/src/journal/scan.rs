@@ -5,7 +5,7 @@
 //! record behind it belongs to a group that began at or before it. Anything else is damage.
 
 use super::error::JournalError;
-use super::segment::{self, Chain, Header};
+use super::segment::{self, Bytes, Chain, Header};
 use crate::disk::{Disk, File, read_up_to};
 use crate::record::{RECORD_BYTES, Record, RecordError};
 
@@ -27,13 +27,25 @@ pub struct Tail {
     pub torn_records: u64,
 }
 
-/// Reads all headers and checks that they follow each other.
+/// Reads all headers and checks that they follow each other. While a pool runs, files are packed and old ones taken
+/// away: then the list is read again.
 pub(crate) fn headers<D: Disk>(disk: &D) -> Result<Vec<Header>, JournalError> {
+    let mut looks = 0;
+    loop {
+        looks += 1;
+        match headers_now(disk) {
+            Err(JournalError::Disk { source, .. })
+                if looks < LOOKS_MAX && source.kind() == std::io::ErrorKind::NotFound => {}
+            done => return done,
+        }
+    }
+}
+
+fn headers_now<D: Disk>(disk: &D) -> Result<Vec<Header>, JournalError> {
     let names = segment::names(disk).map_err(|error| JournalError::disk(disk.describe(""), "list", error))?;
     let mut headers: Vec<Header> = Vec::with_capacity(names.len());
     for name in names {
-        let file = open(disk, &name)?;
-        let header = Header::read(disk, &file, &name)?;
+        let header = Header::read(disk, &name)?;
         if let Some(before) = headers.last() {
             if header.front_end != before.front_end {
                 let (found, expected) = (header.front_end, before.front_end);
@@ -60,7 +72,7 @@ pub(crate) fn headers<D: Disk>(disk: &D) -> Result<Vec<Header>, JournalError> {
 /// A reader of one segment.
 pub(crate) struct Scan<'a, D: Disk> {
     disk: &'a D,
-    file: D::File,
+    bytes: Bytes<D::File>,
     name: String,
     header: Header,
     /// Sequence of the next segment, when there is one: this segment ends there.
@@ -73,12 +85,12 @@ pub(crate) struct Scan<'a, D: Disk> {
 
 impl<'a, D: Disk> Scan<'a, D> {
     pub(crate) fn new(disk: &'a D, header: Header, end: Option<u64>) -> Result<Self, JournalError> {
-        let name = header.file_name();
-        let file = open(disk, &name)?;
+        let (bytes, name) = Bytes::of(disk, &header)
+            .map_err(|error| JournalError::disk(disk.describe(&header.file_name()), "open", error))?;
         let chunk = vec![0; CHUNK_RECORDS * RECORD_BYTES];
         Ok(Self {
             disk,
-            file,
+            bytes,
             name,
             header,
             end,
@@ -218,11 +230,11 @@ impl<'a, D: Disk> Scan<'a, D> {
         }
     }
 
-    fn good_now(&self, sequence: u64) -> Result<bool, JournalError> {
-        let mut bytes = [0; RECORD_BYTES];
-        let read = read_up_to(&self.file, self.header.offset(sequence), &mut bytes)
-            .map_err(|error| self.unreadable(error))?;
-        Ok(read == RECORD_BYTES && Record::decode(&bytes).is_ok())
+    fn good_now(&mut self, sequence: u64) -> Result<bool, JournalError> {
+        let mut record = [0; RECORD_BYTES];
+        let read = self.bytes.read_up_to(self.header.offset(sequence), &mut record);
+        let read = read.map_err(|error| self.unreadable(sequence, error))?;
+        Ok(read == RECORD_BYTES && Record::decode(&record).is_ok())
     }
 
     /// Length of the torn part from `at` to the last byte of this chunk that is not zero.
@@ -239,16 +251,18 @@ impl<'a, D: Disk> Scan<'a, D> {
         }
         let at = records * RECORD_BYTES;
         let offset = self.header.offset(from + records as u64);
-        read_up_to(&self.file, offset, &mut self.chunk[at..at + RECORD_BYTES])
-            .map_err(|error| self.unreadable(error))
+        let read = self
+            .bytes
+            .read_up_to(offset, &mut self.chunk[at..at + RECORD_BYTES]);
+        read.map_err(|error| self.unreadable(from, error))
     }
 
     /// Reads the records from `sequence` on; returns how many are whole.
     fn fill(&mut self, sequence: u64) -> Result<usize, JournalError> {
-        let mut chunk = std::mem::take(&mut self.chunk);
-        let read = read_up_to(&self.file, self.header.offset(sequence), &mut chunk);
-        self.chunk = chunk;
-        Ok(read.map_err(|error| self.unreadable(error))? / RECORD_BYTES)
+        let read = self
+            .bytes
+            .read_up_to(self.header.offset(sequence), &mut self.chunk);
+        Ok(read.map_err(|error| self.unreadable(sequence, error))? / RECORD_BYTES)
     }
 
     fn damaged(&self, sequence: u64, what: impl Into<String>) -> JournalError {
@@ -260,14 +274,12 @@ impl<'a, D: Disk> Scan<'a, D> {
         )
     }
 
-    fn unreadable(&self, error: std::io::Error) -> JournalError {
+    fn unreadable(&self, sequence: u64, error: std::io::Error) -> JournalError {
+        if error.kind() == std::io::ErrorKind::InvalidData {
+            return self.damaged(sequence, error.to_string());
+        }
         JournalError::disk(self.disk.describe(&self.name), "read", error)
     }
-}
-
-fn open<D: Disk>(disk: &D, name: &str) -> Result<D::File, JournalError> {
-    disk.open_read(name)
-        .map_err(|error| JournalError::disk(disk.describe(name), "open", error))
 }
 
 /// Bytes of the records of `range`, to be written again.

@@ -1,9 +1,10 @@
-//! Segment files: their names and their headers.
+//! Segment files: their names, their headers, and their bytes, packed or not.
 
 use std::io;
 
 use super::error::JournalError;
-use crate::disk::{Disk, read_up_to};
+use super::packed::Unpack;
+use crate::disk::{Disk, File, read_up_to};
 use crate::record::RECORD_BYTES;
 
 /// Bytes before the first record: one page, so that no later write touches the header.
@@ -15,6 +16,8 @@ const MAGIC: [u8; 8] = *b"ADITLDGR";
 const FORMAT: u16 = 1;
 /// Ending of segment files.
 const ENDING: &str = ".journal";
+/// Ending of packed ones.
+const PACKED: &str = ".journal.zst";
 
 /// What stands at the beginning of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,12 +49,17 @@ impl Header {
         format!("{:010}-{:020}{ENDING}", self.ordinal, self.first_sequence)
     }
 
+    /// Name of the file once it is packed.
+    pub fn packed_name(&self) -> String {
+        format!("{:010}-{:020}{PACKED}", self.ordinal, self.first_sequence)
+    }
+
     /// Where the record of `sequence` stands in the file.
     pub fn offset(&self, sequence: u64) -> u64 {
         HEADER_BYTES as u64 + sequence.saturating_sub(self.first_sequence) * RECORD_BYTES as u64
     }
 
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut page = Vec::with_capacity(HEADER_BYTES);
         page.extend_from_slice(&MAGIC);
         page.extend_from_slice(&FORMAT.to_le_bytes());
@@ -66,16 +74,23 @@ impl Header {
         page
     }
 
-    /// Reads the header page of `file`, called `name`.
+    /// Reads the header page of the file called `name`.
     ///
     /// # Errors
     /// When it is damaged, newer than this version, or does not fit the name.
-    pub(super) fn read<D: Disk>(disk: &D, file: &D::File, name: &str) -> Result<Self, JournalError> {
+    pub(crate) fn read<D: Disk>(disk: &D, name: &str) -> Result<Self, JournalError> {
         let mut page = [0; HEADER_BYTES];
         let place = || disk.describe(name);
-        let read =
-            read_up_to(file, 0, &mut page).map_err(|error| JournalError::disk(place(), "read", error))?;
         let damaged = |what: &str| JournalError::damaged(place(), 0, 0, what);
+        let mut bytes =
+            Bytes::open(disk, name).map_err(|error| JournalError::disk(place(), "open", error))?;
+        let read = match bytes.read_up_to(0, &mut page) {
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return Err(damaged(&error.to_string()));
+            }
+            Err(error) => return Err(JournalError::disk(place(), "read", error)),
+        };
         if read < HEADER_BYTES {
             return Err(damaged("the header page is not whole"));
         }
@@ -101,19 +116,79 @@ impl Header {
             first_sequence: u64_at(&page, 24),
             chain: Chain(u32_at(&page, 32)),
         };
-        if header.file_name() != name {
+        if header.file_name() != name && header.packed_name() != name {
             return Err(damaged("the file's name is not the one its header asks for"));
         }
         Ok(header)
     }
 }
 
-/// Names of all segments in the order of the journal.
-pub(super) fn names<D: Disk>(disk: &D) -> io::Result<Vec<String>> {
+/// Names of all segments in the order of the journal. One that has just been packed is there twice for a moment:
+/// then the plain file counts.
+pub(crate) fn names<D: Disk>(disk: &D) -> io::Result<Vec<String>> {
     let mut names = disk.list()?;
-    names.retain(|name| name.ends_with(ENDING));
+    names.retain(|name| name.ends_with(ENDING) || name.ends_with(PACKED));
+    // `.journal` sorts before `.journal.zst`.
     names.sort();
+    names.dedup_by(|later, first| stem(later) == stem(first));
     Ok(names)
+}
+
+/// Removes packed files beside their plain ones: the process before ended while it packed them.
+pub(super) fn remove_doubles<D: Disk>(disk: &D) -> io::Result<()> {
+    let all = disk.list()?;
+    for name in all.iter().filter(|name| name.ends_with(PACKED)) {
+        if all.contains(&format!("{}{ENDING}", stem(name))) {
+            disk.remove(name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the file of that name is packed.
+pub(crate) fn is_packed(name: &str) -> bool {
+    name.ends_with(PACKED)
+}
+
+fn stem(name: &str) -> &str {
+    name.trim_end_matches(PACKED).trim_end_matches(ENDING)
+}
+
+/// The bytes of a segment.
+pub(crate) enum Bytes<F: File> {
+    Plain(F),
+    Packed(Box<Unpack<F>>),
+}
+
+impl<F: File> Bytes<F> {
+    /// Opens the file of that name.
+    pub(crate) fn open<D: Disk<File = F>>(disk: &D, name: &str) -> io::Result<Self> {
+        let file = disk.open_read(name)?;
+        Ok(match is_packed(name) {
+            true => Self::Packed(Box::new(Unpack::new(file)?)),
+            false => Self::Plain(file),
+        })
+    }
+
+    /// Opens a segment, which may have been packed a moment ago. Gives the file's name, too.
+    pub(crate) fn of<D: Disk<File = F>>(disk: &D, header: &Header) -> io::Result<(Self, String)> {
+        let plain = header.file_name();
+        match Self::open(disk, &plain) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let packed = header.packed_name();
+                Self::open(disk, &packed).map(|bytes| (bytes, packed))
+            }
+            opened => opened.map(|bytes| (bytes, plain)),
+        }
+    }
+
+    /// As [`read_up_to`].
+    pub(crate) fn read_up_to(&mut self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(file) => read_up_to(file, offset, into),
+            Self::Packed(packed) => packed.read_up_to(offset, into),
+        }
+    }
 }
 
 /// Makes a segment that is whole from the moment its name can be seen.

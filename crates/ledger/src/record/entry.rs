@@ -2,7 +2,9 @@
 
 use super::bytes::{Cursor, Filler};
 use super::text::Text;
-use super::{AccountId, CustomJob, Hash, RecordError, WorkerId};
+use super::{
+    AccountId, CustomJob, Hash, Payout, RecordError, Rejects, SessionClosed, SessionOpened, WorkerId,
+};
 
 /// Bytes of an account's name that one record carries.
 pub const PART_BYTES: usize = 72;
@@ -25,11 +27,15 @@ const KIND_OUTCOME: u8 = 5;
 const KIND_STOP: u8 = 6;
 const KIND_WORKER: u8 = 7;
 const KIND_CUSTOM: u8 = 8;
+const KIND_SESSION: u8 = 9;
+const KIND_CLOSED: u8 = 10;
+const KIND_REJECTS: u8 = 11;
+const KIND_PAYOUT: u8 = 12;
 
 const FLAG_BLOCK: u8 = 1;
 
 /// The worker of a record that names none: what records held there before there were workers.
-const NOBODY: WorkerId = [0; 16];
+pub(super) const NOBODY: WorkerId = [0; 16];
 
 /// What a record says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +54,14 @@ pub enum Entry {
     Outcome(OutcomeNote),
     /// The pool's verdict on a custom job.
     Custom(CustomJob),
+    /// A channel was opened and has worked.
+    Session(SessionOpened),
+    /// Its end.
+    Closed(SessionClosed),
+    /// Refused shares, counted.
+    Rejects(Rejects),
+    /// A step of a payout.
+    Payout(Payout),
     /// The process ended in order: everything before it is known to be durable.
     Stop,
 }
@@ -163,8 +177,9 @@ impl Outcome {
 }
 
 impl Start {
-    /// The record format this crate writes. 1 knew no workers, 2 no custom jobs; otherwise they are the same.
-    pub const FORMAT: u16 = 3;
+    /// The record format this crate writes. 1 knew no workers, 2 no custom jobs, 3 neither sessions nor rejects nor
+    /// payouts; otherwise they are the same.
+    pub const FORMAT: u16 = 4;
 
     /// A start by `software` (name and version, cut at [`SOFTWARE_BYTES_MAX`]).
     pub fn new(software: &str) -> Self {
@@ -238,6 +253,15 @@ pub fn account_parts(account: AccountId, name: &str) -> impl Iterator<Item = Acc
 }
 
 impl Entry {
+    /// The time that an entry brings along, Unix microseconds; the others get that of their record.
+    pub fn time_us(&self) -> Option<u64> {
+        match self {
+            Self::Share(share) => Some(share.time_us),
+            Self::Session(opened) => Some(opened.time_us),
+            _ => None,
+        }
+    }
+
     pub(super) fn kind(&self) -> u8 {
         match self {
             Self::Start(_) => KIND_START,
@@ -248,6 +272,10 @@ impl Entry {
             Self::Stop => KIND_STOP,
             Self::Worker(_) => KIND_WORKER,
             Self::Custom(_) => KIND_CUSTOM,
+            Self::Session(_) => KIND_SESSION,
+            Self::Closed(_) => KIND_CLOSED,
+            Self::Rejects(_) => KIND_REJECTS,
+            Self::Payout(_) => KIND_PAYOUT,
         }
     }
 
@@ -310,6 +338,10 @@ impl Entry {
                 to.put(&note.reason.bytes);
             }
             Self::Custom(job) => job.encode(to),
+            Self::Session(opened) => opened.encode(to),
+            Self::Closed(closed) => closed.encode(to),
+            Self::Rejects(rejects) => rejects.encode(to),
+            Self::Payout(payout) => payout.encode(to),
             Self::Stop => {}
         }
     }
@@ -329,6 +361,10 @@ impl Entry {
             KIND_STOP => Self::Stop,
             KIND_WORKER => Self::Worker(worker(from)?),
             KIND_CUSTOM => Self::Custom(CustomJob::decode(from)?),
+            KIND_SESSION => Self::Session(SessionOpened::decode(time_us, from)?),
+            KIND_CLOSED => Self::Closed(SessionClosed::decode(from)?),
+            KIND_REJECTS => Self::Rejects(Rejects::decode(from)?),
+            KIND_PAYOUT => Self::Payout(Payout::decode(from)?),
             other => return Err(RecordError::Kind(other)),
         })
     }
@@ -359,7 +395,8 @@ fn share(flags: u8, time_us: u64, from: &mut Cursor<'_>) -> Share {
     }
 }
 
-fn somebody(worker: WorkerId) -> Option<WorkerId> {
+/// An id where there is one.
+pub(super) fn somebody(worker: WorkerId) -> Option<WorkerId> {
     (worker != NOBODY).then_some(worker)
 }
 

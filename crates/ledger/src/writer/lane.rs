@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::queue::{Batch, Shared, What};
 use super::state::State;
-use crate::record::{AccountId, BlockFound, CustomJob, OutcomeNote, Share, WorkerId, WorkerNamed};
+use crate::record::{
+    AccountId, BlockFound, CustomJob, Entry, OutcomeNote, Payout, Rejects, SessionClosed, SessionOpened,
+    Share, WorkerId, WorkerNamed,
+};
 
 /// Called when something changed; looks up what by itself.
 pub type Notify = Arc<dyn Fn() + Send + Sync>;
@@ -111,7 +114,7 @@ impl Lane {
     /// # Errors
     /// [`Full`], like [`Lane::send`].
     pub fn block(&mut self, block: BlockFound) -> Result<(), Full> {
-        self.push(What::Block(block))
+        self.note(Entry::Block(block))
     }
 
     /// Notes what became of a block.
@@ -119,7 +122,7 @@ impl Lane {
     /// # Errors
     /// [`Full`], like [`Lane::send`].
     pub fn outcome(&mut self, note: OutcomeNote) -> Result<(), Full> {
-        self.push(What::Outcome(note))
+        self.note(Entry::Outcome(note))
     }
 
     /// Notes a verdict on a custom job.
@@ -127,7 +130,39 @@ impl Lane {
     /// # Errors
     /// [`Full`], like [`Lane::send`].
     pub fn custom(&mut self, job: CustomJob) -> Result<(), Full> {
-        self.push(What::Custom(job))
+        self.note(Entry::Custom(job))
+    }
+
+    /// Notes a session. As names, after its first accepted share: then it costs work.
+    ///
+    /// # Errors
+    /// [`Full`], like [`Lane::send`].
+    pub fn opened(&mut self, session: SessionOpened) -> Result<(), Full> {
+        self.note(Entry::Session(session))
+    }
+
+    /// Notes the end of a session.
+    ///
+    /// # Errors
+    /// [`Full`], like [`Lane::send`].
+    pub fn closed(&mut self, session: SessionClosed) -> Result<(), Full> {
+        self.note(Entry::Closed(session))
+    }
+
+    /// Notes refused shares, summed up over a while.
+    ///
+    /// # Errors
+    /// [`Full`], like [`Lane::send`].
+    pub fn rejects(&mut self, rejects: Rejects) -> Result<(), Full> {
+        self.note(Entry::Rejects(rejects))
+    }
+
+    /// Notes a step of a payout.
+    ///
+    /// # Errors
+    /// [`Full`], like [`Lane::send`].
+    pub fn payout(&mut self, payout: Payout) -> Result<(), Full> {
+        self.note(Entry::Payout(payout))
     }
 
     /// Shares of this lane that are durable, in all; never falls. Names and blocks do not count.
@@ -148,6 +183,10 @@ impl Lane {
     /// Whether records become durable: [`Lane::state`] without its words, for the hot path.
     pub fn is_up(&self) -> bool {
         self.shared.status.is_up()
+    }
+
+    fn note(&mut self, entry: Entry) -> Result<(), Full> {
+        self.push(What::Note(entry))
     }
 
     fn push(&mut self, what: What) -> Result<(), Full> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Settings;
 use super::lane::{Full, LaneShared};
 use super::state::Status;
-use crate::record::{AccountId, BlockFound, CustomJob, NAME_PARTS_MAX, OutcomeNote, Share, WorkerNamed};
+use crate::record::{AccountId, Entry, NAME_PARTS_MAX, Share, WorkerNamed};
 
 /// Empty buffers kept for lanes.
 const SPARE_MAX: usize = 1024;
@@ -41,9 +41,8 @@ pub(super) enum What {
     Shares(Vec<Share>),
     Account(AccountId, Box<str>),
     Worker(WorkerNamed),
-    Block(BlockFound),
-    Outcome(OutcomeNote),
-    Custom(CustomJob),
+    /// Anything else; neither share nor name.
+    Note(Entry),
 }
 
 impl What {
@@ -51,7 +50,7 @@ impl What {
         match self {
             Self::Shares(shares) => shares.len(),
             Self::Account(..) => usize::from(NAME_PARTS_MAX),
-            Self::Worker(_) | Self::Block(_) | Self::Outcome(_) | Self::Custom(_) => 1,
+            Self::Worker(_) | Self::Note(_) => 1,
         }
     }
 }

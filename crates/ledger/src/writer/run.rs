@@ -82,14 +82,8 @@ impl<D: Disk> Run<D> {
                     self.journal.append(now, &Entry::Worker(named));
                 }
             }
-            What::Block(block) => {
-                self.journal.append(now, &Entry::Block(block));
-            }
-            What::Outcome(note) => {
-                self.journal.append(now, &Entry::Outcome(note));
-            }
-            What::Custom(job) => {
-                self.journal.append(now, &Entry::Custom(job));
+            What::Note(entry) => {
+                self.journal.append(now, &entry);
             }
         }
     }
