@@ -13,6 +13,7 @@ use super::values::{
     NetworkChoice, NodeSpec, Nodes, Place, PreferNode, Tag, Upstreams, WorkFloor,
 };
 
+use crate::books::Db;
 use crate::uplink::Upstream;
 use crate::uplink::supervisor::UPSTREAMS_MAX;
 
@@ -402,6 +403,8 @@ impl Field for ExtensionIds {
         Ok(Self(ids))
     }
 }
+
+text_field!(Db, Db::EXPECTED, Db::parse);
 
 text_field!(Level, "error, warn, info, debug or trace", |text| {
     Some(match text {

@@ -18,7 +18,7 @@ pub use logs::Screen;
 pub use progress::Progress;
 pub use rate::{HashRate, Rates};
 pub use status::{
-    BestShare, Blocks, Channels, Connections, Drain, Health, LastBlock, LedgerState, LedgerStatus, Light,
-    Negotiation, NodeState, NodeStatus, PoolStatus, Shares, Status, Worker,
+    BestShare, Blocks, BooksState, BooksStatus, Channels, Connections, Drain, Health, LastBlock, LedgerState,
+    LedgerStatus, Light, Negotiation, NodeState, NodeStatus, PoolStatus, Shares, Status, Worker,
 };
 pub use uplink::{Figures, Uplink};
