@@ -100,7 +100,7 @@ impl Command {
             Self::Template(args) => args.give(&mut sources)?,
             Self::Device(args) => args.give(&mut sources)?,
             Self::Keys(args) => args.common.give(args.data.as_ref(), &mut sources)?,
-            Self::Ledger(args) => args.common.give(args.data.as_ref(), &mut sources)?,
+            Self::Ledger(args) => args.give(&mut sources)?,
             Self::Load(args) => args.common.give(None, &mut sources)?,
             Self::Probe(args) => args.common.give(None, &mut sources)?,
             Self::Notify(_) => {}
@@ -176,6 +176,10 @@ pub struct Serving {
     /// Text in the coinbase of our blocks, at most 32 characters
     #[arg(long, value_name = "TEXT")]
     pub tag: Option<String>,
+    /// Database of what people ask about: sqlite:PATH, postgres://USER:PASSWORD@HOST/DATABASE, or off
+    /// [default: books.sqlite in the data folder]
+    #[arg(long, value_name = "DB")]
+    pub db: Option<String>,
     #[command(flatten)]
     common: Common,
 }
@@ -189,6 +193,7 @@ impl Serving {
             ("node", "--node", &nodes(&self.node)),
             ("payout.address", "--payout", &self.payout),
             ("coinbase.tag", "--tag", &self.tag),
+            ("books.db", "--db", &self.db),
         ];
         for (key, typed, value) in flags {
             if let Some(value) = value {
@@ -570,6 +575,10 @@ pub struct LedgerArgs {
     /// The data folder [default: ~/.adit]
     #[arg(long, value_name = "DIR", global = true)]
     pub data: Option<PathBuf>,
+    /// The database made from it: sqlite:PATH, postgres://USER:PASSWORD@HOST/DATABASE, or off [default: books.sqlite in
+    /// the data folder]
+    #[arg(long, value_name = "DB", global = true)]
+    pub db: Option<String>,
     /// Print JSON
     #[arg(long, global = true)]
     pub json: bool,
@@ -577,11 +586,24 @@ pub struct LedgerArgs {
     common: Common,
 }
 
-/// What to do with the ledger; none changes it.
+impl LedgerArgs {
+    fn give(&self, sources: &mut Sources) -> Result<(), Exit> {
+        sources.pays_nobody = true;
+        self.common.give(self.data.as_ref(), sources)?;
+        if let Some(db) = &self.db {
+            sources.flag("books.db", db, "--db");
+        }
+        Ok(())
+    }
+}
+
+/// What to do with the ledger; none changes the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
 pub enum LedgerAction {
-    /// Check every record; exit status 1 when something is damaged.
+    /// Check every record, and that journal, book and database agree; exit status 1 when something is damaged or differs.
     Verify,
+    /// Make the database again from the journal, while no pool runs on it; takes the old one's place at the end.
+    Rebuild,
     /// Who did the most work.
     Top {
         /// How many names

@@ -1,4 +1,5 @@
-//! `adit ledger`: reads the record of accepted shares and changes nothing. A pool may run meanwhile.
+//! `adit ledger`: reads the record of accepted shares and changes nothing of it. A pool may run meanwhile, but for `rebuild`,
+//! which makes the database again.
 
 use std::io::{self, BufWriter, Write};
 
@@ -7,10 +8,16 @@ use adit_ledger::verify::{Report, TopLine, WorkerLine, top, verify};
 use adit_ledger::{AccountBook, AccountId, JournalError};
 use serde_json::{Value, json};
 
+use crate::books::Db;
+use crate::books::check::{self, Agreement};
+use crate::books::rebuild::{self, Rebuilt};
 use crate::cli::LedgerAction;
 use crate::config::Settings;
 use crate::exit::Exit;
-use crate::observe::text::{clean, grouped, scaled};
+use crate::observe::text::{clean, count, grouped, scaled};
+
+/// Records between two signs of life.
+const TELL_EVERY: u64 = 1_000_000;
 
 /// Does what was asked, to stdout.
 ///
@@ -22,10 +29,29 @@ pub fn run(settings: &Settings, action: LedgerAction, as_json: bool) -> Result<(
         LedgerAction::Verify => {
             let report = verify(data).map_err(broken)?;
             sound(&report)?;
+            let agreement = agreement(settings)?;
             if as_json {
-                writeln!(out, "{}", report_json(&report))
+                let mut json = report_json(&report);
+                json["database"] = agreement.as_ref().map_or(Value::Null, agreement_json);
+                writeln!(out, "{json}")
             } else {
-                out.write_all(report_text(&report).as_bytes())
+                let agreement = agreement.as_ref().map_or_else(String::new, agreement_text);
+                out.write_all((report_text(&report) + &agreement).as_bytes())
+            }
+        }
+        LedgerAction::Rebuild => {
+            let mut shown = 0;
+            let told = |records: u64| {
+                if records - shown >= TELL_EVERY {
+                    shown = records;
+                    tracing::info!(records, "counted");
+                }
+            };
+            let rebuilt = rebuild::rebuild(&settings.books.db, data, told)?;
+            if as_json {
+                writeln!(out, "{}", rebuilt_json(&rebuilt))
+            } else {
+                out.write_all(rebuilt_text(&rebuilt).as_bytes())
             }
         }
         LedgerAction::Top { count, workers } => {
@@ -111,6 +137,68 @@ fn report_json(report: &Report) -> Value {
         "blocks": report.book.blocks,
         "starts": report.book.starts,
     })
+}
+
+/// Holds the database against the journal. `None`: there is none, or none yet.
+fn agreement(settings: &Settings) -> Result<Option<Agreement>, Exit> {
+    let db = settings.books.db.within(&settings.data);
+    let missing =
+        matches!(&db, Db::Sqlite(Some(path)) if settings.books.db == Db::Sqlite(None) && !path.exists());
+    if db == Db::Off || missing {
+        return Ok(None);
+    }
+    let mut store = db.open_to_read()?;
+    check::compare(store.as_mut(), &settings.data, settings.books.hours_days == 0).map(Some)
+}
+
+fn agreement_json(it: &Agreement) -> Value {
+    json!({
+        "place": it.place,
+        "last": it.last,
+        "behind": it.behind,
+        "accounts": it.accounts,
+        "workers": it.workers,
+        "history": it.history,
+    })
+}
+
+fn agreement_text(it: &Agreement) -> String {
+    let behind = match it.behind {
+        0 => String::new(),
+        records => format!("; {} are still to come", count(records, "record")),
+    };
+    let history = if it.history { ", and its history" } else { "" };
+    format!(
+        "{} agrees up to record {}{behind}: {}, {}{history}\n",
+        it.place,
+        it.last,
+        count(it.accounts, "account"),
+        count(it.workers, "worker"),
+    )
+}
+
+fn rebuilt_json(it: &Rebuilt) -> Value {
+    json!({
+        "place": it.place,
+        "front_end": it.front_end,
+        "records": it.records,
+        "taken_away": it.taken_away,
+    })
+}
+
+fn rebuilt_text(it: &Rebuilt) -> String {
+    let sums = match it.taken_away {
+        0 => String::new(),
+        records => format!(
+            " (and {}, taken away from the journal, as sums without history)",
+            count(records, "record")
+        ),
+    };
+    format!(
+        "{} made again from {}{sums}\n",
+        it.place,
+        count(it.records, "record")
+    )
 }
 
 fn report_text(report: &Report) -> String {

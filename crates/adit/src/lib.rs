@@ -3,6 +3,7 @@
 //! A role is `run(settings, ..., shutdown) -> Result<(), Exit>`: checked [`config::Settings`] in, an
 //! [`exit::Exit`] with advice out, and a [`shutdown::Shutdown`] that ends it cleanly.
 
+pub mod books;
 pub mod cli;
 pub mod config;
 pub mod device;

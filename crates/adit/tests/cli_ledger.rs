@@ -140,6 +140,70 @@ fn export_writes_every_record() {
     assert!(csv.starts_with("front_end,sequence,"));
 }
 
+/// The database is made, proven, ruined, told apart, and made again.
+#[test]
+fn a_database_is_made_and_proven() {
+    let data = pool_has_run();
+    assert_eq!(
+        json(&adit(data.path(), "ledger verify --json"))["database"],
+        Value::Null
+    );
+    let rebuilt = json(&adit(data.path(), "ledger rebuild --json"));
+    assert_eq!(rebuilt["records"], 19, "{rebuilt}");
+    let proven = json(&adit(data.path(), "ledger verify --json"));
+    assert_eq!(
+        (&proven["database"]["last"], &proven["database"]["behind"]),
+        (&Value::from(19), &Value::from(0))
+    );
+    let told = String::from_utf8(adit(data.path(), "ledger verify").stdout).unwrap();
+    assert!(
+        told.contains("agrees up to record 19: 2 accounts, 2 workers, and its history"),
+        "{told}"
+    );
+
+    let file = data.path().join("books.sqlite");
+    let db = adit::books::Db::Sqlite(Some(file.clone()));
+    let mut store = db.open().unwrap();
+    store
+        .batch("UPDATE tallies SET work_lo = work_lo - 1 WHERE shares = 4")
+        .unwrap();
+    drop(store);
+    let differs = adit(data.path(), "ledger verify");
+    assert_eq!(differs.status.code(), Some(1), "{differs:?}");
+    let told = String::from_utf8(differs.stderr).unwrap();
+    assert!(
+        told.contains("alice.rig") && told.contains("work is 4000 in the journal and 3999"),
+        "{told}"
+    );
+    assert!(told.contains("adit ledger rebuild"), "{told}");
+    // Whoever looks at the journal only says so.
+    assert_eq!(adit(data.path(), "ledger verify --db off").status.code(), Some(0));
+    assert_eq!(adit(data.path(), "ledger rebuild").status.code(), Some(0));
+    assert_eq!(adit(data.path(), "ledger verify").status.code(), Some(0));
+
+    let mut store = db.open().unwrap();
+    store
+        .batch("INSERT INTO schema_versions (version, software) VALUES (99, 'adit 9')")
+        .unwrap();
+    drop(store);
+    for command in ["ledger verify", "ledger rebuild"] {
+        let newer = adit(data.path(), command);
+        let told = String::from_utf8(newer.stderr).unwrap();
+        assert!(
+            told.contains("tables of version 99") && told.contains("--db"),
+            "{told}"
+        );
+    }
+    let elsewhere = data.path().join("elsewhere.sqlite");
+    let line = format!("ledger rebuild --db sqlite:{}", elsewhere.display());
+    assert_eq!(adit(data.path(), &line).status.code(), Some(0));
+    assert!(elsewhere.exists());
+    let wrong = adit(data.path(), "ledger verify --db mysql://me:secret@host/db");
+    let told = String::from_utf8(wrong.stderr).unwrap();
+    assert!(told.contains("postgres://") && !told.contains("secret"), "{told}");
+    assert_eq!(wrong.status.code(), Some(2));
+}
+
 fn journal_file(data: &Path) -> PathBuf {
     let mut files: Vec<_> = std::fs::read_dir(data.join("ledger"))
         .unwrap()

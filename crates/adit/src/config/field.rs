@@ -9,9 +9,11 @@ use adit_proto::declare::client::Mode;
 use super::rpc::RpcNode;
 use super::source::Raw;
 use super::values::{
-    BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, JobsFrom, Level, Listen, LogFormat, NegotiationMode, NetworkChoice, NodeSpec, Nodes, Place, PreferNode, ProxyMode, Tag, Upstreams, WorkFloor,
+    BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, JobsFrom, Level, Listen, LogFormat,
+    NegotiationMode, NetworkChoice, NodeSpec, Nodes, Place, PreferNode, ProxyMode, Tag, Upstreams, WorkFloor,
 };
 
+use crate::books::Db;
 use crate::uplink::Upstream;
 use crate::uplink::supervisor::UPSTREAMS_MAX;
 
@@ -427,6 +429,8 @@ impl Field for ExtensionIds {
         Ok(Self(ids))
     }
 }
+
+text_field!(Db, Db::EXPECTED, Db::parse);
 
 text_field!(Level, "error, warn, info, debug or trace", |text| {
     Some(match text {

@@ -24,5 +24,6 @@ pub use settings::{Settings, WORK_FLOOR};
 pub use source::{Config, Raw, Sources};
 pub use table::{Key, keys};
 pub use values::{
-    BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, JobsFrom, Level, Listen, LogFormat, NegotiationMode, NetworkChoice, NodeSpec, Nodes, Place, PreferNode, ProxyMode, Receivers, Tag, WorkFloor,
+    BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, JobsFrom, Level, Listen, LogFormat,
+    NegotiationMode, NetworkChoice, NodeSpec, Nodes, Place, PreferNode, ProxyMode, Receivers, Tag, WorkFloor,
 };

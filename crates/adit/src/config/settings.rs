@@ -9,9 +9,9 @@ use super::origin::{Origin, Problem};
 use super::payout::{Payout, name};
 use super::source::{Config, Sources};
 use super::table::{
-    Coinbase, Device, Embedded, Extensions, Http, Ipc, KeyKeys, LedgerKeys, Limits, Log, NegotiationKeys,
-    NegotiatorKeys, NodeKeys, PayoutKeys, PoolKeys, ProviderKeys, ProxyKeys, SecurityKeys, ShareKeys,
-    Sv1Keys, Top, UpstreamKeys,
+    BooksKeys, Coinbase, Device, Embedded, Extensions, Http, Ipc, KeyKeys, LedgerKeys, Limits, Log,
+    NegotiationKeys, NegotiatorKeys, NodeKeys, PayoutKeys, PoolKeys, ProviderKeys, ProxyKeys, SecurityKeys,
+    ShareKeys, Sv1Keys, Top, UpstreamKeys,
 };
 use super::values::{Listen, NetworkChoice, NodeSpec, Nodes, WorkFloor};
 use crate::exit::Exit;
@@ -46,6 +46,8 @@ pub struct Settings {
     pub limits: Limits,
     /// The journal.
     pub ledger: LedgerKeys,
+    /// The database made from it.
+    pub books: BooksKeys,
     /// The pool's shape.
     pub pool: PoolKeys,
     /// Jobs of miners' own making.
@@ -145,6 +147,7 @@ impl Settings {
         let coinbase = Coinbase::read(config, problems);
         let limits = Limits::read(config, problems);
         let ledger = LedgerKeys::read(config, problems);
+        let books = BooksKeys::read(config, problems);
         let pool = PoolKeys::read(config, problems);
         let negotiation = NegotiationKeys::read(config, problems);
         let provider = ProviderKeys::read(config, problems);
@@ -183,6 +186,7 @@ impl Settings {
             shares: floor(shares?, network?),
             limits: per_address(config, limits?, &top.listen),
             ledger: ledger?,
+            books: books?,
             pool: pool?,
             negotiation: negotiation?,
             provider: provider?,

@@ -182,9 +182,14 @@ impl Config {
     }
 
     fn wrong(&self, path: &str, raw: &Raw, origin: &Origin, right: &str) -> Problem {
+        let mut shown = raw.quoted();
+        if shown.contains("://") && shown.contains('@') {
+            // It may hold a password.
+            shown = "a URL that cannot be used".into();
+        }
         Problem {
             origin: origin.clone(),
-            what: format!("{path} is {}", raw.quoted()),
+            what: format!("{path} is {shown}"),
             right: format!("give {right}"),
         }
     }

@@ -13,8 +13,10 @@ use super::field::{Field, Range};
 use super::origin::Problem;
 use super::source::Config;
 use super::values::{
-    BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, JobsFrom, Level, Listen, LogFormat, NegotiationMode, NetworkChoice, Nodes, PreferNode, ProxyMode, Receivers, Tag, Upstreams, WorkFloor,
+    BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, JobsFrom, Level, Listen, LogFormat,
+    NegotiationMode, NetworkChoice, Nodes, PreferNode, ProxyMode, Receivers, Tag, Upstreams, WorkFloor,
 };
+use crate::books::Db;
 
 /// One row.
 #[derive(Clone, Copy, Debug)]
@@ -193,6 +195,29 @@ table! {
         /// Longest time that the writer gathers shares before it syncs the disk. 0 syncs as soon as the
         /// last sync has ended, which gathers what arrived meanwhile.
         group_max_ms: u64 = "0", 0..=1000, unit "milliseconds";
+        /// Pack old files of the journal (zstd); everything that reads them reads packed ones too.
+        compress: bool = "true";
+        /// How long old files of the journal are kept; 0 is for ever. What the database has not counted is never taken
+        /// away, and what was taken away stays in the sums.
+        keep_days: u32 = "0", 0..=36500, unit "days";
+        /// Refused shares are summed up so long before they are written, by account and reason.
+        rejects_every_s: u64 = "60", 1..=3600, unit "seconds";
+    }
+    /// The database of what people ask about, made from the journal (docs/books.md). While it is away shares are
+    /// acknowledged as before.
+    ["books."] BooksKeys {
+        /// Where it is: `sqlite` is the file `books.sqlite` in the data folder, `sqlite:PATH` another one,
+        /// `postgres://USER:PASSWORD@HOST:PORT/DATABASE` (or `postgres:///DATABASE?host=/run/postgresql`) a PostgreSQL
+        /// server, over a socket, loopback or a private network: the connection is not encrypted. `off` keeps none.
+        db: Db = "sqlite";
+        /// How long hash rates and refused shares are kept in steps of a minute; 0 is for ever.
+        minutes_days: u32 = "1", 0..=36500, unit "days";
+        /// The same in steps of ten minutes.
+        tens_days: u32 = "30", 0..=36500, unit "days";
+        /// The same in steps of an hour.
+        hours_days: u32 = "0", 0..=36500, unit "days";
+        /// How long sessions that have ended, and the best shares of each day, are kept; 0 is for ever.
+        sessions_days: u32 = "90", 0..=36500, unit "days";
     }
     /// The pool's own shape.
     ["pool."] PoolKeys {

@@ -12,7 +12,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::Latency;
-use super::status::{LedgerState, Light, NodeState, Status};
+use super::status::{BooksState, LedgerState, Light, NodeState, Status};
 
 /// The content type of [`render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -40,6 +40,7 @@ impl Collector for Picture {
         peers(out, status)?;
         node(out, status)?;
         ledger(out, status)?;
+        books(out, status)?;
         negotiation(out, status)?;
         distribution(out, status)?;
         uplink(out, status)?;
@@ -379,6 +380,44 @@ fn node(out: &mut Writer<'_, '_>, status: &Status) -> fmt::Result {
         out.gauge("template_fees_satoshis", "Fees in the template", fees as f64)?;
     }
     Ok(())
+}
+
+fn books(out: &mut Writer<'_, '_>, status: &Status) -> fmt::Result {
+    let books = &status.books;
+    if books.state == BooksState::Off {
+        return Ok(());
+    }
+    out.gauge(
+        "books_up",
+        "1: the database follows the journal",
+        f64::from(u8::from(books.state == BooksState::Up)),
+    )?;
+    out.gauge(
+        "books_position",
+        "The last record that the database has counted",
+        books.position as f64,
+    )?;
+    out.gauge(
+        "books_backlog_records",
+        "Durable records that the database has not counted yet",
+        books.backlog as f64,
+    )?;
+    out.gauge(
+        "books_behind_seconds",
+        "How old the oldest of them is, at most",
+        books.behind_ms as f64 / 1e3,
+    )?;
+    out.counter(
+        "books_records",
+        "Records that the database has counted",
+        books.records,
+    )?;
+    out.counter("books_failures", "Failed tries to count records", books.failures)?;
+    out.histogram(
+        "books_apply_seconds",
+        "Duration of a transaction that counts records",
+        &books.apply_latency,
+    )
 }
 
 fn ledger(out: &mut Writer<'_, '_>, status: &Status) -> fmt::Result {

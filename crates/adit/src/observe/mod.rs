@@ -18,7 +18,8 @@ pub use logs::Screen;
 pub use progress::Progress;
 pub use rate::{HashRate, Rates};
 pub use status::{
-    BestShare, Blocks, Channels, Connections, Distribution, Drain, Health, LastBlock, LedgerState,
-    LedgerStatus, Light, Negotiation, NodeState, NodeStatus, PoolStatus, Shares, Status, Worker,
+    BestShare, Blocks, BooksState, BooksStatus, Channels, Connections, Distribution, Drain, Health,
+    LastBlock, LedgerState, LedgerStatus, Light, Negotiation, NodeState, NodeStatus, PoolStatus, Shares,
+    Status, Worker,
 };
 pub use uplink::{Figures, Uplink};

@@ -45,6 +45,8 @@ pub struct Status {
     pub workers_total: u64,
     /// The journal.
     pub ledger: LedgerStatus,
+    /// The database made from it.
+    pub books: BooksStatus,
     /// Job negotiation.
     pub negotiation: Negotiation,
     /// Job distribution, where jobs are distributed.
@@ -297,6 +299,44 @@ pub struct LedgerStatus {
     pub commit_latency: Latency,
 }
 
+/// Whether the database follows the journal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BooksState {
+    /// There is none.
+    #[default]
+    Off,
+    /// It does.
+    Up,
+    /// It does not; what waits for it is safe in the journal.
+    Down,
+}
+
+/// The database that is made from the journal.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct BooksStatus {
+    /// Whether it follows the journal.
+    pub state: BooksState,
+    /// Why it does not, and what to do; empty otherwise.
+    pub reason: String,
+    /// Which: `sqlite:PATH`, `postgres://HOST:PORT/DATABASE`.
+    pub place: String,
+    /// The last record that it has counted.
+    pub position: u64,
+    /// Durable records that it has not counted yet.
+    pub backlog: u64,
+    /// How old the oldest of them is, at most.
+    pub behind_ms: u64,
+    /// Records counted since the start of the process.
+    pub records: u64,
+    /// Transactions that counted them.
+    pub batches: u64,
+    /// Failed tries.
+    pub failures: u64,
+    /// Duration of one transaction.
+    pub apply_latency: Latency,
+}
+
 /// The colour of the first line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -376,6 +416,16 @@ impl Status {
                 );
             }
             Some(_) => {}
+        }
+        if self.books.state == BooksState::Down {
+            return (
+                Light::Amber,
+                format!(
+                    "the books stand still, {} behind: {}",
+                    super::text::count(self.books.backlog, "record"),
+                    self.books.reason
+                ),
+            );
         }
         if !self.pool.keys_warning.is_empty() {
             return (Light::Amber, self.pool.keys_warning.clone());

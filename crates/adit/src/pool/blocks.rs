@@ -51,6 +51,8 @@ pub(crate) enum What {
     Rejected(String),
     /// It is in the best chain.
     Confirmed,
+    /// So many blocks, itself included, make it safe.
+    Buried(u32),
     /// Another block has its place.
     Stale,
 }
@@ -222,7 +224,9 @@ impl Way {
                 () = tokio::time::sleep(COUNT_EVERY) => {}
             }
             match self.node.status(hash).await {
-                Ok(BlockStatus::Confirmed(depth)) if depth >= BURIED => return,
+                Ok(BlockStatus::Confirmed(depth)) if depth >= BURIED => {
+                    return self.tell(block, What::Buried(depth)).await;
+                }
                 Ok(BlockStatus::Stale) => return self.tell(block, What::Stale).await,
                 Ok(BlockStatus::Unknown) if !block.block.is_empty() => {
                     let answer = self.node.submit_block(block.block.clone()).await;
@@ -372,13 +376,22 @@ impl Way {
 }
 
 impl What {
+    /// Blocks on it, itself included, as far as they were counted.
+    pub(crate) fn confirmations(&self) -> u32 {
+        match self {
+            Self::Confirmed => 1,
+            Self::Buried(depth) => *depth,
+            _ => 0,
+        }
+    }
+
     /// In the ledger's words; nothing where there is no outcome yet.
     pub(crate) fn outcome(&self) -> Option<(Outcome, String)> {
         match self {
             Self::Submitted(_) => None,
             Self::Accepted => Some((Outcome::Accepted, String::new())),
             Self::Rejected(reason) => Some((Outcome::Rejected, reason.clone())),
-            Self::Confirmed => Some((Outcome::Confirmed, String::new())),
+            Self::Confirmed | Self::Buried(_) => Some((Outcome::Confirmed, String::new())),
             Self::Stale => Some((Outcome::Stale, String::new())),
         }
     }

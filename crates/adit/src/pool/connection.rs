@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use adit_ledger::record::Ending;
 use adit_net::{End, Protocol};
 use adit_proto::extension::{self, Route};
 use adit_proto::mining::server::{
@@ -26,6 +27,7 @@ use super::desk::{Answer, CUSTOM, UNSEEN};
 use super::drain::SETTLE_MAX;
 use super::mailbox::{CLOSING, COMMITTED, DISTRIBUTED, DRAIN, LEDGER, Mailbox, WORK};
 use super::report::ToHub;
+use super::sessions::{self, Channel, Client};
 use super::worker::Worker;
 
 /// The machine in charge, and what it awaits.
@@ -77,7 +79,11 @@ pub(super) struct Connection {
     shared: u64,
     ticketed: u64,
     /// Who owns which open channel.
-    channels: Vec<(u32, AccountId, Kind)>,
+    channels: Vec<Channel>,
+    /// Channels that have had no share accepted yet.
+    idle: usize,
+    /// Who the peer is.
+    client: Client,
     /// The newest block found here: its share follows.
     block: Option<[u8; 32]>,
     /// Below an upstream: what the share that follows was found with, and who the channels belong to.
@@ -97,7 +103,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(worker: Rc<Worker>, mailbox: Rc<Mailbox>, peer: SocketAddr) -> Self {
+    pub(super) fn new(worker: Rc<Worker>, mailbox: Rc<Mailbox>, peer: SocketAddr, client: Client) -> Self {
         let now = worker.plan.clock.now();
         let machine = setup::Server::new(now, worker.plan.setup_for(peer.ip()));
         let messages = Budget::new(worker.plan.messages_per_second, now);
@@ -111,6 +117,8 @@ impl Connection {
             shared: 0,
             ticketed: 0,
             channels: Vec::new(),
+            idle: 0,
+            client,
             block: None,
             mined: None,
             identities: HashMap::new(),
@@ -128,13 +136,14 @@ impl Connection {
     pub(super) fn ended(&mut self, end: &End) {
         tracing::debug!(peer = %self.peer, %end, "connection ended");
         self.worker.report.borrow_mut().ended(end);
+        let ending = sessions::ending(end, self.leaving != Leaving::No || self.closing);
         let (slot, tip) = match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Mining(server) => {
                 let tip = server.tip();
                 (server.into_slot(), tip)
             }
             Stage::StratumV1(server) => {
-                self.close_channels();
+                self.close_channels(ending);
                 let broke = matches!(end, End::Closed | End::Io(_)) && self.leaving == Leaving::No;
                 if broke && server.channel().is_some() {
                     return self.worker.park(self.home, server);
@@ -150,14 +159,29 @@ impl Connection {
             }
             _ => return,
         };
-        self.close_channels();
+        self.close_channels(ending);
         self.worker.release_to(self.home, slot, tip);
     }
 
-    fn close_channels(&mut self) {
+    fn close_channels(&mut self, ending: Ending) {
         let mut report = self.worker.report.borrow_mut();
-        for (_, account, kind) in self.channels.drain(..) {
-            report.closed(account, kind);
+        for channel in self.channels.drain(..) {
+            report.closed(channel.account, channel.kind);
+            if let Some(closed) = channel.end(ending) {
+                self.worker.note_closed(closed);
+            }
+        }
+        self.idle = 0;
+    }
+
+    /// A channel's session is noted with its first accepted share.
+    fn note_session(&mut self, share: &Share) {
+        let mut channels = self.channels.iter_mut();
+        let idle = channels.find(|channel| channel.id == share.channel_id && !channel.is_noted());
+        if let Some(channel) = idle {
+            let opened = channel.begin(self.worker.next_session(), share, &self.client);
+            self.worker.note_opened(opened);
+            self.idle -= 1;
         }
     }
 
@@ -182,7 +206,9 @@ impl Connection {
         self.home = Some(parked.home);
         if let Some((channel_id, identity)) = server.channel() {
             let (account, kind) = (AccountId::of(identity.as_bytes()), Kind::Extended);
-            self.channels.push((channel_id, account, kind));
+            self.client.device = server.agent().into();
+            self.channels.push(Channel::new(channel_id, account, kind, now));
+            self.idle += 1;
             self.worker.name(account, identity.as_bytes());
             self.worker
                 .report
@@ -264,6 +290,7 @@ impl Connection {
         out: &mut Vec<u8>,
     ) -> Result<(), Fault> {
         let slot = self.worker.lease().ok_or(NO_SLOT)?;
+        self.client.introduce(&established.device);
         let settings = Arc::clone(&self.worker.plan.mining);
         self.stage = Stage::Mining(Box::new(Server::new(now, settings, established, slot)));
         if !self.worker.ledger_up.get() {
@@ -489,7 +516,7 @@ impl Connection {
                     tracing::error!("a found block was dropped: thousands of others wait to be submitted");
                 }
             }
-            Output::Event(event) => self.observe(event),
+            Output::Event(event) => self.observe(now, event),
         }
     }
 
@@ -501,6 +528,9 @@ impl Connection {
         }
         let is_block = self.block.take_if(|hash| *hash == share.hash).is_some();
         self.worker.push(share, is_block);
+        if self.idle > 0 {
+            self.note_session(share);
+        }
         if let Some(with) = self.mined.take() {
             let name = self.identities.get(&share.channel_id);
             self.worker.send_up(Mined {
@@ -511,7 +541,7 @@ impl Connection {
         }
     }
 
-    fn observe(&mut self, event: Event) {
+    fn observe(&mut self, now: Time, event: Event) {
         let mut report = self.worker.report.borrow_mut();
         match event {
             Event::Opened {
@@ -521,7 +551,11 @@ impl Connection {
                 account,
                 ..
             } => {
-                self.channels.push((channel_id, account, kind));
+                if let Stage::StratumV1(server) = &self.stage {
+                    self.client.device = server.agent().into();
+                }
+                self.channels.push(Channel::new(channel_id, account, kind, now));
+                self.idle += 1;
                 if self.worker.plan.mining.tell_mined {
                     let name = String::from_utf8_lossy(&user_identity);
                     self.identities.insert(channel_id, name.into());
@@ -531,9 +565,13 @@ impl Connection {
             }
             Event::Closed { channel_id } => {
                 self.identities.remove(&channel_id);
-                if let Some(at) = self.channels.iter().position(|(id, ..)| *id == channel_id) {
-                    let (_, account, kind) = self.channels.swap_remove(at);
-                    report.closed(account, kind);
+                if let Some(at) = self.channels.iter().position(|it| it.id == channel_id) {
+                    let channel = self.channels.swap_remove(at);
+                    report.closed(channel.account, channel.kind);
+                    match channel.end(Ending::Closed) {
+                        Some(closed) => self.worker.note_closed(closed),
+                        None => self.idle -= 1,
+                    }
                 }
             }
             Event::Worker {
@@ -545,8 +583,10 @@ impl Connection {
                 report.worker((account, worker), name);
             }
             Event::Refused { channel_id, refusal } => {
-                let owner = self.channels.iter().find(|(id, ..)| *id == channel_id);
-                report.refused(refusal.code(), owner.map(|(_, account, _)| *account));
+                let owner = self.channels.iter().find(|it| it.id == channel_id);
+                let account = owner.map(|channel| channel.account);
+                report.refused(refusal.code(), account);
+                self.worker.refused(account, refusal.code());
             }
             Event::CustomAccepted {
                 channel_id,

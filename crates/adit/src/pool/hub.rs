@@ -25,6 +25,7 @@ use super::inspect::{Advice, Answer, Candidate, Inspector};
 use super::records;
 use super::report::ToHub;
 use super::totals::Totals;
+use crate::books::View;
 use crate::keys::Ring;
 use crate::observe::{self as status, NodeState, Status};
 
@@ -66,6 +67,7 @@ pub(super) struct Hub {
     pub(super) blocks: BlockPath,
     pub(super) lane: Lane,
     pub(super) ledger: Arc<adit_ledger::Writer>,
+    pub(super) books: Option<View>,
     pub(super) drain: watch::Receiver<Progress>,
     pub(super) refused_at_the_door: Box<dyn Fn() -> u64 + Send>,
     /// Weak: the desk ends before the hub does.
@@ -406,6 +408,7 @@ impl Hub {
                 self.cover(&hash);
                 tracing::debug!(height, hash = %shown, "block is in the chain");
             }
+            What::Buried(depth) => tracing::debug!(height, hash = %shown, depth, "block is safe"),
             What::Stale => tracing::warn!(height, hash = %shown, "another block took this one's place"),
         }
         if !matches!(what, What::Accepted) {
@@ -414,13 +417,7 @@ impl Hub {
         let Some((outcome, reason)) = what.outcome() else {
             return;
         };
-        let note = OutcomeNote::new(
-            hash,
-            height,
-            outcome,
-            u32::from(matches!(what, What::Confirmed)),
-            &reason,
-        );
+        let note = OutcomeNote::new(hash, height, outcome, what.confirmations(), &reason);
         if self.lane.outcome(note).is_err() {
             tracing::warn!(
                 height,
@@ -484,6 +481,9 @@ impl Hub {
             ledger.commit_latency.record_many(mean_us, groups);
         }
         ledger.committed = stats.records;
+        if let Some(books) = &self.books {
+            self.picture.books = books.picture(self.clock.now().0);
+        }
     }
 }
 

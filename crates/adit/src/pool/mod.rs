@@ -26,6 +26,7 @@ pub(crate) mod open;
 mod parking;
 mod records;
 mod report;
+mod sessions;
 mod tend;
 mod totals;
 mod worker;
@@ -48,6 +49,7 @@ use adit_wire::common::{flags, protocol};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use crate::books::{Books, Consumer, Keeper};
 use crate::config::table::PoolKeys;
 use crate::config::{Place, Settings};
 use crate::exit::Exit;
@@ -93,6 +95,9 @@ pub struct Pool {
     hub: JoinHandle<()>,
     http_task: Option<JoinHandle<()>>,
     writer: Arc<Writer>,
+    consumer: Option<Consumer>,
+    books: Option<Books>,
+    keeper: Option<Keeper>,
     lock: DataLock,
 }
 
@@ -201,6 +206,7 @@ impl Pool {
                 ..Bounds::default()
             },
             drain: drain_rx.clone(),
+            rejects_every_us: settings.ledger.rejects_every_s * 1_000_000,
             shutdown: shutdown.clone(),
         };
         let layout = branch.as_ref().map_or(Layout::POOL, |branch| branch.layout);
@@ -243,6 +249,7 @@ impl Pool {
             blocks: BlockPath::new(node.handle.clone(), clock.clone(), opened.blocks, news),
             lane: opened.writer.lane(Arc::new(|| {})),
             ledger: Arc::clone(&opened.writer),
+            books: opened.consumer.as_ref().map(Consumer::view),
             refused_at_the_door: Box::new(refused),
             drain: progress_rx.clone(),
             branch: branch.map(|branch| hub::Uplink {
@@ -288,6 +295,9 @@ impl Pool {
             hub,
             http_task,
             writer: opened.writer,
+            consumer: opened.consumer,
+            books: opened.books,
+            keeper: opened.keeper,
             lock: opened.lock,
         })
     }
@@ -345,6 +355,12 @@ impl Pool {
     #[must_use]
     pub fn node(&self) -> &adit_node::Handle {
         &self.node
+    }
+
+    /// Where the pool's history can be asked for, if there is a database.
+    #[must_use]
+    pub fn books(&self) -> Option<&Books> {
+        self.books.as_ref()
     }
 
     /// Connections that are there.
@@ -421,6 +437,14 @@ impl Pool {
                     .help("acknowledged shares are safe; check with `adit ledger verify`")
             })?;
         }
+        // The end of the journal is counted, too.
+        let (consumer, keeper) = (self.consumer, self.keeper);
+        tokio::task::spawn_blocking(move || {
+            drop(keeper);
+            consumer.into_iter().for_each(Consumer::stop);
+        })
+        .await
+        .map_err(broke)?;
         drop(self.lock);
         // Who waits at the control socket hears now that the folder is free.
         if let Some(control) = self.control {

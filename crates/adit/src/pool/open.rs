@@ -6,9 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use adit_ledger::journal::{self, Journal};
-use adit_ledger::{BlockStore, DataLock, OpenError, Writer, writer};
+use adit_ledger::{BlockStore, DataLock, Durable, OpenError, Writer, archive, writer};
 use adit_net::{Clock, Limits, Listener, Tls};
 
+use crate::books::{Books, Consumer, Db, Keep, Keeper, consumer};
 use crate::config::{HttpListen, Settings};
 use crate::exit::Exit;
 use crate::keys;
@@ -25,6 +26,9 @@ pub(super) struct Opened {
     pub(super) writer: Arc<Writer>,
     pub(super) blocks: Arc<BlockStore>,
     pub(super) epoch: u32,
+    pub(super) keeper: Option<Keeper>,
+    pub(super) consumer: Option<Consumer>,
+    pub(super) books: Option<Books>,
 }
 
 /// Opens (or makes) the data folder and everything durable in it.
@@ -44,13 +48,48 @@ pub(super) fn open(settings: &Settings, clock: &Clock) -> Result<Opened, Exit> {
         );
     }
     let ring = keys::Ring::open(data, settings.keys.certificate_days, clock.unix_s())?;
+    let durable = ledger.journal.durable();
+    let asked = books(settings);
+    let books = match &asked.db {
+        Db::Off => None,
+        db => Some(
+            Books::start(db.clone())
+                .map_err(|error| Exit::failed(format!("cannot start the books: {error}")))?,
+        ),
+    };
+    let consumer = Consumer::start(asked, durable.clone(), clock.clone())?;
+    let keeper = keeper(settings, durable, clock)?;
     Ok(Opened {
+        keeper,
+        consumer,
+        books,
         lock: ledger.lock,
         ring,
         writer: Arc::new(writer(settings, clock, ledger.journal)?),
         blocks: Arc::new(ledger.blocks),
         epoch: ledger.epoch,
     })
+}
+
+/// What the books need to know.
+pub(crate) fn books(settings: &Settings) -> consumer::Settings {
+    let keys = &settings.books;
+    consumer::Settings {
+        db: keys.db.within(&settings.data),
+        data: settings.data.clone(),
+        keep: Keep {
+            history: [keys.minutes_days, keys.tens_days, keys.hours_days],
+            sessions: keys.sessions_days,
+        },
+    }
+}
+
+fn keeper(settings: &Settings, durable: Durable, clock: &Clock) -> Result<Option<Keeper>, Exit> {
+    let kept = archive::Settings {
+        pack: settings.ledger.compress,
+        keep_us: u64::from(settings.ledger.keep_days) * 86_400_000_000,
+    };
+    Keeper::start(&settings.data, kept, durable, clock.clone())
 }
 
 fn refused(error: OpenError) -> Exit {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use adit_ledger::record::{SessionClosed, SessionOpened};
 use adit_ledger::{Lane, Share};
 use adit_net::drive::Bounds;
 use adit_net::{Clock, End, Identities, Link, LinkError, Permit, Rules, Shared, Tls, push_all};
@@ -30,6 +31,7 @@ use super::mailbox::{CLOSING, COMMITTED, DISTRIBUTED, DRAIN, LEDGER, Mailbox, WO
 use super::parking::Parking;
 use super::records;
 use super::report::{ByAccount, ByWorker, Report, ToHub, WorkerKey};
+use super::sessions::{Client, Counted, Refused};
 use crate::exit::Exit;
 use crate::shutdown::Shutdown;
 
@@ -84,6 +86,8 @@ pub(super) struct Plan {
     pub(super) bounds: Bounds,
     /// Set once, when everybody is to leave.
     pub(super) drain: watch::Receiver<Option<Order>>,
+    /// How long refused shares are summed up before they are noted.
+    pub(super) rejects_every_us: u64,
     pub(super) shutdown: Shutdown,
 }
 
@@ -176,6 +180,10 @@ pub(super) struct Worker {
     names: RefCell<ByAccount<Option<Box<str>>>>,
     /// The same for the workers behind channels (extension 0x0002).
     worker_names: RefCell<ByWorker<Option<WorkerName>>>,
+    /// Refused shares on their way to the ledger.
+    refused: RefCell<Refused>,
+    /// Sessions that began here.
+    sessions: Cell<u64>,
     pub(super) ledger_up: Cell<bool>,
     committed: Cell<u64>,
     /// One buffer for the outputs of whichever machine is running.
@@ -269,6 +277,8 @@ impl Worker {
             heights: RefCell::default(),
             names: RefCell::default(),
             worker_names: RefCell::default(),
+            refused: RefCell::default(),
+            sessions: Cell::new(0),
             ledger_up: Cell::new(ledger_up),
             committed: Cell::new(0),
             outputs: RefCell::default(),
@@ -309,6 +319,7 @@ impl Worker {
                 _ = beat.tick() => {
                     self.hand_up();
                     self.collect();
+                    self.note_refused(self.plan.rejects_every_us);
                     self.send_report();
                 }
                 () = shutdown.requested() => break,
@@ -339,6 +350,7 @@ impl Worker {
                 "stopped without waiting for every last answer"
             );
         }
+        self.note_refused(0);
         self.send_report();
     }
 
@@ -465,6 +477,47 @@ impl Worker {
         {
             *name = None;
         }
+    }
+
+    /// A number that no other session of this start has.
+    pub(super) fn next_session(&self) -> u64 {
+        let count = self.sessions.get();
+        self.sessions.set(count + 1);
+        u64::from(self.number) << 40 | count
+    }
+
+    /// A channel has had its first share accepted.
+    pub(super) fn note_opened(&self, session: SessionOpened) {
+        if self.lane.borrow_mut().opened(session).is_err() {
+            tracing::debug!(worker = self.number, "the ledger has no room to note a session");
+        }
+    }
+
+    /// A noted session is over.
+    pub(super) fn note_closed(&self, session: SessionClosed) {
+        if self.lane.borrow_mut().closed(session).is_err() {
+            tracing::debug!(
+                worker = self.number,
+                "the ledger has no room to note the end of a session"
+            );
+        }
+    }
+
+    /// A share of `account` was refused.
+    pub(super) fn refused(&self, account: Option<AccountId>, reason: &'static str) {
+        let named = |account: &AccountId| matches!(self.names.borrow().get(account), Some(None));
+        let owner = account.map(|account| (account, named(&account)));
+        let now = self.plan.clock.now();
+        let counted = self.refused.borrow_mut().count(now, owner, reason);
+        if let (Some(account), Counted::Stranger) = (account, counted) {
+            self.introduce(account);
+        }
+    }
+
+    fn note_refused(&self, every_us: u64) {
+        let now = self.plan.clock.now();
+        let mut refused = self.refused.borrow_mut();
+        refused.write(now, every_us, &mut self.lane.borrow_mut());
     }
 
     /// Remembers what a worker behind a channel is called until its first share.
@@ -644,7 +697,8 @@ impl Worker {
         if self.draining.get() {
             mailbox.ring(DRAIN);
         }
-        let mut connection = Connection::new(Rc::clone(&self), Rc::clone(&mailbox), peer);
+        let client = Client::on(&link);
+        let mut connection = Connection::new(Rc::clone(&self), Rc::clone(&mailbox), peer, client);
         let started = match link.is_lines() {
             true => connection.serve_lines(),
             false => Ok(()),

@@ -502,7 +502,7 @@ impl Hub {
                 blocks.pending = blocks.pending.saturating_sub(1);
                 tracing::error!(height, %hash, %reason, "block refused by the node");
             }
-            What::Confirmed => tracing::debug!(height, %hash, "block is in the chain"),
+            What::Confirmed | What::Buried(_) => tracing::debug!(height, %hash, "block is in the chain"),
             What::Stale => tracing::warn!(height, %hash, "another block took this one's place"),
         }
         if let Some(path) = &mut *self.blocks.borrow_mut() {

@@ -58,6 +58,11 @@ impl JournalError {
         Self::Disk { place, what, source }
     }
 
+    /// A place that cannot be read.
+    pub fn unreadable(place: String, source: io::Error) -> Self {
+        Self::disk(place, "read", source)
+    }
+
     pub(crate) fn damaged(place: String, offset: u64, sequence: u64, what: impl Into<String>) -> Self {
         Self::Damaged {
             place,

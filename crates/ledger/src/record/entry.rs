@@ -169,7 +169,8 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    fn of(value: u8) -> Option<Self> {
+    /// The outcome of that number.
+    pub fn of(value: u8) -> Option<Self> {
         [Self::Accepted, Self::Rejected, Self::Stale, Self::Confirmed]
             .into_iter()
             .find(|o| *o as u8 == value)

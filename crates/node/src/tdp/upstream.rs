@@ -282,7 +282,7 @@ impl Upstream {
                 tracing::warn!(
                     template_id,
                     seconds,
-                    "a block waits for the time in its header: its miner is ahead of the clock"
+                    "the time in a block's header has not come yet: it is sent now, and once more then"
                 );
             }
             // The sign of life that we asked for.

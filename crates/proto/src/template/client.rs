@@ -111,7 +111,7 @@ pub enum Event {
         /// The provider's code; `None` when it did not answer in time.
         code: Option<Str0_255>,
     },
-    /// A solution whose header time has not come yet goes out when it does (REQ-TDP-042).
+    /// A solution whose header time has not come yet goes out now, and once more when it has (REQ-TDP-042, C-100).
     Early {
         /// The template.
         template_id: u64,
@@ -315,7 +315,8 @@ impl Client {
         })));
     }
 
-    /// At once; one whose header time has not come yet, when it does. It may be handed in again meanwhile.
+    /// At once. One whose header time has not come yet goes out again when it has: a provider may refuse it before that, and a
+    /// block that waits is a block lost (C-100).
     fn solution(&mut self, now: Time, solution: SubmitSolution, out: &mut Vec<Output>) {
         let (template_id, time) = (solution.template_id, solution.header_timestamp);
         let mut from_newest = self.starts.iter().rev();
@@ -324,13 +325,14 @@ impl Client {
             Some(start) if time > start.latest(now) => {
                 let is_new = self.early.iter().all(|(_, waiting)| *waiting != solution);
                 if is_new && self.early.len() < EARLY_MAX {
-                    self.early.push((start.due(time), solution));
+                    self.early.push((start.due(time), solution.clone()));
                 }
                 let seconds = time - start.latest(now);
                 out.push(Output::Event(Event::Early { template_id, seconds }));
             }
-            _ => out.push(Output::Send(solution.into())),
+            _ => {}
         }
+        out.push(Output::Send(solution.into()));
     }
 
     fn request(&mut self, now: Time, template_id: u64, out: &mut Vec<Output>) {
