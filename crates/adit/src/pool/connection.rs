@@ -713,8 +713,11 @@ impl Connection {
         result
     }
 
-    /// Takes the worker's work, unless the machine has it.
+    /// Gives the machine the worker's work, unless it has it.
     fn take_work(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
+        if !matches!(self.stage, Stage::Mining(_) | Stage::StratumV1(_)) {
+            return Ok(());
+        }
         let (number, job) = match &*self.worker.work.borrow() {
             Some(work) if work.number != self.work => (work.number, Arc::clone(&work.published.job)),
             _ => return Ok(()),

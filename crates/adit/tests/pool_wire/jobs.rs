@@ -168,3 +168,29 @@ async fn a_group_gets_one_job_for_all_its_channels() {
     assert!(!channels.contains(&miner.channel_id));
     house.close().await;
 }
+
+/// New work that comes while somebody is not set up yet is what his channels begin with.
+#[tokio::test]
+async fn work_that_comes_before_the_setup_is_not_lost() {
+    let house = House::open(&[]).await;
+    // As many as there are workers, so that each has one that tells us when it has told its own.
+    let mut others = one_of_each(&house).await;
+    let mut early = Vec::new();
+    for _ in 0..4 {
+        early.push(Peer::greet(house.pool.url()).await);
+    }
+    house
+        .picture("all are seated", |now| now.connections.open == 7)
+        .await;
+    house.pool.node().reorganise(0).await.unwrap();
+    for miner in &mut others {
+        miner.next_tip().await;
+    }
+    for mut peer in early {
+        peer.set_up(0).await;
+        let mut miner = Miner::open(peer, How::Extended, "early").await;
+        assert_eq!(miner.tip.prev_hash, others[0].tip.prev_hash);
+        miner.mine([1]).await;
+    }
+    house.close().await;
+}
