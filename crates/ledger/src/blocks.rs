@@ -116,6 +116,22 @@ impl<D: Disk> BlockStore<D> {
         Ok(pending)
     }
 
+    /// A block that is still here, whatever became of it, unless it was rejected.
+    ///
+    /// # Errors
+    /// When the folder or its file cannot be read.
+    pub fn find(&self, hash: &Hash) -> io::Result<Option<FoundBlock>> {
+        let name = format!("-{}", hex_reversed(hash));
+        let is_it = |file: &&String| {
+            let stem = file.rsplit_once('.').map_or("", |(stem, _)| stem);
+            stem.ends_with(&name) && !file.ends_with(REJECTED)
+        };
+        match self.disk.list()?.iter().find(is_it) {
+            Some(file) => self.read(file).map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// Notes what became of a block. [`Outcome::Accepted`] is not the end: the chain must be seen
     /// to have it. A rejected block is kept with a report. Unknown hashes are ignored.
     ///

@@ -41,6 +41,23 @@ fn a_stored_block_is_pending_after_a_power_cut_until_it_is_settled() {
 }
 
 #[test]
+fn a_block_is_found_by_its_hash_whatever_became_of_it_unless_it_was_rejected() {
+    let disk = MemDisk::new(1);
+    let store = BlockStore::open(disk).unwrap();
+    for n in 1..=4 {
+        store.put(&found(n)).unwrap();
+    }
+    store.settle(&found(2).hash, Outcome::Confirmed, "").unwrap();
+    store.settle(&found(3).hash, Outcome::Stale, "").unwrap();
+    store.settle(&found(4).hash, Outcome::Rejected, "bad").unwrap();
+    for n in 1..=3 {
+        assert_eq!(store.find(&found(n).hash).unwrap(), Some(found(n)));
+    }
+    assert_eq!(store.find(&found(4).hash).unwrap(), None);
+    assert_eq!(store.find(&found(5).hash).unwrap(), None);
+}
+
+#[test]
 fn a_rejected_block_leaves_a_report() {
     let disk = MemDisk::new(1);
     let store = BlockStore::open(disk.clone()).unwrap();

@@ -1,8 +1,8 @@
 //! What happens to a found block: to the node at once, to the disk in parallel, and again until the chain has it.
 
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use adit_ledger::BlockStore;
@@ -29,6 +29,11 @@ const ASK_MAX: usize = 3600;
 /// Blocks that are written at once. With more, a chain on which every share is a block would keep the disk from the
 /// ledger; what is in the chain before its turn comes need not be written.
 const WRITES_MAX: usize = 4;
+/// Bytes of blocks found in this run that are kept for those that stand on them.
+const RECENT_BYTES_MAX: usize = 64 << 20;
+/// Blocks before one that are handed in with it, when the node lacks them.
+const ANCESTORS_MAX: usize = 8;
+
 /// How long a stopping pool waits until its last blocks are on disk or in the chain.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -66,6 +71,7 @@ pub(crate) struct BlockPath {
     news: mpsc::Sender<News>,
     /// On their way in this process; resending leaves them alone.
     under_way: HashSet<[u8; 32]>,
+    recent: Arc<Mutex<Recent>>,
     disk: Arc<Semaphore>,
     watched: Arc<Semaphore>,
     /// Told when the node is back: nobody waits any longer.
@@ -85,6 +91,7 @@ impl BlockPath {
             store,
             news,
             under_way: HashSet::new(),
+            recent: Arc::default(),
             disk,
             watched: Arc::new(Semaphore::new(WATCHED_MAX)),
             up: watch::Sender::new(()),
@@ -165,6 +172,7 @@ impl BlockPath {
             clock: self.clock.clone(),
             store: Arc::clone(&self.store),
             news: self.news.clone(),
+            recent: Arc::clone(&self.recent),
             disk: Arc::clone(&self.disk),
             watched: Arc::clone(&self.watched),
             up: self.up.subscribe(),
@@ -179,11 +187,37 @@ struct Fresh {
     read_at: Time,
 }
 
+/// Blocks found in this run, newest first. One may stand on another that has lost its place, and that the node has
+/// forgotten since.
+#[derive(Debug, Default)]
+struct Recent {
+    blocks: VecDeque<Arc<FoundBlock>>,
+    bytes: usize,
+}
+
+impl Recent {
+    fn add(&mut self, block: &Arc<FoundBlock>) {
+        self.bytes += block.block.len();
+        self.blocks.push_front(Arc::clone(block));
+        while self.bytes > RECENT_BYTES_MAX && self.blocks.len() > 1 {
+            let Some(oldest) = self.blocks.pop_back() else {
+                break;
+            };
+            self.bytes -= oldest.block.len();
+        }
+    }
+
+    fn find(&self, hash: &[u8; 32]) -> Option<Arc<FoundBlock>> {
+        self.blocks.iter().find(|block| block.hash == *hash).cloned()
+    }
+}
+
 struct Way {
     node: Handle,
     clock: Clock,
     store: Arc<BlockStore>,
     news: mpsc::Sender<News>,
+    recent: Arc<Mutex<Recent>>,
     disk: Arc<Semaphore>,
     watched: Arc<Semaphore>,
     up: watch::Receiver<()>,
@@ -194,6 +228,7 @@ struct Way {
 impl Way {
     async fn go(self, block: FoundBlock, fresh: Option<Fresh>, unsafe_yet: mpsc::Sender<()>) {
         let block = Arc::new(block);
+        self.recent().add(&block);
         let is_fresh = fresh.is_some();
         // Neither waits for the other: the node is asked first, the disk works meanwhile.
         let (what, written) = tokio::join!(self.live(&block, fresh), async {
@@ -291,11 +326,53 @@ impl Way {
                         ?error,
                         "a found block was not taken yet; trying on"
                     );
+                    self.submit_ancestors(block).await;
                     tokio::select! {
                         () = tokio::time::sleep(backoff.next_wait()) => {}
                         Ok(()) = up.changed() => {}
                     }
                 }
+            }
+        }
+    }
+
+    fn recent(&self) -> std::sync::MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The node may lack what a block stands on: a block of ours that lost its place once, which it has forgotten in a crash.
+    async fn submit_ancestors(&self, block: &FoundBlock) {
+        let mut ancestors: Vec<Arc<FoundBlock>> = Vec::new();
+        let mut before = parent(block);
+        while ancestors.len() < ANCESTORS_MAX {
+            let Some(found) = self.known(before).await else {
+                break;
+            };
+            before = parent(&found);
+            ancestors.push(found);
+        }
+        for ancestor in ancestors.iter().rev().filter(|it| !it.block.is_empty()) {
+            let answer = self.node.submit_block(ancestor.block.clone()).await;
+            tracing::debug!(height = ancestor.height, ?answer, "handed in for the block on it");
+        }
+    }
+
+    /// A block of ours, from memory or from the disk.
+    async fn known(&self, hash: [u8; 32]) -> Option<Arc<FoundBlock>> {
+        let recent = self.recent().find(&hash);
+        if recent.is_some() {
+            return recent;
+        }
+        let store = Arc::clone(&self.store);
+        match tokio::task::spawn_blocking(move || store.find(&hash)).await {
+            Ok(Ok(found)) => found.map(Arc::new),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "a found block cannot be read");
+                None
+            }
+            Err(error) => {
+                tracing::error!(%error, "reading a block broke");
+                None
             }
         }
     }
@@ -373,6 +450,14 @@ impl Way {
             })
             .await;
     }
+}
+
+/// What a block stands on.
+fn parent(block: &FoundBlock) -> [u8; 32] {
+    let mut parent = [0; 32];
+    let from = block.header.iter().skip(4);
+    parent.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+    parent
 }
 
 impl What {
