@@ -8,7 +8,7 @@ use adit_noise::LEEWAY_S_DEFAULT;
 use tokio::net::TcpStream;
 
 use crate::security::Keyless;
-use crate::{Clock, Link, LinkError, Security, Url, random};
+use crate::{Clock, Link, LinkError, Security, TlsDialling, Url, random};
 
 /// How long the TCP connection may take, and the handshake again, unless the caller says otherwise.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
@@ -96,15 +96,36 @@ pub async fn dial(url: &Url, clock: &Clock, timeout: Duration) -> Result<Link, D
 /// As [`dial`].
 pub async fn dial_with(url: &Url, clock: &Clock, dialling: &Dialling) -> Result<Link, DialError> {
     let security = Security::of(url, dialling)?;
-    let connect = TcpStream::connect((url.host.as_str(), url.port));
-    let stream = tokio::time::timeout(dialling.timeout, connect)
-        .await
-        .map_err(|_| DialError::Timeout)?
-        .map_err(DialError::Connect)?;
+    let stream = connect(&url.host, url.port, dialling.timeout).await?;
     let now = clock.unix_s();
     Link::connect(stream, &security, now, dialling.leeway_s, dialling.timeout)
         .await
         .map_err(DialError::Link)
+}
+
+/// Connects to a pool of Stratum V1, with TLS or without.
+///
+/// # Errors
+/// [`DialError`]; `timeout` holds for the TCP connection and again for the handshake.
+pub async fn dial_lines(
+    host: &str,
+    port: u16,
+    tls: Option<&TlsDialling>,
+    timeout: Duration,
+) -> Result<Link, DialError> {
+    let stream = connect(host, port, timeout).await?;
+    match tls {
+        None => Link::lines(stream),
+        Some(tls) => Link::lines_tls(stream, tls, host, timeout).await,
+    }
+    .map_err(DialError::Link)
+}
+
+async fn connect(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, DialError> {
+    tokio::time::timeout(timeout, TcpStream::connect((host, port)))
+        .await
+        .map_err(|_| DialError::Timeout)?
+        .map_err(DialError::Connect)
 }
 
 /// How long to wait before the next try: doubles from `first` to `cap`, each with full jitter above half.

@@ -13,7 +13,7 @@
 //! * [`itinerary`]: where a client goes next, by its own wish or by a server's Reconnect.
 //! * [`clock`]: the only place that asks for the time.
 //! * [`random`]: the only place that asks for randomness.
-//! * [`tls`]: TLS for lines of Stratum V1, on a port of its own.
+//! * [`tls`]: TLS for lines of Stratum V1, on a port of its own, and towards pools.
 //! * [`url`](mod@url): `stratum2+tcp://host:port/KEY`.
 
 pub mod classify;
@@ -32,12 +32,13 @@ pub mod tls;
 pub mod url;
 
 pub use clock::Clock;
-pub use dial::{Backoff, DialError, Dialling, dial, dial_with};
+pub use dial::{Backoff, DialError, Dialling, dial, dial_lines, dial_with};
 pub use door::{Identities, Plaintext, Rules};
 pub use drive::{End, Protocol, Shared, drive, push_all};
 pub use itinerary::{Itinerary, Stay};
 pub use link::{Detached, Link, LinkError};
 pub use listen::{Limits, Listener, Permit};
+pub use local::network_address;
 pub use security::{Keyless, Security};
-pub use tls::{Tls, TlsError};
+pub use tls::{Tls, TlsDialling, TlsError};
 pub use url::Url;

@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use crate::door::{self, Entered, Identities, Rules};
 use crate::security::{self, Security};
 use crate::socket;
-use crate::tls::{Stream, Tls};
+use crate::tls::{Stream, Tls, TlsDialling};
 
 /// A read asks for at least this many bytes.
 pub(crate) const READ_BYTES: usize = 64 * 1024;
@@ -174,11 +174,7 @@ impl Link {
         let stream = tokio::time::timeout(timeout, tls.accept(stream))
             .await
             .map_err(|_| LinkError::Timeout)??;
-        let entered = Entered {
-            speech: Speech::Lines,
-            early: Vec::new(),
-        };
-        Ok(Self::new(stream, peer, entered))
+        Ok(Self::of_lines(stream, peer))
     }
 
     /// Opens a session as client on a connected socket (spec 4.5, seeds 3.3).
@@ -213,11 +209,25 @@ impl Link {
     pub fn lines(stream: TcpStream) -> Result<Self, LinkError> {
         let peer = stream.peer_addr()?;
         socket::tune(&stream)?;
-        let entered = Entered {
-            speech: Speech::Lines,
-            early: Vec::new(),
-        };
-        Ok(Self::new(Stream::Tcp(stream), peer, entered))
+        Ok(Self::of_lines(Stream::Tcp(stream), peer))
+    }
+
+    /// [`Self::lines`] behind TLS, by which is found out that the server is the one called `host`.
+    ///
+    /// # Errors
+    /// [`LinkError`].
+    pub async fn lines_tls(
+        stream: TcpStream,
+        tls: &TlsDialling,
+        host: &str,
+        timeout: Duration,
+    ) -> Result<Self, LinkError> {
+        let peer = stream.peer_addr()?;
+        socket::tune(&stream)?;
+        let stream = tokio::time::timeout(timeout, tls.connect(host, stream))
+            .await
+            .map_err(|_| LinkError::Timeout)??;
+        Ok(Self::of_lines(stream, peer))
     }
 
     /// Takes the link apart, for who moves its bytes without [`drive()`](crate::drive()) from now on.
@@ -238,6 +248,14 @@ impl Link {
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
         })
+    }
+
+    fn of_lines(stream: Stream, peer: SocketAddr) -> Self {
+        let entered = Entered {
+            speech: Speech::Lines,
+            early: Vec::new(),
+        };
+        Self::new(stream, peer, entered)
     }
 
     fn new(stream: Stream, peer: SocketAddr, entered: Entered) -> Self {

@@ -1,4 +1,5 @@
-//! TLS for lines of Stratum V1, on a port of its own: the same bytes, and nobody in between who reads them.
+//! TLS for lines of Stratum V1: the same bytes, and nobody in between who reads them. Callers come to a port of its own;
+//! pools are called as `stratum+ssl://`.
 
 use std::fmt;
 use std::io;
@@ -9,11 +10,14 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::client::WebPkiServerVerifier;
+use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::{self, ServerConfig};
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use tokio_rustls::rustls::{
+    self, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme,
+};
+use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 /// A certificate with its key, ready to let callers in.
 #[derive(Clone)]
@@ -39,15 +43,7 @@ impl Tls {
     /// # Errors
     /// [`TlsError`].
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
-        let wrong = |path: &Path| {
-            let path = path.to_owned();
-            move |error: rustls::pki_types::pem::Error| TlsError::File {
-                path,
-                why: error.to_string(),
-            }
-        };
-        let chain = CertificateDer::pem_file_iter(certificate).map_err(wrong(certificate))?;
-        let chain: Vec<_> = chain.collect::<Result<_, _>>().map_err(wrong(certificate))?;
+        let chain = certificates(certificate)?;
         let key = PrivateKeyDer::from_pem_file(key).map_err(wrong(key))?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
@@ -60,7 +56,110 @@ impl Tls {
     /// The server's side of a handshake.
     pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<Stream> {
         let stream = self.0.accept(stream).await?;
-        Ok(Stream::Tls(Box::new(stream)))
+        Ok(Stream::Tls(Box::new(stream.into())))
+    }
+}
+
+/// How we find out who a pool is that speaks TLS: by the certification authorities that browsers know.
+#[derive(Clone)]
+pub struct TlsDialling(TlsConnector);
+
+impl TlsDialling {
+    /// `trusted`: a PEM file with certificates of servers that are believed as they stand, whoever signed them and until
+    /// whenever, such as one that a pool has signed itself.
+    ///
+    /// # Errors
+    /// [`TlsError`].
+    pub fn new(trusted: Option<&Path>) -> Result<Self, TlsError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let roots = RootCertStore {
+            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+        };
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .build()
+            .map_err(|error| TlsError::Pair(rustls::Error::General(error.to_string())))?;
+        let known = trusted.map(certificates).transpose()?.unwrap_or_default();
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(TlsError::Pair)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Known { known, verifier }))
+            .with_no_client_auth();
+        Ok(Self(TlsConnector::from(Arc::new(config))))
+    }
+
+    /// The client's side of a handshake with the server of this name or address.
+    pub(crate) async fn connect(&self, host: &str, stream: TcpStream) -> io::Result<Stream> {
+        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+        let stream = self.0.connect(name, stream).await?;
+        Ok(Stream::Tls(Box::new(stream.into())))
+    }
+}
+
+impl fmt::Debug for TlsDialling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TlsDialling")
+    }
+}
+
+/// Believes certificates that it knows, and for all others asks the usual authorities. That the server has the
+/// certificate's key is checked either way.
+#[derive(Debug)]
+struct Known {
+    known: Vec<CertificateDer<'static>>,
+    verifier: Arc<WebPkiServerVerifier>,
+}
+
+impl ServerCertVerifier for Known {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if self.known.iter().any(|known| known == end_entity) {
+            return Ok(ServerCertVerified::assertion());
+        }
+        self.verifier
+            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
+}
+
+/// All certificates of a PEM file.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let found = CertificateDer::pem_file_iter(path).map_err(wrong(path))?;
+    found.collect::<Result<_, _>>().map_err(wrong(path))
+}
+
+fn wrong(path: &Path) -> impl Fn(rustls::pki_types::pem::Error) -> TlsError + use<> {
+    let path = path.to_owned();
+    move |error| TlsError::File {
+        path: path.clone(),
+        why: error.to_string(),
     }
 }
 

@@ -109,6 +109,15 @@ fn split_host_port(authority: &str) -> Result<(String, u16), UrlError> {
 }
 
 impl Url {
+    /// Is the host this machine, where nobody else gets?
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        match self.host.parse() {
+            Ok(address) => local::is_loopback(address),
+            Err(_) => self.host == "localhost",
+        }
+    }
+
     /// Is the host a loopback or private address, where a connection without key may be allowed?
     #[must_use]
     pub fn is_local(&self) -> bool {

@@ -71,6 +71,15 @@ impl Layout {
         (self.front_end + self.slot + self.channel) as usize
     }
 
+    /// The slot number of a prefix that [`Slot::channel_prefix`] gave.
+    pub fn slot_of(self, prefix: [u8; PREFIX_BYTES]) -> u32 {
+        let slot = prefix
+            .iter()
+            .skip(usize::from(self.front_end))
+            .take(usize::from(self.slot));
+        slot.fold(0, |number, byte| number << 8 | u32::from(*byte))
+    }
+
     /// End of the slot numbers.
     pub const fn slots_end(self) -> u32 {
         1 << (8 * self.slot as u32)
@@ -399,6 +408,9 @@ mod tests {
         assert_eq!(slot(Layout::POOL).channel_prefix(0x0607), [1, 2, 3, 4, 5, 6, 7]);
         let branch = Layout::branch(8).unwrap();
         assert_eq!(slot(branch).channel_prefix(0x07), [3, 4, 5, 7, 0, 0, 0]);
+        assert_eq!(branch.slot_of([3, 4, 5, 7, 0, 0, 0]), 0x03_0405);
+        assert_eq!(Layout::POOL.slot_of([1, 2, 3, 4, 5, 6, 7]), 0x03_0405);
+        assert_eq!(Layout::branch(4).unwrap().slot_of([3, 4, 0, 0, 0, 0, 0]), 0x0304);
     }
 
     #[test]

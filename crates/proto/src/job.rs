@@ -62,6 +62,8 @@ pub struct Job {
     fields: Fields,
     network: Target,
     network_work: u64,
+    /// Version bits that may differ from those of the job.
+    version_mask: u32,
     /// Bytes of the full extranonce of `default`.
     default_bytes: usize,
     default: Variant,
@@ -95,11 +97,25 @@ impl Job {
         Ok(Self {
             network,
             network_work: network.share_work(),
+            version_mask: match fields.version_rolling_allowed {
+                true => VERSION_MASK,
+                false => 0,
+            },
             default_bytes: size.bytes(),
             default: Variant::new(&fields, size),
             others: [const { OnceLock::new() }; _],
             fields,
         })
+    }
+
+    /// The same job where somebody else says which version bits may be rolled. Miners that are told of a mask get exactly
+    /// this one; `version_rolling_allowed` is what all others hear.
+    #[must_use]
+    pub fn with_version_mask(self, mask: u32) -> Self {
+        Self {
+            version_mask: mask & VERSION_MASK,
+            ..self
+        }
     }
 
     /// What the job is made of.
@@ -143,11 +159,7 @@ impl Job {
 
     /// Version bits that may differ from those of the job.
     pub const fn version_mask(&self) -> u32 {
-        if self.fields.version_rolling_allowed {
-            VERSION_MASK
-        } else {
-            0
-        }
+        self.version_mask
     }
 
     /// Merkle root of a block with this extranonce, raw hash order. Without allocation.

@@ -123,7 +123,7 @@ fn check(terms: &Terms<'_>, claim: &Claim) -> Result<(), Refusal> {
 
 #[cold]
 fn refused_version(job: &Job) -> Refusal {
-    if job.fields().version_rolling_allowed {
+    if job.version_mask() != 0 {
         Refusal::InvalidNonRollableVersionBit
     } else {
         Refusal::VersionRollingNotAllowed

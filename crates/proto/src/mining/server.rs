@@ -106,6 +106,12 @@ impl Server {
                 Ok(())
             }
             Input::Work(job) => {
+                if job.tip() >= self.tip() {
+                    self.work(now, job, out)?;
+                }
+                self.take_early_customs(out)
+            }
+            Input::OtherWork(job) => {
                 self.work(now, job, out)?;
                 self.take_early_customs(out)
             }
@@ -161,6 +167,11 @@ impl Server {
     /// Generation of the newest tip that jobs were made for, 0 before any.
     pub fn tip(&self) -> u64 {
         self.book.tip()
+    }
+
+    /// Number of the connection's slot.
+    pub const fn slot_number(&self) -> u32 {
+        self.slot.number()
     }
 
     /// Header version bits that miners of the newest work may roll; all that there are before any.

@@ -10,6 +10,7 @@
 mod notify;
 mod shares;
 
+use super::difficulty::Difficulty;
 use super::line::Line;
 use super::{Id, hex, say};
 use crate::job::Fields;
@@ -28,6 +29,9 @@ pub const LINE_BYTES_MAX: usize = 64 * 1024;
 /// How long the pool may take for each of the first answers.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The same for `mining.configure`, which old pools leave without any.
+const PATIENCE_CONFIGURE: Duration = Duration::from_secs(4);
+
 /// Longest message for people that is handed on, in bytes.
 const MESSAGE_BYTES_MAX: usize = 256;
 
@@ -38,6 +42,7 @@ const CONFIGURE: u64 = 1;
 const SUBSCRIBE: u64 = 2;
 const AUTHORIZE: u64 = 3;
 const EXTRANONCE: u64 = 4;
+const ALIVE: u64 = 5;
 
 /// Who mines, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +71,8 @@ pub enum Input<'a> {
     Line(&'a [u8]),
     /// A share was found.
     Share(Share),
+    /// Ask for something that every pool answers: who knows us may let us in again.
+    Ask,
     /// [`Client::deadline`] has come.
     Deadline,
 }
@@ -171,7 +178,7 @@ impl Client {
             mask: 0,
             extranonce1: Vec::new(),
             extranonce2_bytes: 0,
-            target: super::difficulty::Difficulty::ONE.target(),
+            target: Difficulty::ONE.target(),
             tip: 0,
             prev_hash: None,
             jobs: Jobs::default(),
@@ -211,6 +218,12 @@ impl Client {
                 self.submit(&share, lines, out);
                 Ok(())
             }
+            Input::Ask => {
+                if self.state == State::Mining {
+                    self.authorize(ALIVE, lines);
+                }
+                Ok(())
+            }
             Input::Deadline => self.overdue(now, lines),
         }
     }
@@ -227,7 +240,11 @@ impl Client {
 
     fn expect(&mut self, now: Time, state: State) {
         self.state = state;
-        self.due = (state != State::Mining).then(|| now + PATIENCE);
+        self.due = match state {
+            State::Mining => None,
+            State::ExpectMask => Some(now + PATIENCE_CONFIGURE),
+            _ => Some(now + PATIENCE),
+        };
     }
 
     /// Old pools do not know `mining.configure`, and some say nothing to it.
@@ -302,10 +319,14 @@ impl Client {
     fn subscribed(&mut self, now: Time, result: &Value, lines: &mut Vec<u8>) -> Result<(), Fault> {
         self.take_extranonce(result.get(1), result.get(2))?;
         self.expect(now, State::ExpectEntry);
-        let Settings { user, password, .. } = &self.settings;
-        ask(AUTHORIZE, "mining.authorize", &json!([user, password]), lines);
+        self.authorize(AUTHORIZE, lines);
         ask(EXTRANONCE, "mining.extranonce.subscribe", &json!([]), lines);
         Ok(())
+    }
+
+    fn authorize(&self, id: u64, lines: &mut Vec<u8>) {
+        let Settings { user, password, .. } = &self.settings;
+        ask(id, "mining.authorize", &json!([user, password]), lines);
     }
 
     fn entered(&mut self, now: Time, result: &Value, out: &mut Vec<Event>) -> Result<(), Fault> {
@@ -379,9 +400,12 @@ impl Client {
         let number = params.first().and_then(Value::as_f64);
         let number = number.filter(|number| number.is_finite() && *number > 0.0);
         let number = number.ok_or(Fault::Malformed("a difficulty is a number above zero"))?;
-        // Rounded up, so that no share of ours is too easy for the pool.
-        let work = (number * super::difficulty::Difficulty::ONE.work() as f64).ceil() as u64;
-        self.target = Target::from_work(work);
+        let power = Difficulty::nearest(number).filter(|it| it.as_f64() == number);
+        self.target = match power {
+            Some(power) => power.target(),
+            // Rounded up, so that no share of ours is too easy for the pool.
+            None => Target::from_work((number * Difficulty::ONE.work() as f64).ceil() as u64),
+        };
         if self.state == State::Mining {
             out.push(Event::Target(self.target));
         }

@@ -14,12 +14,12 @@ const KEPT: usize = USER_IDENTITY_MAX - 9;
 /// Splits a user name at its first dot. Addresses have none: a plain address is an account.
 pub fn split(user: &str) -> (&str, Option<WorkerName>) {
     let (account, worker) = user.split_once('.').unwrap_or((user, ""));
-    let worker = (!worker.is_empty()).then(|| name(worker)).flatten();
+    let worker = (!worker.is_empty()).then(|| short(worker)).flatten();
     (account, worker)
 }
 
 /// A worker's name as extension 0x0002 has it. What is longer is cut, and kept apart by its hash.
-fn name(worker: &str) -> Option<WorkerName> {
+pub fn short(worker: &str) -> Option<WorkerName> {
     if let Ok(name) = WorkerName::new(worker) {
         return Some(name);
     }

@@ -139,6 +139,8 @@ pub enum Input {
     },
     /// There is newer work. Work on an older tip than before is ignored.
     Work(Arc<Job>),
+    /// From now on there is work from elsewhere, on a tip that may have come earlier than that of the work before.
+    OtherWork(Arc<Job>),
     /// The answer to [`Output::Custom`].
     CustomVerdict {
         /// The channel or group of the message.
