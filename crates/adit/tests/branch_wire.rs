@@ -64,10 +64,7 @@ fn job(prefix_of_upstream: &[u8], tip: u8, template: u64) -> Orders {
         block_target: None,
         publish: false,
     };
-    Orders::Job(Assigned {
-        fields: Arc::new(fields),
-        height: 1_000 + u32::from(tip),
-    })
+    Orders::Job(Assigned::new(Arc::new(fields), 1_000 + u32::from(tip)))
 }
 
 /// The hash of the header that an upstream would make of a share.

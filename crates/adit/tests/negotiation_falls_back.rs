@@ -45,6 +45,7 @@ impl World {
             keep: None,
         };
         let channel = Channel {
+            worker_names: false,
             id: 7,
             target: TARGET,
             prefix: B0_32::new(&[9; 4]).unwrap(),
@@ -318,6 +319,7 @@ fn what_is_kept_is_an_output_of_our_own() {
         prefix: B0_32::new(&[9; 4]).unwrap(),
         size: 16,
         version_mask: 0,
+        worker_names: false,
     };
     let imposed = vec![output(0, &[0x51]), output(0, &[0x6a, 1, 5])];
     world.negotiation = Negotiation::new(settings, channel, imposed);

@@ -10,9 +10,8 @@ use std::time::Duration;
 use adit::config::Settings;
 use adit::device::Channel;
 use adit::load::{self, Address, Options};
-use adit::proxy::Proxy;
+use adit::proxy::{Patience, Proxy};
 use adit::shutdown::Shutdown;
-use adit::uplink::supervisor;
 use support::{House, SOON, folder, settings};
 
 /// Devices that come and go, and that stay.
@@ -38,9 +37,7 @@ async fn a_storm_of_reconnects_settles_while_others_mine() {
         nodeless: true,
         ..settings(data.path(), &[("upstream.pools", &*upstream)])
     };
-    let proxy = Proxy::start(&settings, supervisor::Settings::default())
-        .await
-        .unwrap();
+    let proxy = Proxy::start(&settings, Patience::default()).await.unwrap();
     let below = proxy.pool();
     let old: Address = below.url_stratum_v1().unwrap().parse().unwrap();
     let stay = Options {

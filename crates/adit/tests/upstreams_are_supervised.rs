@@ -21,8 +21,15 @@ struct World {
 
 impl World {
     fn new(count: usize) -> Self {
+        Self::splitting(&vec![false; count])
+    }
+
+    /// Those that are true share the work.
+    fn splitting(members: &[bool]) -> Self {
+        let count = members.len();
+        let supervisor = Supervisor::new(Settings::default(), count);
         let mut world = Self {
-            supervisor: Supervisor::new(Settings::default(), count),
+            supervisor: supervisor.splitting(members.iter().copied()),
             now: NOW,
             up: vec![true; count],
             connected: vec![false; count],
@@ -134,6 +141,30 @@ fn the_preferred_upstream_comes_back_when_it_has_been_well_for_a_while() {
     assert_eq!(world.choice, Choice::Upstream(1), "too early");
     world.pass(Duration::from_secs(10));
     assert_eq!(world.choice, Choice::Upstream(0));
+}
+
+/// All that share the work are kept, one that fails changes nothing for the others, and the rest of the list is for when
+/// none of them is left.
+#[test]
+fn those_that_share_the_work_are_one_choice_and_the_best() {
+    let mut world = World::splitting(&[true, false, true, false]);
+    world.pass(Duration::from_millis(1));
+    assert_eq!(world.choice, Choice::Split);
+    assert_eq!(world.ready, [true, true, true, false], "one more is kept ready");
+    world.up = vec![false, true, true, true];
+    world.fail(0, Cause::Lost);
+    assert_eq!(world.choice, Choice::Split);
+    world.up = vec![false, true, false, true];
+    world.fail(2, Cause::Silent);
+    assert_eq!(world.choice, Choice::Upstream(1), "at once");
+    world.pass(Duration::from_millis(1));
+    world.up[1] = false;
+    world.fail(1, Cause::Lost);
+    assert_eq!(world.choice, Choice::Upstream(3));
+    world.up = vec![false, false, true, true];
+    // It is tried for ever, at most half a minute apart, and must be well for ten seconds.
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.choice, Choice::Split);
 }
 
 #[test]

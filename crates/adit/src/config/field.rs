@@ -10,7 +10,8 @@ use super::rpc::RpcNode;
 use super::source::Raw;
 use super::values::{
     BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, JobsFrom, Level, Listen, LogFormat,
-    NegotiationMode, NetworkChoice, NodeSpec, Nodes, Place, PreferNode, ProxyMode, Tag, Upstreams, WorkFloor,
+    NegotiationMode, NetworkChoice, NodeSpec, Nodes, Place, Places, PreferNode, ProxyMode, Tag, Upstreams,
+    WorkFloor,
 };
 
 use crate::books::Db;
@@ -257,6 +258,30 @@ impl Field for Upstreams {
         match list.len() <= UPSTREAMS_MAX {
             true => Ok(Self(list)),
             false => Err(Self::expected(range)),
+        }
+    }
+}
+
+impl Field for Places {
+    fn expected(_: Range) -> String {
+        format!("nothing, or a list of at most {} HOST:PORT", Self::COUNT_MAX)
+    }
+
+    fn read(raw: &Raw, range: Range, _: bool) -> Result<Self, String> {
+        let list: Vec<&str> = match raw {
+            Raw::Bare(text) | Raw::Text(text) => text.split_whitespace().collect(),
+            Raw::List(list) => list.iter().map(String::as_str).collect(),
+            _ => return Err(Self::expected(range)),
+        };
+        let place = |text: &&str| {
+            let place: Place = text.parse().ok()?;
+            let named = !place.host.is_empty() && place.port != 0;
+            named.then(|| (place.host.to_ascii_lowercase(), place.port))
+        };
+        let places: Option<Vec<_>> = list.iter().map(place).collect();
+        match places {
+            Some(places) if places.len() <= Self::COUNT_MAX => Ok(Self(places)),
+            _ => Err(Self::expected(range)),
         }
     }
 }

@@ -25,5 +25,6 @@ pub use source::{Config, Raw, Sources};
 pub use table::{Key, keys};
 pub use values::{
     BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, JobsFrom, Level, Listen, LogFormat,
-    NegotiationMode, NetworkChoice, NodeSpec, Nodes, Place, PreferNode, ProxyMode, Receivers, Tag, WorkFloor,
+    NegotiationMode, NetworkChoice, NodeSpec, Nodes, Place, Places, PreferNode, ProxyMode, Receivers, Tag,
+    WorkFloor,
 };

@@ -14,7 +14,8 @@ use super::origin::Problem;
 use super::source::Config;
 use super::values::{
     BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, JobsFrom, Level, Listen, LogFormat,
-    NegotiationMode, NetworkChoice, Nodes, PreferNode, ProxyMode, Receivers, Tag, Upstreams, WorkFloor,
+    NegotiationMode, NetworkChoice, Nodes, Places, PreferNode, ProxyMode, Receivers, Tag, Upstreams,
+    WorkFloor,
 };
 use crate::books::Db;
 
@@ -340,15 +341,26 @@ table! {
         keyless: Keyless = "refuse";
         /// Negotiate the algorithm with servers of the 2022 draft. `false` is for those from before August 2022.
         draft2022_negotiation: bool = "true";
-        /// The pools of `adit negotiator`, the preferred one first: `stratum2+tcp://HOST:PORT/KEY`, with `,jds=HOST:PORT`
-        /// where jobs are declared on another port. A list; in flags and environment separated by spaces.
+        /// The pools of `adit proxy` and `adit negotiator`, the preferred one first: `stratum2+tcp://HOST:PORT/KEY`, and for the
+        /// proxy also `stratum+tcp://HOST:PORT` and `stratum+ssl://HOST:PORT`. Behind it may stand `,weight=N`: a part of the work
+        /// (docs/proxy.md), `,user=NAME`, `,jds=HOST:PORT` where jobs are declared on another port, and last of all
+        /// `,password=TEXT`. A list; in flags and environment separated by spaces.
         pools: Upstreams = "";
         /// A job negotiator whose jobs `adit proxy` mines at the pool that they are for (docs/job-distribution.md), over
         /// its own connection; without one, or without a job, it mines the pool's own.
         jobs: JobsFrom = "";
-        /// The name by which a negotiator mines at its pools: whom they pay.
+        /// The name to mine under at pools: whom they pay.
         user: String = "adit", 1..=255;
-        /// Hash rate that a pool is told when a negotiator opens its channel. What is measured follows within seconds.
+        /// Where pools of Stratum V1 may send us by `client.reconnect`: `HOST:PORT`. Nobody knows who says it, so that it is
+        /// followed nowhere else. A list; in flags and environment separated by spaces.
+        reconnect_hosts: Places = "";
+        /// PEM file of certificates that pools at `stratum+ssl://` may show, besides those of the usual authorities: for
+        /// a pool that has signed its own. Read at the start.
+        tls_trusted: String = "", 0..=4096;
+        /// Bytes of the extranonce that a proxy shares out among its devices, from 4 to 32: as many as its pools leave. 0
+        /// finds out: 8, or fewer where a pool of Stratum V1 leaves fewer. It stays the same while the proxy runs.
+        extranonce_bytes: u32 = "0", 0..=32, unit "bytes";
+        /// Hash rate that a pool is told when a channel is opened there. What is measured follows within seconds.
         hash_rate: u64 = "1000000000000", 1..=9223372036854775807, unit "hashes a second";
     }
     /// The mining proxy of `adit proxy` (docs/proxy.md).

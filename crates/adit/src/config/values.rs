@@ -156,6 +156,20 @@ impl Upstreams {
     }
 }
 
+/// Places to which a pool of Stratum V1 may send us: host names in lower case, and ports.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places(pub(super) Vec<(String, u16)>);
+
+impl Places {
+    /// Most places in the list.
+    pub const COUNT_MAX: usize = 64;
+
+    /// All of them.
+    pub fn list(&self) -> &[(String, u16)] {
+        &self.0
+    }
+}
+
 /// The Bitcoin network, or how to find it out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NetworkChoice {

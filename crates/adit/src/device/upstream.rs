@@ -250,12 +250,27 @@ impl Upstream {
     /// # Errors
     /// Why the pool could only refuse it.
     pub fn share(&mut self, now: Time, share: Share, out: &mut Vec<u8>) -> Result<u32, Withheld> {
+        let worker = self.worker;
+        self.share_of(now, share, worker.as_ref(), out)
+    }
+
+    /// The same for a share that this worker has found.
+    ///
+    /// # Errors
+    /// As [`Upstream::share`].
+    pub fn share_of(
+        &mut self,
+        now: Time,
+        share: Share,
+        worker: Option<&WorkerName>,
+        out: &mut Vec<u8>,
+    ) -> Result<u32, Withheld> {
         let client = self.mining.as_mut().ok_or(Withheld::UnknownChannel)?;
         // A share is no fault of the peer's.
         let _ = client.handle(now, mining::Input::Share(share), &mut self.outputs);
         match self.outputs.pop() {
             Some(Output::Send(ToServer::SubmitSharesExtended(it))) => {
-                self.encode_extended(&it, out);
+                self.encode_extended(&it, worker, out);
                 Ok(it.sequence_number)
             }
             Some(Output::Send(ToServer::SubmitSharesStandard(it))) => {
@@ -269,11 +284,11 @@ impl Upstream {
 
     /// Every share of an extended channel names its worker while the server agrees to extension 0x0002, and none does
     /// otherwise (REQ-EXT-034, REQ-EXT-036).
-    fn encode_extended(&self, share: &SubmitSharesExtended, out: &mut Vec<u8>) {
+    fn encode_extended(&self, share: &SubmitSharesExtended, worker: Option<&WorkerName>, out: &mut Vec<u8>) {
         if !self.extensions.agreed().contains(&WORKER_HASH_RATE) {
             return share.encode_frame(out);
         }
-        let worker = self.worker.as_ref().map_or("", WorkerName::as_str);
+        let worker = worker.map_or("", WorkerName::as_str);
         let written =
             Tlv::user_identity(worker).and_then(|worker| tlv::encode_frame_with(share, &[worker], out));
         debug_assert!(written.is_ok(), "a name of a worker fits");

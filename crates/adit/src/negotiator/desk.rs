@@ -289,7 +289,8 @@ impl Desk {
         }
         self.told_rate = 0.0;
         match choice {
-            Choice::Solo => {
+            // Nobody shares work here.
+            Choice::Solo | Choice::Split => {
                 self.distribute_for(None);
                 self.shown.upstream.clear();
                 self.shown.place = None;
@@ -390,13 +391,15 @@ impl Desk {
                     ntime: share.ntime,
                     version: share.version,
                     extranonce: share.extranonce,
+                    worker: None,
                 },
             ),
             Output::Publish { fields, height } => {
                 let latency = now - self.template_at;
                 self.shown.job_latency_us = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
                 tracing::debug!(height, ?latency, "custom job to the miners");
-                self.orders.send_replace(Orders::Job(Assigned { fields, height }));
+                self.orders
+                    .send_replace(Orders::Job(Assigned::new(fields, height)));
                 true
             }
             Output::Offence(cause) => return Err(cause),
@@ -486,7 +489,7 @@ fn input(said: &Said) -> Option<Input> {
             Some(Input::JobRefused { request: *request })
         }
         Said::Mining(Told::JobUnanswered { request }) => Some(Input::JobUnanswered { request: *request }),
-        Said::Mining(Told::SharesAccepted { count }) => Some(Input::SharesAccepted { count: *count }),
+        Said::Mining(Told::SharesAccepted { count, .. }) => Some(Input::SharesAccepted { count: *count }),
         Said::Mining(Told::ShareRefused { job_id, code }) => {
             tracing::warn!(%code, "the upstream refused a share");
             Some(Input::ShareRefused { job_id: *job_id })
@@ -497,6 +500,8 @@ fn input(said: &Said) -> Option<Input> {
         }
         // The pool's own jobs are of no interest to who makes jobs.
         Said::Mining(Told::Opened(_) | Told::Work(_) | Told::NoSelection | Told::Reconnect { .. }) => None,
+        // Facts that `Lines` keeps.
+        Said::Mining(Told::Alive | Told::ExtensionsUnanswered) => None,
         Said::Declaring(Declared::Unasked(_)) | Said::Ended(_) => None,
     }
 }

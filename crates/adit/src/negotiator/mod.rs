@@ -34,7 +34,7 @@ use crate::pool::Pool;
 use crate::pool::branch::{Branch, Orders};
 use crate::pool::distributing::Distribution;
 use crate::shutdown::{Shutdown, Stop};
-use crate::uplink::{BRANCH_BYTES, Lines, lines, mining, supervisor};
+use crate::uplink::{BRANCH_BYTES, Lines, Speech, lines, mining, quiet, stratum_v1, supervisor};
 use desk::Desk;
 use distribution::Distributor;
 
@@ -66,6 +66,13 @@ impl Negotiator {
         if upstreams.is_empty() {
             return Err(Exit::usage("there is no upstream to negotiate with")
                 .help("give a pool: --upstream stratum2+tcp://HOST:PORT/KEY, with ,jds=HOST:PORT where it declares elsewhere"));
+        }
+        if let Some(odd) = upstreams
+            .iter()
+            .find(|it| it.speech != Speech::StratumV2 || it.weight.is_some())
+        {
+            return Err(Exit::usage(format!("no jobs can be negotiated with {odd}"))
+                .help("Stratum V1 knows no jobs of a miner's own, and one job cannot be split: take adit proxy for both"));
         }
         let layout = Layout::branch(BRANCH_BYTES)
             .ok_or_else(|| Exit::failed("the extranonce cannot be shared out"))?;
@@ -172,8 +179,14 @@ fn lines_settings(settings: &Settings, mode: Mode) -> lines::Settings {
             extranonce_min: BRANCH_BYTES as u16,
             work_selection: true,
             selection_optional: false,
+            worker_names: false,
             answer_timeout: ANSWER_TIMEOUT,
         },
+        stratum_v1: stratum_v1::Settings {
+            tls: None,
+            reconnect_to: Vec::new(),
+        },
+        quiet: quiet::Patience::default(),
         declare: Some(declare::Settings {
             mode,
             user_identifier: text(&upstream.user),

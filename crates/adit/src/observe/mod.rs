@@ -22,4 +22,4 @@ pub use status::{
     LastBlock, LedgerState, LedgerStatus, Light, Negotiation, NodeState, NodeStatus, PoolStatus, Shares,
     Status, Worker,
 };
-pub use uplink::{Figures, Uplink};
+pub use uplink::{Figures, Uplink, Upstream};

@@ -26,6 +26,43 @@ pub struct Uplink {
     pub figures: Figures,
     /// From the last template to its custom job for the miners, in microseconds.
     pub job_latency_us: u64,
+    /// Every upstream of a proxy, in the order of the list.
+    pub upstreams: Vec<Upstream>,
+}
+
+/// One upstream, and what it was found to have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Upstream {
+    /// `HOST:PORT`.
+    pub name: String,
+    /// `stratum-v2`, `stratum-v1` or `stratum-v1-tls`.
+    pub protocol: &'static str,
+    /// Whether there is a connection that can be worked on.
+    pub ready: bool,
+    /// Whether somebody mines for it.
+    pub used: bool,
+    /// Its part of the work, among those that have one.
+    pub weight: Option<u32>,
+    /// Connections below that mine for it, where work is split.
+    pub connections: u64,
+    /// Expected hashes of the shares that it was sent and has not refused.
+    pub work: u64,
+    /// Shares that it was sent.
+    pub shares_sent: u64,
+    /// Shares that it accepted.
+    pub shares_accepted: u64,
+    /// Shares that it refused.
+    pub shares_refused: u64,
+    /// How long the oldest of the shares that it accepted last had waited for its answer, in microseconds.
+    pub share_latency_us: u64,
+    /// Bytes of the extranonce that it leaves to roll; 0 before there was a connection.
+    pub extranonce_bytes: u16,
+    /// Version bits that it lets be rolled, 8 hex digits; empty before there was a connection.
+    pub version_mask: String,
+    /// Whether shares name their worker there (extension 0x0002).
+    pub worker_names: bool,
+    /// Why it was left last; nothing since it is ready again.
+    pub trouble: Option<Cause>,
 }
 
 /// What was done on connections upwards.

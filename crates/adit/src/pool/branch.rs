@@ -3,11 +3,12 @@
 //! A mining proxy and a job negotiator are pools in everything that faces miners. What differs is here: a [`Branch`]
 //! tells the hub what to mine ([`Orders`]), and takes every accepted share ([`Mined`]).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use adit_node::Event;
 use adit_proto::extranonce::Layout;
-use adit_proto::job::Fields;
+use adit_proto::job::{Fields, Job, JobError, VERSION_MASK};
 use adit_proto::mining::server::{Mined as With, Share};
 use tokio::sync::{mpsc, watch};
 
@@ -24,6 +25,44 @@ pub struct Assigned {
     pub fields: Arc<Fields>,
     /// Height of the block to be found.
     pub height: u32,
+    /// Version bits that the upstream lets be rolled.
+    pub version_mask: u32,
+}
+
+impl Assigned {
+    /// Work of which all usual version bits may be rolled, or none, as it says itself.
+    #[must_use]
+    pub fn new(fields: Arc<Fields>, height: u32) -> Self {
+        let version_mask = match fields.version_rolling_allowed {
+            true => VERSION_MASK,
+            false => 0,
+        };
+        Self {
+            fields,
+            height,
+            version_mask,
+        }
+    }
+
+    /// The job, on this generation of the tip.
+    pub(super) fn job(&self, tip: u64) -> Result<Job, JobError> {
+        let fields = Fields {
+            tip,
+            ..Fields::clone(&self.fields)
+        };
+        Ok(Job::new(fields)?.with_version_mask(self.version_mask))
+    }
+}
+
+/// Work of several upstreams at once, and who mines for which.
+#[derive(Clone, Debug)]
+pub struct Lanes {
+    /// The newest work of each, where there is any.
+    pub jobs: Vec<Option<Assigned>>,
+    /// The lane of each connection, by the number of its slot.
+    pub of: Arc<HashMap<u32, usize>>,
+    /// The lane of all others.
+    pub rest: usize,
 }
 
 /// What an uplink wants to be mined.
@@ -35,6 +74,8 @@ pub enum Orders {
     Solo,
     /// This.
     Job(Assigned),
+    /// Each connection what its lane has.
+    Lanes(Arc<Lanes>),
 }
 
 /// An accepted share, with all that an upstream needs to see of it.

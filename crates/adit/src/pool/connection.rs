@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use adit_ledger::record::Ending;
 use adit_net::{End, Protocol};
 use adit_proto::extension::{self, Route};
+use adit_proto::job::Job;
 use adit_proto::mining::server::{
     AccountId, Event, Input, Kind, Ledger, Mined as With, Output, Server, Share,
 };
@@ -100,6 +101,8 @@ pub(super) struct Connection {
     home: Option<u32>,
     /// Which of the worker's pieces of work the machine has.
     work: u64,
+    /// What is mined here, where not everybody mines the same.
+    on_lane: Option<Arc<Job>>,
 }
 
 impl Connection {
@@ -129,6 +132,7 @@ impl Connection {
             seat: None,
             home: None,
             work: 0,
+            on_lane: None,
         }
     }
 
@@ -218,6 +222,7 @@ impl Connection {
         let through = server.mining().share_count();
         (self.shared, self.ticketed) = (through, through);
         self.stage = Stage::StratumV1(Box::new(server));
+        self.on_lane = None;
         // Its shares are on their way to the disk. Who asked for them is gone, and nothing is told yet.
         let unheard = &mut Vec::new();
         self.mining(now, Input::Committed { through }, unheard)?;
@@ -715,15 +720,34 @@ impl Connection {
 
     /// Gives the machine the worker's work, unless it has it.
     fn take_work(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
-        if !matches!(self.stage, Stage::Mining(_) | Stage::StratumV1(_)) {
-            return Ok(());
-        }
-        let (number, job) = match &*self.worker.work.borrow() {
-            Some(work) if work.number != self.work => (work.number, Arc::clone(&work.published.job)),
+        let slot = match &self.stage {
+            Stage::Mining(server) => server.slot_number(),
+            Stage::StratumV1(server) => server.mining().slot_number(),
+            _ => return Ok(()),
+        };
+        let (number, job, lanes) = match &*self.worker.work.borrow() {
+            Some(work) if work.number != self.work => {
+                let published = &work.published;
+                (
+                    work.number,
+                    Arc::clone(published.job_for(slot)),
+                    published.lanes.is_some(),
+                )
+            }
             _ => return Ok(()),
         };
         self.work = number;
-        self.mining(now, Input::Work(job), out)
+        if !lanes {
+            self.on_lane = None;
+            return self.mining(now, Input::Work(job), out);
+        }
+        // Something is new on some lane, most often on another.
+        let known = self.on_lane.as_ref();
+        if known.is_some_and(|known| Arc::ptr_eq(known, &job)) {
+            return Ok(());
+        }
+        self.on_lane = Some(Arc::clone(&job));
+        self.mining(now, Input::OtherWork(job), out)
     }
 
     fn settle(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {

@@ -15,13 +15,14 @@ use bitcoin::{BlockHash, ScriptBuf};
 use tokio::sync::{mpsc, watch};
 
 use super::blocks::{BlockPath, News, What};
-use super::branch::{Assigned, Orders};
+use super::branch::Orders;
 use super::coinbase;
 use super::customs::Customs;
 use super::desk::{CUSTOM, ToDesk};
 use super::distributing::Desk as Receivers;
 use super::drain::Progress;
 use super::inspect::{Advice, Answer, Candidate, Inspector};
+use super::lanes::Lanes;
 use super::records;
 use super::report::ToHub;
 use super::totals::Totals;
@@ -48,6 +49,8 @@ pub(super) struct Published {
     pub(super) fees: u64,
     /// When the source's template arrived here, by the hub's clock.
     pub(super) at: adit_proto::Time,
+    /// Where not everybody mines the same: what who mines.
+    pub(super) lanes: Option<Arc<Lanes>>,
 }
 
 /// What the hub is made with.
@@ -89,7 +92,7 @@ pub(super) struct Uplink {
 /// What is mined on.
 #[derive(Debug, Default)]
 pub(super) struct Mining {
-    tip: u64,
+    pub(super) tip: u64,
     /// The block that generation `tip` builds on.
     prev_hash: Option<[u8; 32]>,
     template: Option<(Arc<Template>, adit_proto::Time)>,
@@ -100,6 +103,8 @@ pub(super) struct Mining {
     /// Who found the last block: the name may come with a report after it.
     finder: Option<(AccountId, Option<WorkerId>)>,
     pub(super) customs: Customs,
+    /// The lanes, where there are several.
+    pub(super) lanes: Option<Arc<Lanes>>,
 }
 
 impl Hub {
@@ -233,14 +238,12 @@ impl Hub {
         let orders = uplink.orders.borrow_and_update().clone();
         let now = self.clock.now();
         match orders {
-            Orders::Job(Assigned { fields, height }) => {
-                self.turn_to(fields.prev_hash, height, now);
-                let job = Job::new(Fields {
-                    tip: self.state.tip,
-                    ..Fields::clone(&fields)
-                });
-                self.publish_job(job, height, 0, now);
+            Orders::Job(assigned) => {
+                self.turn_to(assigned.fields.prev_hash, assigned.height, now);
+                let job = assigned.job(self.state.tip);
+                self.publish_job(job, assigned.height, 0, now);
             }
+            Orders::Lanes(lanes) => self.take_lanes(&lanes, now),
             Orders::Wait => {}
             Orders::Solo => {
                 if let Some((template, at)) = self.state.template.clone() {
@@ -262,7 +265,7 @@ impl Hub {
     }
 
     /// Jobs build on `prev_hash` from now on. Generations count up, also when a tip returns.
-    fn turn_to(&mut self, prev_hash: [u8; 32], height: u32, at: adit_proto::Time) {
+    pub(super) fn turn_to(&mut self, prev_hash: [u8; 32], height: u32, at: adit_proto::Time) {
         if self.state.prev_hash != Some(prev_hash) {
             let before = self.state.prev_hash;
             self.state.customs.turn_to(&prev_hash, before);
@@ -273,15 +276,17 @@ impl Hub {
         }
     }
 
-    fn publish_job(&self, job: Result<Job, JobError>, height: u32, fees: u64, at: adit_proto::Time) {
+    fn publish_job(&mut self, job: Result<Job, JobError>, height: u32, fees: u64, at: adit_proto::Time) {
         match job {
             Ok(job) => {
                 let job = Arc::new(job);
+                self.state.lanes = None;
                 self.work.send_replace(Some(Published {
                     job,
                     height,
                     fees,
                     at,
+                    lanes: None,
                 }));
             }
             Err(error) => tracing::error!(height, %error, "a template is of no use"),

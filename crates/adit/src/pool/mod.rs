@@ -20,6 +20,7 @@ pub mod distributing;
 mod drain;
 mod hub;
 pub(crate) mod inspect;
+mod lanes;
 pub(crate) mod mailbox;
 mod negotiation;
 pub(crate) mod open;

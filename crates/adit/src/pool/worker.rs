@@ -40,7 +40,7 @@ const INCOMING_MAX: usize = 1024;
 /// Accounts, and workers of theirs, whose names a worker remembers; any more are known in the ledger by their id only.
 const NAMES_MAX: usize = 1_000_000;
 /// Tips whose heights are remembered.
-const HEIGHTS_MAX: usize = 8;
+const HEIGHTS_MAX: usize = 32;
 /// How often a worker tells the hub what happened.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
 /// Connections that are told of new work in one turn of the runtime, those who mine meanwhile in between.
@@ -552,8 +552,13 @@ impl Worker {
     fn take_work(&self, work: Option<Published>) {
         let Some(work) = work else { return };
         let mut heights = self.heights.borrow_mut();
-        if heights.back().is_none_or(|(tip, _)| *tip != work.job.tip()) {
-            heights.push_back((work.job.tip(), work.height));
+        let lanes = work.lanes.iter().flat_map(|lanes| lanes.all());
+        let tips = lanes.map(|lane| (lane.job.tip(), lane.height));
+        for (tip, height) in tips.chain([(work.job.tip(), work.height)]) {
+            if heights.iter().rev().any(|(known, _)| *known == tip) {
+                continue;
+            }
+            heights.push_back((tip, height));
             if heights.len() > HEIGHTS_MAX {
                 heights.pop_front();
             }
@@ -628,10 +633,7 @@ impl Worker {
 
     /// Generation of the newest tip.
     fn tip(&self) -> u64 {
-        self.work
-            .borrow()
-            .as_ref()
-            .map_or(0, |work| work.published.job.tip())
+        self.work.borrow().as_ref().map_or(0, |work| work.published.tip())
     }
 
     /// Tells the hub what happened since the last time; skipped when the hub is behind.

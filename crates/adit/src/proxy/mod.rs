@@ -1,57 +1,66 @@
-//! The Mining Proxy: our miners, however many and of whatever kind, on somebody else's pool.
+//! The Mining Proxy: our miners, however many and of whatever kind, on somebody else's pools.
 //!
 //! ```text
-//!   upstreams ──► uplink::Lines ──► Proxy (supervisor, relay) ──► orders ──► pool::Hub ──► everybody below
+//!   upstreams ──► uplink::Lines ──► hub (supervisor, split, relay) ──► orders ──► pool::Hub ──► everybody below
 //!       ▲                              │  ▲                                                   │
 //!       └──────────── shares ──────────┘  └───────────────── accepted shares ◄────────────────┘
 //! ```
 //!
-//! It aggregates: all miners share one extended channel of the upstream in use. With a distributor (`upstream.jobs`) they mine
-//! its jobs over that channel, and the upstream's own whenever there is none. Below it is a pool in every respect
+//! It aggregates: all miners share one extended channel of each upstream in use. With a distributor (`upstream.jobs`) they mine
+//! its jobs over the channel of the upstream that these are for, and the upstream's own whenever there is none. Below it is a pool in every respect
 //! ([`crate::pool::branch`]), with its own journal, so that a farm has exact accounts of its own devices.
 
 mod distributed;
+mod health;
+mod hub;
 mod relay;
+mod room;
+pub mod split;
 pub mod transparent;
 
-use std::future::poll_fn;
+use std::path::Path;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use adit_net::{Clock, Url, random};
-use adit_proto::Time;
-use adit_proto::extranonce::Layout;
-use adit_proto::mining::client::Work;
+use adit_net::{Clock, TlsDialling};
+use adit_proto::extranonce::{BRANCH_BYTES_MIN, FULL_SIZE_MAX, Layout};
 use tokio::sync::{mpsc, watch};
 
 use crate::config::Settings;
 use crate::exit::Exit;
-use crate::observe::{Figures, Status, Uplink};
-use crate::pool::branch::{Branch, Mined, Orders};
+use crate::observe::{Status, Uplink};
+use crate::pool::branch::{Branch, Orders};
 use crate::pool::{self, Pool};
-use crate::receiver::Todo;
 use crate::shutdown::Shutdown;
-use crate::uplink::mining::{self, Channel, Command, Told};
-use crate::uplink::supervisor::{self, Choice, Input, Output, Supervisor};
-use crate::uplink::{BRANCH_BYTES, Cause, Lines, Report, Said, lines};
+use crate::uplink::{BRANCH_BYTES, Lines, Speech, Upstream, lines, mining, quiet, stratum_v1, supervisor};
 use distributed::Distributed;
-use relay::{Origin, Relay, Way};
+use hub::Hub;
 
 /// How a proxy works, for people.
 const MODE: &str = "aggregate";
 /// Batches of accepted shares that may wait.
 const MINED_MAX: usize = 1024;
-/// Between two looks at who mines here, and how fast; an upstream is told of changes at most that often (spec 5.3.7).
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Looks between two at the hash rate, while nobody comes or goes.
-const RATE_LOOKS: u32 = 10;
-/// A hash rate is news to the upstream when it changed by this factor.
-const RATE_FACTOR: f64 = 1.25;
-/// How long an upstream is waited for at the start, before we mine for ourselves.
-const SOLO_AFTER: Duration = Duration::from_secs(5);
-/// Shares in a row that an upstream refuses until it is left.
-const REFUSED_IN_A_ROW_MAX: u32 = 64;
+
+/// How patient a proxy is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// With upstreams that come and go.
+    pub upstreams: supervisor::Settings,
+    /// With upstreams that say nothing.
+    pub quiet: quiet::Patience,
+    /// Time between two deals, where upstreams share the work.
+    pub slice: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            upstreams: supervisor::Settings::default(),
+            quiet: quiet::Patience::default(),
+            slice: split::SLICE,
+        }
+    }
+}
 
 /// A running proxy.
 #[derive(Debug)]
@@ -66,13 +75,17 @@ impl Proxy {
     ///
     /// # Errors
     /// As [`Pool::start`], and when there is no upstream. Upstreams that are away are no such thing.
-    pub async fn start(settings: &Settings, patience: supervisor::Settings) -> Result<Self, Exit> {
+    pub async fn start(settings: &Settings, patience: Patience) -> Result<Self, Exit> {
         let upstreams = settings.upstream.pools.list().to_vec();
         if upstreams.is_empty() {
             return Err(Exit::usage("there is no upstream to mine on")
-                .help("give a pool: --upstream stratum2+tcp://HOST:PORT/KEY"));
+                .help("give a pool: --upstream stratum2+tcp://HOST:PORT/KEY, or stratum+tcp://HOST:PORT"));
         }
-        let layout = Layout::branch(BRANCH_BYTES)
+        let clock = Clock::system();
+        let mut lines = lines_settings(settings, &upstreams, patience)?;
+        let branch_bytes = branch_bytes(settings, &upstreams, &lines, &clock).await?;
+        lines.mining.extranonce_min = u16::try_from(branch_bytes).unwrap_or(u16::MAX);
+        let layout = Layout::branch(branch_bytes)
             .ok_or_else(|| Exit::failed("an extranonce of this size cannot be shared out"))?;
         let (orders, orders_rx) = watch::channel(Orders::Wait);
         let (mined, mined_rx) = mpsc::channel(MINED_MAX);
@@ -89,43 +102,18 @@ impl Proxy {
             distribution: None,
         };
         let pool = Pool::start_branch(settings, false, branch).await?;
-        let clock = Clock::system();
-        let distributor = settings.upstream.jobs.0.clone();
-        let lines = lines::Settings {
-            dialling: settings.dialling(),
-            mining: mining::Settings {
-                user: settings.upstream.user.clone(),
-                hash_rate: settings.upstream.hash_rate as f32,
-                extranonce_min: BRANCH_BYTES as u16,
-                work_selection: distributor.is_some(),
-                selection_optional: true,
-                answer_timeout: patience.connect_timeout,
-            },
-            declare: None,
-        };
-        let count = upstreams.len();
+        let distributed = upstreams.iter().map(|it| distributed(settings, it, &clock));
+        let distributed = distributed.collect();
         let (lines, reports) = Lines::new(upstreams, lines, clock.clone());
-        let distributed = distributor.map(|distributor| {
-            let user = settings.upstream.user.clone();
-            Distributed::new(distributor, user, settings.dialling(), clock.clone())
-        });
-        let hub = Hub {
+        let hub = Hub::new(
             clock,
-            supervisor: Supervisor::new(patience, count),
-            works: (0..count).map(|_| None).collect(),
             lines,
             distributed,
-            relay: Relay::default(),
-            orders,
-            solo: !settings.nodeless,
-            solo_from: None,
-            choice: Choice::Solo,
-            refused_in_a_row: vec![0; count],
-            claim: Claim::default(),
-            looks: 0,
-            status: pool.status(),
-            picture,
-        };
+            patience,
+            (layout, branch_bytes),
+            !settings.nodeless,
+            (orders, pool.status(), picture),
+        );
         let task = tokio::spawn(hub.run(reports, mined_rx));
         Ok(Self {
             pool,
@@ -169,7 +157,7 @@ pub async fn run(
 ) -> Result<Arc<Status>, Exit> {
     // Before anybody can know that it runs.
     let hangups = tokio::spawn(pool::survive_hangups()?);
-    let proxy = Proxy::start(settings, supervisor::Settings::default()).await?;
+    let proxy = Proxy::start(settings, Patience::default()).await?;
     started(&proxy);
     let Proxy { pool, task, .. } = proxy;
     let last = pool::serve(pool, settings, drain, shutdown).await;
@@ -178,317 +166,58 @@ pub async fn run(
     last
 }
 
-/// Owns what stands between upstreams and the pool below.
-struct Hub {
-    clock: Clock,
-    supervisor: Supervisor,
-    lines: Lines,
-    /// The newest job of each upstream.
-    works: Vec<Option<(Origin, Box<Work>)>>,
-    /// Where jobs of a distributor are mined.
-    distributed: Option<Distributed>,
-    relay: Relay,
-    orders: watch::Sender<Orders>,
-    solo: bool,
-    /// When to begin for ourselves, if no upstream comes before.
-    solo_from: Option<Time>,
-    choice: Choice,
-    refused_in_a_row: Vec<u32>,
-    claim: Claim,
-    looks: u32,
-    status: watch::Receiver<Arc<Status>>,
-    picture: watch::Sender<Uplink>,
+/// Where jobs come from that others have negotiated with this upstream, if they do.
+fn distributed(settings: &Settings, upstream: &Upstream, clock: &Clock) -> Option<Distributed> {
+    let distributor = settings.upstream.jobs.0.clone()?;
+    let user = upstream.user.as_ref().unwrap_or(&settings.upstream.user);
+    let distributed = Distributed::new(distributor, user.clone(), settings.dialling(), clock.clone());
+    (upstream.speech == Speech::StratumV2).then_some(distributed)
 }
 
-impl Hub {
-    async fn run(mut self, mut reports: mpsc::Receiver<Report>, mut mined: mpsc::Receiver<Vec<Mined>>) {
-        let mut look = tokio::time::interval(LOOK_EVERY);
-        self.decide(Input::Start);
-        loop {
-            let deadline = self.sleep();
-            tokio::select! {
-                biased;
-                report = reports.recv() => match report {
-                    Some(report) => self.report(report),
-                    None => return,
-                },
-                batch = mined.recv() => match batch {
-                    Some(batch) => batch.iter().for_each(|mined| self.mined(mined)),
-                    // The pool has stopped.
-                    None => return,
-                },
-                () = poll_fn(|cx| poll_distributed(&self.distributed, cx)) => self.distributed(Distributed::look),
-                () = deadline => self.expire(),
-                _ = look.tick() => self.look(),
-            }
-        }
-    }
-
-    /// Until something is due.
-    fn sleep(&self) -> impl Future<Output = ()> + use<> {
-        let due = [self.supervisor.deadline(), self.solo_from]
-            .into_iter()
-            .flatten()
-            .min();
-        let wait = due.map(|due| due - self.clock.now());
-        async move {
-            match wait {
-                Some(wait) => tokio::time::sleep(wait).await,
-                None => std::future::pending().await,
-            }
-        }
-    }
-
-    fn expire(&mut self) {
-        if self.solo_from.is_some_and(|from| from <= self.clock.now()) {
-            self.solo_from = None;
-            if self.choice == Choice::Solo {
-                tracing::warn!("no upstream: mining for ourselves");
-                self.orders.send_replace(Orders::Solo);
-            }
-        }
-        self.decide(Input::Deadline);
-    }
-
-    fn decide(&mut self, input: Input) {
-        let mut outputs = Vec::new();
-        self.supervisor.handle(self.clock.now(), input, &mut outputs);
-        for output in outputs {
-            match output {
-                Output::Connect { upstream } => self.lines.connect(upstream),
-                Output::Disconnect { upstream } => {
-                    self.lines.disconnect(upstream);
-                    self.forget(upstream);
-                }
-                Output::Use(choice) => self.turn_to(choice),
-            }
-        }
-    }
-
-    fn turn_to(&mut self, choice: Choice) {
-        self.choice = choice;
-        let place = match choice {
-            Choice::Upstream(place) => Some(place),
-            Choice::Solo => None,
-        };
-        let upstream = place.map(|place| self.lines.name(place)).unwrap_or_default();
-        tracing::info!(upstream, "mining on");
-        self.picture.send_modify(|picture| {
-            picture.changes += u64::from(place.is_some());
-            picture.place = place;
-            picture.upstream = upstream;
-        });
-        match choice {
-            Choice::Upstream(place) => {
-                self.solo_from = None;
-                self.hand_down(place);
-                let line = self.line_of(place);
-                self.distributed(|it| it.turn_to(line));
-                self.claim = Claim::default();
-                self.look();
-            }
-            // What is mined is mined on for a moment: the next upstream may be a handshake away.
-            Choice::Solo => {
-                if let Some(distributed) = &mut self.distributed {
-                    distributed.turn_to(None);
-                }
-                self.solo_from = self.solo.then(|| self.clock.now() + SOLO_AFTER);
-            }
-        }
-    }
-
-    /// What a distributor's jobs on this upstream need; nothing where it takes none.
-    fn line_of(&self, upstream: usize) -> Option<(Url, Channel, Option<Work>)> {
-        let channel = self.lines.facts(upstream)?.channel?;
-        let url = self.lines.url(upstream)?.clone();
-        let work = self.works.get(upstream)?.as_ref();
-        let work = work.map(|(_, work)| Work::clone(work));
-        self.lines.selects(upstream).then_some((url, channel, work))
-    }
-
-    /// Lets the distributor's part act, and does what it wants.
-    fn distributed(&mut self, act: impl FnOnce(&mut Distributed) -> Vec<Todo>) {
-        let (Some(distributed), Choice::Upstream(upstream)) = (&mut self.distributed, self.choice) else {
-            return;
-        };
-        for it in act(distributed) {
-            match it {
-                Todo::Set(message) => {
-                    let since = self.clock.now();
-                    self.lines.mining(upstream, Command::Custom { message, since });
-                }
-                Todo::Mine(work) => self.mine(upstream, &work),
-            }
-        }
-    }
-
-    fn forget(&mut self, upstream: usize) {
-        if let Some(work) = self.works.get_mut(upstream) {
-            *work = None;
-        }
-    }
-
-    fn report(&mut self, report: Report) {
-        let now = self.clock.now();
-        let Some(news) = self.lines.note(now, &report) else {
-            return;
-        };
-        let upstream = report.upstream;
-        let origin = Origin {
-            upstream,
-            generation: report.generation,
-        };
-        if let Said::Mining(told) = report.said {
-            let concerns = self.distributed.is_some() && self.choice == Choice::Upstream(upstream);
-            let heard = concerns.then(|| told.clone());
-            self.told(origin, told);
-            if let Some(told) = heard {
-                self.distributed(|it| it.told(&told));
-            }
-        }
-        match news {
-            Some(lines::News::Ready) => self.decide(Input::Ready { upstream }),
-            Some(lines::News::Down(cause)) => self.down(upstream, cause),
-            None => {}
-        }
-    }
-
-    fn down(&mut self, upstream: usize, cause: Cause) {
-        self.forget(upstream);
-        self.picture
-            .send_modify(|picture| *picture.causes.entry(cause).or_default() += 1);
-        let dice = u64::from_le_bytes(random::bytes());
-        self.decide(Input::Down {
-            upstream,
-            cause,
-            dice,
-        });
-    }
-
-    fn told(&mut self, origin: Origin, told: Told) {
-        match told {
-            Told::Work(work) => {
-                if let Some(place) = self.works.get_mut(origin.upstream) {
-                    *place = Some((origin, work));
-                }
-                let chosen = self.choice == Choice::Upstream(origin.upstream);
-                if chosen && !self.distributed.as_ref().is_some_and(Distributed::is_on) {
-                    self.hand_down(origin.upstream);
-                }
-            }
-            Told::SharesAccepted { count } => {
-                self.figure(|figures| figures.shares_accepted += u64::from(count));
-                if let Some(count) = self.refused_in_a_row.get_mut(origin.upstream) {
-                    *count = 0;
-                }
-            }
-            Told::ShareRefused { code, .. } => self.refused(origin, &code.to_string()),
-            Told::ShareWithheld(why) => {
-                tracing::debug!(?why, "a share was not sent up");
-                self.figure(|figures| figures.shares_stale += 1);
-            }
-            // Facts that `Lines` keeps, and answers about jobs of our own, of which there are none.
-            _ => {}
-        }
-    }
-
-    fn refused(&mut self, origin: Origin, code: &str) {
-        tracing::debug!(code, "the upstream refused a share");
-        self.figure(|figures| figures.shares_refused += 1);
-        let upstream = origin.upstream;
-        let Some(count) = self.refused_in_a_row.get_mut(upstream) else {
-            return;
-        };
-        *count += 1;
-        if *count >= REFUSED_IN_A_ROW_MAX {
-            *count = 0;
-            self.lines.disconnect(upstream);
-            self.down(upstream, Cause::SharesRefused);
-        }
-    }
-
-    /// The newest job of an upstream becomes everybody's.
-    fn hand_down(&mut self, upstream: usize) {
-        let own = self.works.get(upstream).and_then(Option::as_ref);
-        if let Some(work) = own.map(|(_, work)| work.clone()) {
-            self.mine(upstream, &work);
-        }
-    }
-
-    /// A job for everybody: the upstream's own, or one that it has taken.
-    fn mine(&mut self, upstream: usize, work: &Work) {
-        let Some(Some((origin, _))) = self.works.get(upstream) else {
-            return;
-        };
-        match self.relay.assign(*origin, work) {
-            Ok(assigned) => {
-                self.orders.send_replace(Orders::Job(assigned));
-                self.figure(|figures| figures.jobs_published += 1);
-            }
-            Err(why) => {
-                tracing::error!(upstream = self.lines.name(upstream), %why, "an upstream is of no use");
-                self.lines.disconnect(upstream);
-                self.down(upstream, Cause::Refused);
-            }
-        }
-    }
-
-    fn mined(&mut self, mined: &Mined) {
-        let works = &self.works;
-        let lives = |origin: Origin| {
-            let work = works.get(origin.upstream).and_then(Option::as_ref);
-            work.is_some_and(|(now, _)| *now == origin)
-        };
-        let sent = match self.relay.way(mined, lives) {
-            Way::Up(upstream, command) => {
-                if let Some(distributed) = &self.distributed {
-                    distributed.sent(&command, mined);
-                }
-                self.lines.mining(upstream, command)
-            }
-            Way::Gone => false,
-            Way::TooEasy => return self.figure(|figures| figures.shares_too_easy += 1),
-            Way::Own => return,
-        };
-        self.figure(|figures| {
-            figures.shares_sent += u64::from(sent);
-            figures.shares_stale += u64::from(!sent);
-        });
-    }
-
-    fn figure(&self, change: impl FnOnce(&mut Figures)) {
-        self.picture.send_modify(|picture| change(&mut picture.figures));
-    }
-
-    /// The upstream sets its target by what it is told: at once when devices come or go, and when they are faster or
-    /// slower than it knows (spec 5.3.7).
-    fn look(&mut self) {
-        let Choice::Upstream(upstream) = self.choice else {
-            return;
-        };
-        self.looks = self.looks.wrapping_add(1);
-        let status = self.status.borrow().clone();
-        let claim = Claim {
-            channels: status.channels.standard + status.channels.extended,
-            rate: status.hash_rate.m1,
-        };
-        let moved = claim.rate > self.claim.rate * RATE_FACTOR || claim.rate * RATE_FACTOR < self.claim.rate;
-        let due = moved && self.looks.is_multiple_of(RATE_LOOKS);
-        if claim.channels != self.claim.channels || due {
-            self.claim = claim;
-            self.lines.mining(upstream, Command::HashRate(claim.rate as f32));
-        }
-    }
+fn lines_settings(
+    settings: &Settings,
+    upstreams: &[Upstream],
+    patience: Patience,
+) -> Result<lines::Settings, Exit> {
+    let upstream = &settings.upstream;
+    let tls = upstreams.iter().any(|it| it.speech == Speech::StratumV1Tls);
+    let trusted = (!upstream.tls_trusted.is_empty()).then(|| Path::new(&upstream.tls_trusted));
+    let tls = tls.then(|| TlsDialling::new(trusted)).transpose();
+    Ok(lines::Settings {
+        dialling: settings.dialling(),
+        mining: mining::Settings {
+            user: upstream.user.clone(),
+            hash_rate: upstream.hash_rate as f32,
+            extranonce_min: BRANCH_BYTES as u16,
+            work_selection: upstream.jobs.0.is_some(),
+            selection_optional: true,
+            worker_names: true,
+            answer_timeout: patience.upstreams.connect_timeout,
+        },
+        stratum_v1: stratum_v1::Settings {
+            tls: tls.map_err(|error| {
+                Exit::usage(format!("upstream.tls_trusted: {error}"))
+                    .help("give a PEM file with the certificate that the pool shows, or none for the usual authorities")
+            })?,
+            reconnect_to: upstream.reconnect_hosts.list().to_vec(),
+        },
+        quiet: patience.quiet,
+        declare: None,
+    })
 }
 
-/// For ever, where there is no distributor.
-fn poll_distributed(distributed: &Option<Distributed>, cx: &Context<'_>) -> Poll<()> {
-    distributed.as_ref().map_or(Poll::Pending, |it| it.poll(cx))
-}
-
-/// What an upstream was told of us.
-#[derive(Clone, Copy, Debug, Default)]
-struct Claim {
-    channels: u64,
-    rate: f64,
+async fn branch_bytes(
+    settings: &Settings,
+    upstreams: &[Upstream],
+    lines: &lines::Settings,
+    clock: &Clock,
+) -> Result<usize, Exit> {
+    match settings.upstream.extranonce_bytes as usize {
+        0 => Ok(room::left(upstreams, lines, clock).await),
+        bytes if (BRANCH_BYTES_MIN..=FULL_SIZE_MAX).contains(&bytes) => Ok(bytes),
+        bytes => Err(Exit::usage(format!(
+            "upstream.extranonce_bytes = {bytes} is not enough to keep devices apart"
+        ))
+        .help("give 0, or a number from 4 to 32")),
+    }
 }

@@ -5,18 +5,21 @@ use std::fmt;
 use std::sync::Arc;
 
 use adit_proto::coinbase::{Body, Halves};
-use adit_proto::extranonce::FULL_SIZE_MAX;
+use adit_proto::extranonce::{BRANCH_BYTES_MIN, FULL_SIZE_MAX};
 use adit_proto::job::Fields;
 use adit_proto::mining::client::{Root, Work};
+use adit_proto::sv1::user;
 use adit_proto::target::Target;
 use adit_wire::B0_32;
+use adit_wire::tlv::WorkerName;
 
 use crate::pool::branch::{Assigned, Mined};
-use crate::uplink::BRANCH_BYTES;
 use crate::uplink::mining::Command;
 
-/// Jobs that are remembered: more than any upstream keeps good at a time.
-const JOBS_MAX: usize = 256;
+/// Jobs that are remembered: more than any sixteen upstreams keep good at a time.
+const JOBS_MAX: usize = 1024;
+/// Version bits that every device may roll that is told that it may (BIP320).
+const ROLLED_BY_ALL: u32 = 0x1fff_e000;
 
 /// A connection to an upstream: shares go back to the one that gave their job, and to no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,10 +35,12 @@ pub(super) struct Origin {
 pub(super) enum Unusable {
     /// It has no coinbase to roll.
     HeaderOnly,
-    /// It leaves fewer than [`BRANCH_BYTES`] to roll, or more than an extranonce can have.
+    /// It leaves less to roll than is shared out here, or more than an extranonce can have.
     Extranonce {
         /// What it leaves.
         bytes: usize,
+        /// What is shared out here.
+        needed: usize,
     },
 }
 
@@ -43,9 +48,10 @@ impl fmt::Display for Unusable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::HeaderOnly => f.write_str("the upstream gives jobs without a coinbase"),
-            Self::Extranonce { bytes } => write!(
+            Self::Extranonce { bytes, needed } => write!(
                 f,
-                "the upstream leaves {bytes} bytes of extranonce, where {BRANCH_BYTES} to {FULL_SIZE_MAX} are needed"
+                "the upstream leaves {bytes} bytes of extranonce, where {needed} to {FULL_SIZE_MAX} are needed: start with \
+                 upstream.extranonce_bytes = {bytes} to use it, if that is not less than {BRANCH_BYTES_MIN}"
             ),
         }
     }
@@ -54,8 +60,8 @@ impl fmt::Display for Unusable {
 /// What becomes of an accepted share.
 #[derive(Debug)]
 pub(super) enum Way {
-    /// It goes up.
-    Up(usize, Command),
+    /// It goes up, and is worth so many expected hashes there.
+    Up(usize, Command, u64),
     /// It is too easy for the upstream: it counts here only.
     TooEasy,
     /// It was mined on our own template.
@@ -76,13 +82,24 @@ struct Known {
 }
 
 /// The jobs that were handed down.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Relay {
+    /// Bytes of the extranonce that is shared out below.
+    branch_bytes: usize,
+    /// In the order of `template`.
     jobs: VecDeque<Known>,
     last: u64,
 }
 
 impl Relay {
+    pub(super) const fn new(branch_bytes: usize) -> Self {
+        Self {
+            branch_bytes,
+            jobs: VecDeque::new(),
+            last: 0,
+        }
+    }
+
     /// A job for everybody below.
     pub(super) fn assign(&mut self, origin: Origin, work: &Work) -> Result<Assigned, Unusable> {
         let Root::Coinbase {
@@ -94,10 +111,11 @@ impl Relay {
             return Err(Unusable::HeaderOnly);
         };
         let bytes = usize::from(*extranonce_size);
-        if !(BRANCH_BYTES..=FULL_SIZE_MAX).contains(&bytes) {
-            return Err(Unusable::Extranonce { bytes });
+        let needed = self.branch_bytes;
+        if !(needed..=FULL_SIZE_MAX).contains(&bytes) {
+            return Err(Unusable::Extranonce { bytes, needed });
         }
-        let fill = bytes - BRANCH_BYTES;
+        let fill = bytes - needed;
         let zeros = [0; FULL_SIZE_MAX];
         let prefix = [
             &coinbase.prefix,
@@ -107,7 +125,7 @@ impl Relay {
         let body = Body::Given(Halves {
             prefix: prefix.concat(),
             suffix: coinbase.suffix.clone(),
-            size: BRANCH_BYTES,
+            size: needed,
             value: 0,
             witness: None,
         });
@@ -125,11 +143,12 @@ impl Relay {
         });
         Ok(Assigned {
             height: body.height().unwrap_or_default(),
+            version_mask: work.version_mask,
             fields: Arc::new(Fields {
                 tip: 0,
                 template: self.last,
                 version: work.version,
-                version_rolling_allowed: work.version_mask != 0,
+                version_rolling_allowed: work.version_mask & ROLLED_BY_ALL == ROLLED_BY_ALL,
                 prev_hash: work.prev_hash.0,
                 nbits: work.nbits,
                 header_timestamp: work.min_ntime,
@@ -143,13 +162,23 @@ impl Relay {
         })
     }
 
+    /// Expected hashes of a share of one of its jobs.
+    pub(super) fn work_of(&self, origin: Origin, job_id: u32) -> Option<u64> {
+        let mut jobs = self.jobs.iter().rev();
+        let known = jobs.find(|job| job.origin == origin && job.job_id == job_id);
+        known.map(|job| job.target.share_work())
+    }
+
     /// Where an accepted share goes. `lives`: whether a connection is still there.
     pub(super) fn way(&self, mined: &Mined, lives: impl FnOnce(Origin) -> bool) -> Way {
         let fields = mined.with.job.fields();
         if fields.publish {
             return Way::Own;
         }
-        let known = self.jobs.iter().rev().find(|job| job.template == fields.template);
+        let at = self
+            .jobs
+            .binary_search_by_key(&fields.template, |job| job.template);
+        let known = at.ok().and_then(|at| self.jobs.get(at));
         let Some(known) = known.filter(|known| lives(known.origin)) else {
             return Way::Gone;
         };
@@ -169,7 +198,17 @@ impl Relay {
             ntime: share.ntime,
             version: share.version,
             extranonce,
+            worker: worker(mined),
         };
-        Way::Up(known.origin.upstream, command)
+        Way::Up(known.origin.upstream, command, known.target.share_work())
+    }
+}
+
+/// `account.worker`, by which a pool that wants to know can tell our devices apart.
+fn worker(mined: &Mined) -> Option<WorkerName> {
+    let account = &*mined.identity;
+    match &mined.with.worker {
+        Some(worker) if !worker.is_empty() => user::short(&format!("{account}.{}", worker.as_str())),
+        _ => user::short(account),
     }
 }

@@ -1,17 +1,22 @@
 //! The connections to all upstreams: made and ended on the supervisor's word, each with tasks of its own.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use adit_net::drive::Bounds;
-use adit_net::{Clock, Dialling, End, Itinerary, Url, dial_with, drive};
+use adit_net::{
+    Clock, DialError, Dialling, End, Itinerary, Link, Protocol, Url, dial_lines, dial_with, drive,
+};
 use adit_proto::declare::client as declare;
+use adit_proto::extension;
 use adit_proto::{Fault, Time};
+use adit_wire::extension::WORKER_HASH_RATE;
 use bitcoin::TxOut;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::mining::{Channel, Told};
-use super::{Cause, Upstream, declaring, mining};
+use super::{Cause, Speech, Upstream, declaring, mining, quiet, stratum_v1};
 
 /// Reports of all connections that may wait for the role.
 const REPORTS_MAX: usize = 16_384;
@@ -21,6 +26,14 @@ const COMMANDS_MAX: usize = 8192;
 const DECLARATIONS_MAX: usize = 64;
 /// A declared block's transactions may wait for a server that reads slowly.
 const QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Times in a row that a server was left for its silence without ever having answered when it was asked whether it is
+/// there: perhaps it is one of those that do not. It is not asked any more, and left when shares stay unanswered.
+const UNHEARD_MAX: u32 = 2;
+/// The patience with such a server.
+const NEVER: quiet::Patience = quiet::Patience {
+    ask_after: Duration::from_secs(365 * 24 * 3600),
+    answer_within: Duration::ZERO,
+};
 
 /// What one connection reports, with whose it is.
 #[derive(Debug)]
@@ -69,6 +82,10 @@ pub struct Settings {
     pub dialling: Dialling,
     /// The mining connection.
     pub mining: mining::Settings,
+    /// The same to pools of Stratum V1.
+    pub stratum_v1: stratum_v1::Settings,
+    /// How long a connection may be without a word.
+    pub quiet: quiet::Patience,
     /// The declaration connection, where there is one.
     pub declare: Option<declare::Settings>,
 }
@@ -98,9 +115,39 @@ pub struct Lines {
     reports: mpsc::Sender<Report>,
     lines: Vec<Option<Line>>,
     ways: Vec<Itinerary>,
-    /// Upstreams that take no jobs of ours.
-    plain: Vec<bool>,
+    habits: Vec<Habits>,
     generation: u64,
+}
+
+/// What earlier connections have shown of a server.
+#[derive(Clone, Copy, Debug, Default)]
+struct Habits {
+    /// How it takes requests for extensions.
+    extensions: extension::Patience,
+    /// It answers when it is asked whether it is there.
+    answers: bool,
+    /// Times in a row that it did not.
+    unheard: u32,
+    /// It takes no jobs of ours.
+    plain: bool,
+}
+
+impl Habits {
+    /// A channel is open: whatever it was asked for before, it has answered.
+    fn opened(&mut self) {
+        if self.extensions.answer_timeout(Duration::ZERO, false).is_some() {
+            self.extensions.reset();
+        }
+    }
+
+    /// How long it may be without a word.
+    const fn quiet(&self, usual: quiet::Patience) -> quiet::Patience {
+        if !self.answers && self.unheard >= UNHEARD_MAX {
+            NEVER
+        } else {
+            usual
+        }
+    }
 }
 
 impl Lines {
@@ -108,12 +155,14 @@ impl Lines {
     #[must_use]
     pub fn new(upstreams: Vec<Upstream>, settings: Settings, clock: Clock) -> (Self, mpsc::Receiver<Report>) {
         let (reports, heard) = mpsc::channel(REPORTS_MAX);
-        let ways = upstreams
-            .iter()
-            .map(|it| Itinerary::new(it.url.clone()))
-            .collect();
+        let way = |it: &Upstream| match it.speech {
+            Speech::StratumV2 => Itinerary::new(it.url.clone()),
+            // The machine has looked every place up.
+            Speech::StratumV1 | Speech::StratumV1Tls => Itinerary::new(it.url.clone()).among_known_places(),
+        };
+        let ways = upstreams.iter().map(way).collect();
         let lines = upstreams.iter().map(|_| None).collect();
-        let plain = vec![false; upstreams.len()];
+        let habits = vec![Habits::default(); upstreams.len()];
         let lines = Self {
             upstreams,
             settings: Arc::new(settings),
@@ -121,7 +170,7 @@ impl Lines {
             reports,
             lines,
             ways,
-            plain,
+            habits,
             generation: 0,
         };
         (lines, heard)
@@ -138,8 +187,14 @@ impl Lines {
     pub fn name(&self, upstream: usize) -> String {
         self.upstreams
             .get(upstream)
-            .map(|it| format!("{}:{}", it.url.host, it.url.port))
+            .map(Upstream::name)
             .unwrap_or_default()
+    }
+
+    /// The upstreams as they were configured.
+    #[must_use]
+    pub fn upstreams(&self) -> &[Upstream] {
+        &self.upstreams
     }
 
     /// Where the upstream is at the moment.
@@ -151,8 +206,9 @@ impl Lines {
     /// Whether jobs of our own may be sent to the upstream, as far as that is known.
     #[must_use]
     pub fn selects(&self, upstream: usize) -> bool {
-        let plain = self.plain.get(upstream).copied().unwrap_or(true);
-        self.settings.mining.work_selection && !plain
+        let speech = self.upstreams.get(upstream).map(|it| it.speech);
+        let plain = self.habits.get(upstream).is_none_or(|habits| habits.plain);
+        self.settings.mining.work_selection && speech == Some(Speech::StratumV2) && !plain
     }
 
     /// Connects.
@@ -183,6 +239,8 @@ impl Lines {
             settings: Arc::clone(&self.settings),
             selects,
             clock: self.clock.clone(),
+            habits: self.habits.get(upstream).copied().unwrap_or_default(),
+            upstream: it.clone(),
             url,
             jds,
             outbox: (outbox(), outbox()),
@@ -221,7 +279,12 @@ impl Lines {
             return None;
         }
         match &report.said {
-            Said::Mining(Told::Opened(channel)) => line.facts.channel = Some(*channel),
+            Said::Mining(Told::Opened(channel)) => {
+                line.facts.channel = Some(*channel);
+                if let Some(habits) = self.habits.get_mut(report.upstream) {
+                    habits.opened();
+                }
+            }
             Said::Mining(Told::Target(target)) => {
                 if let Some(channel) = &mut line.facts.channel {
                     channel.target = *target;
@@ -232,14 +295,24 @@ impl Lines {
                     channel.prefix = *prefix;
                 }
             }
+            Said::Mining(Told::Alive) => {
+                if let Some(habits) = self.habits.get_mut(report.upstream) {
+                    (habits.answers, habits.unheard) = (true, 0);
+                }
+            }
+            Said::Mining(Told::ExtensionsUnanswered) => {
+                if let Some(habits) = self.habits.get_mut(report.upstream) {
+                    habits.extensions.silent();
+                }
+            }
             Said::Declaring(declare::Event::Outputs(outputs)) => line.facts.outputs = Some(outputs.clone()),
             Said::Mining(Told::NoSelection) => {
                 tracing::warn!(
                     upstream = self.name(report.upstream),
                     "it takes no jobs of ours: its own are mined there"
                 );
-                if let Some(plain) = self.plain.get_mut(report.upstream) {
-                    *plain = true;
+                if let Some(habits) = self.habits.get_mut(report.upstream) {
+                    habits.plain = true;
                 }
                 self.disconnect(report.upstream);
                 return Some(Some(News::Down(Cause::Moved)));
@@ -254,6 +327,12 @@ impl Lines {
             }
             Said::Ended(cause) => {
                 let (cause, ready) = (*cause, line.ready);
+                if cause == Cause::Silent
+                    && ready
+                    && let Some(habits) = self.habits.get_mut(report.upstream)
+                {
+                    habits.unheard = habits.unheard.saturating_add(1);
+                }
                 if cause != Cause::Moved
                     && let Some(way) = self.ways.get_mut(report.upstream)
                 {
@@ -331,8 +410,10 @@ struct Attempt {
     /// Whether jobs of ours will be sent.
     selects: bool,
     clock: Clock,
-    url: adit_net::Url,
-    jds: adit_net::Url,
+    habits: Habits,
+    upstream: Upstream,
+    url: Url,
+    jds: Url,
     outbox: (Outbox, Outbox),
     commands: (
         mpsc::Receiver<mining::Command>,
@@ -346,43 +427,78 @@ impl Attempt {
             settings,
             selects,
             clock,
+            habits,
+            upstream,
             url,
             jds,
             outbox: (mining_outbox, declaring_outbox),
             commands: (mining_commands, declaring_commands),
         } = self;
-        let (upstream, generation) = (mining_outbox.upstream, mining_outbox.generation);
+        let (place, generation) = (mining_outbox.upstream, mining_outbox.generation);
         let reports = mining_outbox.reports.clone();
-        let (dialling, bounds) = (&settings.dialling, bounds());
+        let dialling = &settings.dialling;
+        let patience = habits.quiet(settings.quiet);
         let mining = async {
             let cause = mining_outbox.cause.clone();
-            let mining = mining::Settings {
+            let mine = mining::Settings {
+                user: upstream
+                    .user
+                    .clone()
+                    .unwrap_or_else(|| settings.mining.user.clone()),
                 work_selection: selects,
                 ..settings.mining.clone()
             };
-            let mut session = mining::Session::new(&url, mining, mining_commands, mining_outbox);
-            serve(&url, &clock, dialling, bounds, &mut session, &cause).await
+            if upstream.speech == Speech::StratumV2 {
+                let dialled = dial_with(&url, &clock, dialling);
+                let session = |took| {
+                    let wishes = wishes(&mine, &habits, took);
+                    mining::Session::new(&url, mine, wishes, patience, (mining_commands, mining_outbox))
+                };
+                return serve(&url, dialled, &clock, session, &cause).await;
+            }
+            let machine = stratum_v1::machine(&upstream, &settings.stratum_v1, &mine);
+            let session = |_| stratum_v1::Session::new(machine, patience, mining_commands, mining_outbox);
+            let tls = match upstream.speech {
+                Speech::StratumV1Tls => settings.stratum_v1.tls.as_ref(),
+                _ => None,
+            };
+            let dialled = dial_lines(&url.host, url.port, tls, dialling.timeout);
+            serve(&url, dialled, &clock, session, &cause).await
         };
         let declaring = async {
             let Some(declare) = settings.declare.clone() else {
                 return std::future::pending().await;
             };
             let cause = declaring_outbox.cause.clone();
-            let mut session = declaring::Session::new(&jds, declare, declaring_commands, declaring_outbox);
-            serve(&jds, &clock, dialling, bounds, &mut session, &cause).await
+            let session = |_| declaring::Session::new(&jds, declare, declaring_commands, declaring_outbox);
+            let dialled = dial_with(&jds, &clock, dialling);
+            serve(&jds, dialled, &clock, session, &cause).await
         };
         let cause = tokio::select! {
             cause = mining => cause,
             cause = declaring => cause,
         };
-        let said = Said::Ended(cause);
         let report = Report {
-            upstream,
+            upstream: place,
             generation,
-            said,
+            said: Said::Ended(cause),
         };
         // The role is gone only when the process is.
         let _ = reports.send(report).await;
+    }
+}
+
+/// The extensions to ask for, when connecting took so long.
+fn wishes(mining: &mining::Settings, habits: &Habits, took: Duration) -> extension::Wishes {
+    let timeout = habits.extensions.answer_timeout(took, false);
+    match timeout.filter(|_| mining.worker_names) {
+        None => extension::Wishes::default(),
+        Some(answer_timeout) => extension::Wishes {
+            wanted: vec![WORKER_HASH_RATE],
+            able: vec![WORKER_HASH_RATE],
+            answer_timeout,
+            ..extension::Wishes::default()
+        },
     }
 }
 
@@ -393,29 +509,32 @@ fn bounds() -> Bounds {
     }
 }
 
-/// Dials and drives one of the two connections; says why it ended.
-async fn serve(
-    url: &adit_net::Url,
+/// Waits for one of the two connections and drives it; says why it ended.
+async fn serve<S: Protocol>(
+    url: &Url,
+    dialled: impl Future<Output = Result<Link, DialError>>,
     clock: &Clock,
-    dialling: &Dialling,
-    bounds: Bounds,
-    session: &mut impl adit_net::Protocol,
+    session: impl FnOnce(Duration) -> S,
     parked: &Parked,
 ) -> Cause {
-    let mut link = match dial_with(url, clock, dialling).await {
+    let start = tokio::time::Instant::now();
+    let mut link = match dialled.await {
         Ok(link) => link,
         Err(error) => {
-            tracing::warn!(%url, %error, "no connection to the upstream");
+            let at = format_args!("{}:{}", url.host, url.port);
+            tracing::warn!(upstream = %at, %error, "no connection to the upstream");
             return Cause::Unreachable;
         }
     };
-    let end = drive(&mut link, session, clock, bounds).await;
+    let mut session = session(start.elapsed());
+    let end = drive(&mut link, &mut session, clock, bounds()).await;
     let cause = parked.0.get().copied().unwrap_or(match &end {
         End::Fault(Fault::Malformed(_) | Fault::Misbehaved(_)) | End::Session(_) => Cause::Misbehaved,
         End::Fault(Fault::Incompatible(_)) => Cause::Refused,
         End::Fault(Fault::Expired(_)) => Cause::Silent,
         End::Closed | End::Finished | End::Io(_) | End::Slow => Cause::Lost,
     });
-    tracing::warn!(%url, %end, %cause, "connection to the upstream ended");
+    let at = format_args!("{}:{}", url.host, url.port);
+    tracing::warn!(upstream = %at, %end, %cause, "connection to the upstream ended");
     cause
 }

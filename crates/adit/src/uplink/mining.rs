@@ -10,17 +10,25 @@ use adit_proto::job::VERSION_MASK;
 use adit_proto::mining::client::{self, Event, Kind, Open, Share, Work};
 use adit_proto::{Fault, Time};
 use adit_wire::common::flags;
-use adit_wire::mining::SetCustomMiningJob;
-use adit_wire::{B0_32, Header, Str0_255, U256};
+use adit_wire::extension::WORKER_HASH_RATE;
+use adit_wire::mining::{
+    CloseChannel, OpenExtendedMiningChannel, OpenExtendedMiningChannelSuccess, OpenMiningChannelError,
+    SetCustomMiningJob,
+};
+use adit_wire::tlv::WorkerName;
+use adit_wire::{B0_32, Header, Message, Str0_255, U256};
 use tokio::sync::mpsc;
 
 use super::commands::{COMMANDS_PER_MAIL, Commands};
 use super::lines::{Outbox, Said};
+use super::quiet::{Due, Patience, Quiet};
 use crate::device::upstream::{Heard, Upstream, text};
 
-/// How long shares may stay without any answer. Pools acknowledge in batches, some of them minutes apart; a dead
-/// connection is noticed by the socket long before.
-const SILENCE_MAX: Duration = Duration::from_secs(180);
+/// How long shares may stay without any answer while the pool says other things. Pools acknowledge in batches, some of
+/// them minutes apart; a dead connection is noticed long before ([`super::quiet`]).
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(180);
+/// Number of the request that nobody can grant, and that every server answers (spec 5.3.4).
+const ALIVE_REQUEST: u32 = u32::MAX;
 /// Shares whose answer is awaited by name; older ones are not told apart.
 const UNANSWERED_MAX: usize = 8192;
 
@@ -46,6 +54,8 @@ pub enum Command {
         version: u32,
         /// What was rolled: exactly as long as the channel says.
         extranonce: B0_32,
+        /// Who found it, for pools that want to know (extension 0x0002).
+        worker: Option<WorkerName>,
     },
     /// Another hash rate, in hashes a second.
     HashRate(f32),
@@ -64,6 +74,8 @@ pub struct Settings {
     pub work_selection: bool,
     /// Whether an upstream that takes none is of use all the same.
     pub selection_optional: bool,
+    /// Whether pools that want to know are told who found a share (extension 0x0002).
+    pub worker_names: bool,
     /// How long the pool may take to answer a request.
     pub answer_timeout: Duration,
 }
@@ -104,6 +116,8 @@ pub enum Told {
     SharesAccepted {
         /// How many.
         count: u32,
+        /// How long the oldest of them has waited for it.
+        waited: Duration,
     },
     /// A share was refused.
     ShareRefused {
@@ -116,6 +130,10 @@ pub enum Told {
     ShareWithheld(client::Withheld),
     /// The pool takes no jobs of ours. The connection ends; the next one goes without.
     NoSelection,
+    /// It was asked whether it is still there, and it is.
+    Alive,
+    /// It has not answered what we asked for when we asked for extensions.
+    ExtensionsUnanswered,
     /// The pool sends us to another place.
     Reconnect {
         /// Host to dial; `None`: the present one.
@@ -138,6 +156,8 @@ pub struct Channel {
     pub size: u16,
     /// Version bits that may be rolled.
     pub version_mask: u32,
+    /// Whether shares name their worker (extension 0x0002).
+    pub worker_names: bool,
 }
 
 /// The protocol on the link.
@@ -148,10 +168,11 @@ pub(super) struct Session {
     outbox: Outbox,
     heard: Vec<Heard>,
     channel: Option<u32>,
-    /// Sequence number and job of shares without an answer, oldest first.
-    unanswered: VecDeque<(u32, u32)>,
+    /// Sequence number and job of shares without an answer, and when they were sent; oldest first.
+    unanswered: VecDeque<(u32, u32, Time)>,
     /// Since when no answer came though one was due.
     silent_since: Option<Time>,
+    quiet: Quiet,
     finished: bool,
 }
 
@@ -159,8 +180,9 @@ impl Session {
     pub(super) fn new(
         url: &Url,
         settings: Settings,
-        commands: mpsc::Receiver<Command>,
-        outbox: Outbox,
+        wishes: Wishes,
+        patience: Patience,
+        (commands, outbox): (mpsc::Receiver<Command>, Outbox),
     ) -> Self {
         let (flags, work_selection) = match settings.work_selection {
             true => (flags::REQUIRES_WORK_SELECTION, true),
@@ -173,7 +195,7 @@ impl Session {
             ..client::Settings::default()
         };
         Self {
-            upstream: Upstream::new(url, flags, machine).with_extensions(Wishes::default(), None),
+            upstream: Upstream::new(url, flags, machine).with_extensions(wishes, None),
             settings,
             commands: Commands::new(commands),
             outbox,
@@ -181,6 +203,7 @@ impl Session {
             channel: None,
             unanswered: VecDeque::new(),
             silent_since: None,
+            quiet: Quiet::new(patience),
             finished: false,
         }
     }
@@ -229,12 +252,14 @@ impl Session {
                 ..
             } => {
                 self.channel = Some(channel);
+                self.quiet.heard(now);
                 self.tell(Told::Opened(Channel {
                     id: channel,
                     target,
                     prefix: extranonce_prefix,
                     size: extranonce_size.unwrap_or_default(),
                     version_mask: self.upstream.version_mask(),
+                    worker_names: self.upstream.agreed().contains(&WORKER_HASH_RATE),
                 }));
             }
             Event::OpenRefused { code, .. } => {
@@ -248,8 +273,8 @@ impl Session {
             Event::Accepted {
                 last_sequence, count, ..
             } => {
-                self.answered(now, last_sequence);
-                self.tell(Told::SharesAccepted { count });
+                let waited = self.answered(now, last_sequence);
+                self.tell(Told::SharesAccepted { count, waited });
             }
             Event::Rejected { sequence, code, .. } => {
                 let job_id = self.refused(now, sequence);
@@ -282,21 +307,25 @@ impl Session {
     }
 
     /// All shares up to this one have their answer; sequence numbers count up from 1 and wrap.
-    fn answered(&mut self, now: Time, last: u32) {
-        while let Some((sequence, _)) = self.unanswered.front() {
+    /// Says how long the oldest has waited.
+    fn answered(&mut self, now: Time, last: u32) -> Duration {
+        let mut waited = Duration::ZERO;
+        while let Some((sequence, _, sent)) = self.unanswered.front() {
             if last.wrapping_sub(*sequence) > u32::MAX / 2 {
                 break;
             }
+            waited = waited.max(now - *sent);
             self.unanswered.pop_front();
         }
         self.silent_since = (!self.unanswered.is_empty()).then_some(now);
+        waited
     }
 
     fn refused(&mut self, now: Time, sequence: u32) -> Option<u32> {
-        let at = self.unanswered.iter().position(|(it, _)| *it == sequence);
+        let at = self.unanswered.iter().position(|(it, ..)| *it == sequence);
         let job_id = at
             .and_then(|at| self.unanswered.remove(at))
-            .map(|(_, job_id)| job_id);
+            .map(|(_, job_id, _)| job_id);
         self.silent_since = (!self.unanswered.is_empty()).then_some(now);
         job_id
     }
@@ -317,6 +346,7 @@ impl Session {
                 ntime,
                 version,
                 extranonce,
+                worker,
             } => {
                 let share = Share {
                     channel,
@@ -326,12 +356,12 @@ impl Session {
                     version,
                     extranonce,
                 };
-                match self.upstream.share(now, share, out) {
+                match self.upstream.share_of(now, share, worker.as_ref(), out) {
                     Ok(sequence) => {
                         if self.unanswered.len() >= UNANSWERED_MAX {
                             self.unanswered.pop_front();
                         }
-                        self.unanswered.push_back((sequence, job_id));
+                        self.unanswered.push_back((sequence, job_id, now));
                         self.silent_since.get_or_insert(now);
                     }
                     Err(why) => self.tell(Told::ShareWithheld(why)),
@@ -348,6 +378,71 @@ impl Session {
     fn silence_until(&self) -> Option<Time> {
         self.silent_since.map(|since| since + SILENCE_MAX)
     }
+
+    /// Asks for a channel that leaves more to roll than an extranonce has bytes: the answer is a refusal, whatever the
+    /// server is like, and nothing has changed.
+    fn ask_whether_alive(&self, out: &mut Vec<u8>) {
+        let open = OpenExtendedMiningChannel {
+            request_id: ALIVE_REQUEST,
+            user_identity: text(&self.settings.user),
+            nominal_hash_rate: self.settings.hash_rate,
+            max_target: U256::MAX,
+            min_extranonce_size: u16::MAX,
+        };
+        open.encode_frame(out);
+    }
+
+    /// Something was heard. True when it was the answer to our own question, which is of no interest to anybody else.
+    fn heard(&mut self, now: Time, header: &Header, payload: &[u8], out: &mut Vec<u8>) -> bool {
+        if self.channel.is_none() {
+            return false;
+        }
+        if self.quiet.heard(now) {
+            self.tell(Told::Alive);
+        }
+        if header.extension() != 0 {
+            return false;
+        }
+        match header.msg_type {
+            OpenMiningChannelError::TYPE => {
+                OpenMiningChannelError::decode(payload).is_ok_and(|it| it.request_id == ALIVE_REQUEST)
+            }
+            OpenExtendedMiningChannelSuccess::TYPE => {
+                let opened = OpenExtendedMiningChannelSuccess::decode(payload).ok();
+                let Some(opened) = opened.filter(|it| it.request_id == ALIVE_REQUEST) else {
+                    return false;
+                };
+                // It grants what it cannot have.
+                let close = CloseChannel {
+                    channel_id: opened.channel_id,
+                    reason_code: text("not needed"),
+                };
+                close.encode_frame(out);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn silence(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
+        if self.silence_until().is_some_and(|until| until <= now) {
+            self.outbox.cause(super::Cause::Silent);
+            return Err(Fault::Expired("shares stay without an answer"));
+        }
+        match self.quiet.due(now) {
+            Due::Nothing => Ok(()),
+            Due::Ask => {
+                self.ask_whether_alive(out);
+                Ok(())
+            }
+            Due::Gone => {
+                self.outbox.cause(super::Cause::Silent);
+                Err(Fault::Expired(
+                    "not a word for a while, and none when it was asked",
+                ))
+            }
+        }
+    }
 }
 
 impl Protocol for Session {
@@ -356,6 +451,9 @@ impl Protocol for Session {
     }
 
     fn frame(&mut self, now: Time, header: &Header, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
+        if self.heard(now, header, payload, out) {
+            return Ok(());
+        }
         let result = self.upstream.frame(now, header, payload, out, &mut self.heard);
         self.attend(now, out)?;
         result
@@ -382,18 +480,22 @@ impl Protocol for Session {
     }
 
     fn deadline(&self) -> Option<Time> {
-        [self.upstream.deadline(), self.silence_until()]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.upstream.deadline(),
+            self.silence_until(),
+            self.quiet.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     fn expire(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
-        if self.silence_until().is_some_and(|until| until <= now) {
-            self.outbox.cause(super::Cause::Silent);
-            return Err(Fault::Expired("shares stay without an answer"));
-        }
+        self.silence(now, out)?;
         let result = self.upstream.expire(now, out, &mut self.heard);
+        if self.upstream.silent() {
+            self.tell(Told::ExtensionsUnanswered);
+        }
         self.attend(now, out)?;
         result
     }

@@ -9,6 +9,9 @@
 //!
 //! Besides the upstream in use, all better ones are tried for ever and one worse one is kept ready, so that a failover
 //! waits for no handshake.
+//!
+//! Those that share the work by weights are one choice together, the best of all, as long as any of them is well; all of them
+//! are tried for ever. The others are what is left when none of them is.
 
 use std::fmt;
 use std::time::Duration;
@@ -135,8 +138,10 @@ impl fmt::Display for Cause {
 }
 
 /// Whom to work for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Choice {
+    /// All those together that share the work and are ready.
+    Split,
     /// The upstream with this place in the list.
     Upstream(usize),
     /// Nobody but ourselves, until an upstream is ready.
@@ -198,6 +203,22 @@ struct Upstream {
     losses: u32,
     /// Offences since it was last well for long.
     offences: u32,
+    /// It shares the work with others.
+    shares: bool,
+}
+
+impl Upstream {
+    const fn is_ready(&self) -> bool {
+        matches!(self.state, State::Ready { .. })
+    }
+
+    /// What is chosen when it is ready.
+    const fn choice(&self, place: usize) -> Choice {
+        match self.shares {
+            true => Choice::Split,
+            false => Choice::Upstream(place),
+        }
+    }
 }
 
 /// Decides for an ordered list of upstreams.
@@ -217,6 +238,7 @@ impl Supervisor {
             state: State::Idle,
             losses: 0,
             offences: 0,
+            shares: false,
         };
         Self {
             settings,
@@ -224,6 +246,15 @@ impl Supervisor {
             choice: Choice::Solo,
             start: Time(0),
         }
+    }
+
+    /// The same, where these share the work.
+    #[must_use]
+    pub fn splitting(mut self, members: impl IntoIterator<Item = bool>) -> Self {
+        for (upstream, shares) in self.upstreams.iter_mut().zip(members) {
+            upstream.shares = shares;
+        }
+        self
     }
 
     /// The one door.
@@ -321,63 +352,81 @@ impl Supervisor {
     }
 
     fn best(&self, now: Time) -> Choice {
-        let Some(best) = self.first_ready() else {
+        let Some(best) = self.best_ready() else {
             return Choice::Solo;
         };
         let due = self.change_at().is_none_or(|at| at <= now);
         match self.choice {
-            Choice::Upstream(current) if self.is_ready(current) => {
+            Choice::Solo if due => best,
+            Choice::Solo => Choice::Solo,
+            current if self.is_ready(current) => {
                 let better = best < current && due;
-                Choice::Upstream(if better { best } else { current })
+                if better { best } else { current }
             }
             // It has just failed: whoever is ready is good enough.
-            Choice::Upstream(_) => Choice::Upstream(best),
-            Choice::Solo if due => Choice::Upstream(best),
-            Choice::Solo => Choice::Solo,
+            _ => best,
         }
     }
 
     /// When a choice that is not the best one any more will be changed.
     fn change_at(&self) -> Option<Time> {
-        let best = self.first_ready()?;
+        let best = self.best_ready()?;
         match self.choice {
-            Choice::Upstream(current) if best < current && self.is_ready(current) => {
-                let better = self.upstreams.iter().take(current);
-                let ready = better.filter_map(|it| match it.state {
+            Choice::Solo => {
+                // Only one that is on its first way is waited for.
+                let coming = self.each().any(|(it, choice)| {
+                    let first = it.losses == 0 && it.offences == 0;
+                    choice < best && first && matches!(it.state, State::Connecting { .. })
+                });
+                coming.then(|| self.start + self.settings.start_grace)
+            }
+            current if best < current && self.is_ready(current) => {
+                let better = self.each().filter(|(_, choice)| *choice < current);
+                let ready = better.filter_map(|(it, _)| match it.state {
                     State::Ready { since } => Some(since + self.settings.settle),
                     _ => None,
                 });
                 ready.min()
             }
-            Choice::Upstream(_) => None,
-            Choice::Solo => {
-                let mut better = self.upstreams.iter().take(best);
-                // Only one that is on its first way is waited for.
-                let coming = better.any(|it| {
-                    matches!(it.state, State::Connecting { .. }) && it.losses == 0 && it.offences == 0
-                });
-                coming.then(|| self.start + self.settings.start_grace)
-            }
+            _ => None,
         }
     }
 
-    fn first_ready(&self) -> Option<usize> {
-        (0..self.upstreams.len()).find(|upstream| self.is_ready(*upstream))
+    /// All upstreams, with what is chosen when they are ready.
+    fn each(&self) -> impl Iterator<Item = (&Upstream, Choice)> {
+        self.upstreams
+            .iter()
+            .enumerate()
+            .map(|(place, it)| (it, it.choice(place)))
     }
 
-    fn is_ready(&self, upstream: usize) -> bool {
-        self.upstreams
-            .get(upstream)
-            .is_some_and(|it| matches!(it.state, State::Ready { .. }))
+    fn best_ready(&self) -> Option<Choice> {
+        self.each()
+            .filter(|(it, _)| it.is_ready())
+            .map(|(_, choice)| choice)
+            .min()
+    }
+
+    fn is_ready(&self, choice: Choice) -> bool {
+        self.each().any(|(it, its)| its == choice && it.is_ready())
     }
 
     /// Makes and ends connections, so that from the top of the list as many are up or on their way as are wanted.
     fn connect(&mut self, now: Time, out: &mut Vec<Output>) {
-        let wanted = self.settings.standby + 1;
+        let split = self.upstreams.iter().any(|it| it.shares && it.is_ready());
+        let wanted = self.settings.standby + usize::from(!split);
         let mut promising = 0;
         for (upstream, it) in self.upstreams.iter_mut().enumerate() {
             let used = self.choice == Choice::Upstream(upstream);
             match it.state {
+                // All of these are wanted, and none makes another superfluous.
+                State::Idle if it.shares => {
+                    it.state = State::Connecting {
+                        until: now + self.settings.connect_timeout,
+                    };
+                    out.push(Output::Connect { upstream });
+                }
+                _ if it.shares => {}
                 State::Ready { .. } | State::Connecting { .. } if promising >= wanted && !used => {
                     it.state = State::Idle;
                     out.push(Output::Disconnect { upstream });

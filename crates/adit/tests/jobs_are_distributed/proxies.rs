@@ -1,8 +1,9 @@
 //! `adit proxy --jobs`: the proxy as it runs, with a distributor, its pool above and miners below.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use adit::proxy::Proxy;
+use adit::proxy::{Patience, Proxy};
 use adit::uplink::supervisor;
 use adit_net::Url;
 use adit_proto::distribute::board;
@@ -10,7 +11,7 @@ use adit_wire::refusal::WithdrawJob;
 use tempfile::TempDir;
 
 use super::support::miner::{How, Miner};
-use super::support::{self, House, SOON, folder, settings, solve_alone};
+use super::support::{self, House, SOON, folder, settings, shares, solve_alone};
 use super::{Distributor, FARM, RECEIVERS, SEQUENCE, miner, named, negotiate};
 use adit::config::Receivers;
 
@@ -22,6 +23,11 @@ struct Between {
 
 impl Between {
     async fn open(pools: &str, jobs: &Url) -> Self {
+        Self::with(pools, jobs, Patience::default().slice).await
+    }
+
+    /// `slice`: between two deals, where pools share the work.
+    async fn with(pools: &str, jobs: &Url, slice: Duration) -> Self {
         let data = folder();
         let jobs = jobs.to_string();
         let keys = [
@@ -36,15 +42,20 @@ impl Between {
             nodeless: true,
             ..settings(data.path(), &keys)
         };
-        let patience = supervisor::Settings {
-            settle: std::time::Duration::from_millis(300),
-            start_grace: std::time::Duration::from_millis(100),
-            retry: std::time::Duration::from_millis(50),
+        let upstreams = supervisor::Settings {
+            settle: Duration::from_millis(300),
+            start_grace: Duration::from_millis(100),
+            retry: Duration::from_millis(50),
             ..supervisor::Settings::default()
+        };
+        let patience = Patience {
+            upstreams,
+            slice,
+            ..Patience::default()
         };
         let proxy = Proxy::start(&settings, patience).await.unwrap();
         let mut picture = proxy.picture();
-        let used = tokio::time::timeout(SOON, picture.wait_for(|now| now.place.is_some()));
+        let used = tokio::time::timeout(SOON, picture.wait_for(|now| !now.upstream.is_empty()));
         used.await.expect("an upstream").unwrap();
         Self { _data: data, proxy }
     }
@@ -145,6 +156,57 @@ async fn a_proxy_mines_the_pools_own_jobs_where_no_others_are_taken() {
     device.mine([1, 2]).await;
     between.proxy.stop().await.unwrap();
     house.close().await;
+}
+
+/// Where two pools share the work, the job is mined by who mines for the pool that it is for: the other one's own is mined
+/// there, and each share goes to whoever knows its job.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_distributed_job_is_mined_on_the_lane_of_its_pool() {
+    let houses = [
+        House::open(&[("negotiation.shared_tokens", "true")]).await,
+        House::open(&[]).await,
+    ];
+    let pool = houses[0].pool.url().clone();
+    let mut distributor = Distributor::open(Receivers::Loopback).await;
+    let jobs = distributor.house.pool.url().clone();
+    let own = miner(&pool).await;
+    let pools = format!("{pool},weight=1 {},weight=1", houses[1].pool.url());
+    let between = Between::with(&pools, &jobs, Duration::from_millis(150)).await;
+    let mut picture = between.proxy.picture();
+    let both = picture.wait_for(|now| now.upstreams.iter().all(|it| it.ready));
+    tokio::time::timeout(SOON, both)
+        .await
+        .expect("both are there")
+        .unwrap();
+    let mut device = between.device("below").await;
+    distributor.say(board::Input::Pool(Some(named(&pool))));
+    let (job, tip, _, _declarer) = negotiate(&pool, &own).await;
+    distributor.say(board::Input::Job(Box::new(job), tip));
+    let (mut nonces, mut turns) = (1u32.., 0);
+    let dealt = async {
+        for distributed in [true, false, true, false, true] {
+            while is_distributed(&device) != distributed || device.waits_for_tip {
+                device.submit(nonces.next()).await;
+                device.settle().await;
+            }
+            turns += 1;
+        }
+    };
+    let dealt = tokio::time::timeout(SOON, dealt).await;
+    assert!(dealt.is_ok(), "only {turns} of 5 turns");
+    let late = |(_, code): &(u32, String)| code == "stale-share";
+    assert!(device.refused.iter().all(late), "{:?}", device.refused);
+    let all = |now: &adit::observe::Uplink| now.figures.shares_accepted == now.figures.shares_sent;
+    let figures = tokio::time::timeout(SOON, picture.wait_for(all)).await;
+    let figures = figures.expect("every share has its answer").unwrap().figures;
+    assert_eq!(figures.shares_refused, 0);
+    between.proxy.stop().await.unwrap();
+    distributor.house.close().await;
+    drop(own);
+    for house in houses {
+        assert!(!shares(house.data.path()).is_empty());
+        house.close().await;
+    }
 }
 
 /// A farm: fifty proxies, each with its own books and one connection to the pool, work from one declaration; devices below all of

@@ -83,6 +83,8 @@ impl Lines {
 pub(crate) struct Rig {
     pub(crate) lines: Lines,
     pub(crate) user: String,
+    /// What it rolls, always the same.
+    pub(crate) extranonce2: String,
     /// Parameters of the newest job.
     pub(crate) job: Value,
     /// Id and nonce of shares without an answer.
@@ -96,9 +98,14 @@ pub(crate) struct Rig {
 impl Rig {
     /// Enters at the smallest difficulty and waits for work.
     pub(crate) async fn start(url: &Url, user: &str) -> Self {
+        Self::start_with(url, user, "0000000000000001").await
+    }
+
+    /// The same with this extranonce2, which is as long as there must be room for.
+    pub(crate) async fn start_with(url: &Url, user: &str, extranonce2: &str) -> Self {
         let mut lines = Lines::connect(url).await;
         let subscribed = lines.ask("mining.subscribe", json!(["rig/1.0"])).await;
-        assert_eq!(subscribed["result"][2], 8, "{subscribed}");
+        assert_eq!(subscribed["result"][2], extranonce2.len() / 2, "{subscribed}");
         let authorized = lines
             .ask("mining.authorize", json!([user, "x,d=0.0000000001"]))
             .await;
@@ -106,6 +113,7 @@ impl Rig {
         let mut rig = Self {
             lines,
             user: user.to_owned(),
+            extranonce2: extranonce2.to_owned(),
             job: Value::Null,
             waiting: BTreeMap::new(),
             acknowledged: BTreeSet::new(),
@@ -122,13 +130,7 @@ impl Rig {
     pub(crate) async fn submit(&mut self, nonces: std::ops::Range<u32>) {
         for nonce in nonces {
             let nonce_text = format!("{nonce:08x}");
-            let params = json!([
-                self.user,
-                self.job[0],
-                "0000000000000001",
-                self.job[7],
-                nonce_text
-            ]);
+            let params = json!([self.user, self.job[0], self.extranonce2, self.job[7], nonce_text]);
             let id = self.lines.say("mining.submit", params).await;
             self.waiting.insert(id, nonce);
         }

@@ -99,7 +99,8 @@ impl Room {
     fn turn_to(self: &Rc<Self>, choice: Choice) {
         let place = match choice {
             Choice::Upstream(place) => Some(place),
-            Choice::Solo => None,
+            // Nobody has a weight here.
+            Choice::Split | Choice::Solo => None,
         };
         let name = {
             let mut upstreams = self.upstreams.borrow_mut();

@@ -1,80 +1,19 @@
-//! A mining proxy between miners and pools of ours, over real encrypted sockets.
-#![expect(clippy::unwrap_used, reason = "helpers of tests may panic like the tests")]
-
-#[path = "support/mod.rs"]
-mod support;
+//! Everybody below shares one channel of one upstream, which may die.
 
 use std::time::Duration;
 
-use adit::observe::{Figures, Uplink};
-use adit::proxy::Proxy;
-use adit::uplink::supervisor;
-use adit_net::Url;
-use support::miner::{How, Miner};
-use support::{House, SOON, folder, settings, shares};
-use tempfile::TempDir;
+use adit::observe::Figures;
 
-/// A proxy of this process with its data folder.
-struct Between {
-    _data: TempDir,
-    proxy: Proxy,
-}
-
-/// No patience, so that a test is quick.
-fn patience() -> supervisor::Settings {
-    supervisor::Settings {
-        connect_timeout: Duration::from_secs(5),
-        retry: Duration::from_millis(20),
-        retry_max: Duration::from_millis(200),
-        settle: Duration::from_millis(300),
-        start_grace: Duration::from_millis(100),
-        ..supervisor::Settings::default()
-    }
-}
-
-impl Between {
-    async fn open(upstreams: &[&Url]) -> Self {
-        let data = folder();
-        let pools: Vec<String> = upstreams.iter().map(ToString::to_string).collect();
-        let keys = [
-            ("upstream.pools", pools.join(" ")),
-            ("upstream.user", "the.farm".into()),
-            // Every hash is a share of the pool, too.
-            ("upstream.hash_rate", "1".into()),
-        ];
-        let keys: Vec<(&str, &str)> = keys.iter().map(|(key, value)| (*key, &**value)).collect();
-        let settings = adit::config::Settings {
-            nodeless: true,
-            ..settings(data.path(), &keys)
-        };
-        let proxy = Proxy::start(&settings, patience()).await.unwrap();
-        Self { _data: data, proxy }
-    }
-
-    async fn miner(&self, how: How, name: &str) -> Miner {
-        Miner::start(self.proxy.pool().url(), how, name).await
-    }
-
-    /// Waits until the proxy does as wished.
-    async fn state(&self, what: &str, wish: impl FnMut(&Uplink) -> bool) -> Figures {
-        let mut picture = self.proxy.picture();
-        let wished = tokio::time::timeout(SOON, picture.wait_for(wish)).await;
-        match wished {
-            Ok(picture) => picture.unwrap().figures,
-            Err(_) => panic!(
-                "{what}: not within {SOON:?}; at the end {:?}",
-                self.proxy.picture().borrow()
-            ),
-        }
-    }
-}
+use crate::Between;
+use crate::support::miner::How;
+use crate::support::{self, House, shares};
 
 /// REQ-MIN-006, REQ-MIN-103, REQ-EXT-008: miners of every kind share one channel of the pool, no two of them search the
 /// same, and each share that they find stands in its ledger once.
 #[tokio::test]
 async fn every_kind_of_miner_is_one_channel_of_the_pool() {
     let pool = House::open(&[]).await;
-    let between = Between::open(&[pool.pool.url()]).await;
+    let between = Between::open(&[pool.pool.url().to_string()]).await;
     between.state("an upstream", |state| state.place == Some(0)).await;
     let mut nonces = 1u32..;
     let mut sent = 0;
@@ -114,7 +53,7 @@ async fn a_dead_upstream_is_replaced_and_no_miner_notices() {
     let first = House::open(&[]).await;
     let (url, data) = (first.pool.url().clone(), first.data);
     let listen = format!("{}:{}", url.host, url.port);
-    let between = Between::open(&[&url, spare.pool.url()]).await;
+    let between = Between::open(&[url.to_string(), spare.pool.url().to_string()]).await;
     between.state("the first", |state| state.place == Some(0)).await;
     let mut miners = Vec::new();
     for (how, name) in [(How::HeaderOnly, "a"), (How::Grouped, "b"), (How::Extended, "c")] {
@@ -178,7 +117,7 @@ async fn a_dead_upstream_is_replaced_and_no_miner_notices() {
 #[tokio::test]
 async fn a_reconnect_from_above_goes_no_further() {
     let (first, second) = (House::open(&[]).await, House::open(&[]).await);
-    let between = Between::open(&[first.pool.url(), second.pool.url()]).await;
+    let between = Between::open(&[first.pool.url().to_string(), second.pool.url().to_string()]).await;
     between.state("the first", |now| now.place == Some(0)).await;
     let mut miner = between.miner(How::Extended, "a").await;
     first.pool.drain(&adit::config::Place::default()).await;
