@@ -1,6 +1,6 @@
 //! The command line: what may be typed, and which configuration keys the flags stand for.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use adit_net::Url;
@@ -105,7 +105,11 @@ impl Command {
             Self::Probe(args) => args.common.give(None, &mut sources)?,
             Self::Notify(_) => {}
         }
-        Settings::load(&sources)
+        let mut settings = Settings::load(&sources)?;
+        if matches!(self, Self::Proxy(_)) && !settings.listen.explicit {
+            settings.listen.addr.set_ip(Ipv4Addr::UNSPECIFIED.into());
+        }
+        Ok(settings)
     }
 }
 
@@ -340,9 +344,13 @@ impl ProviderArgs {
 }
 
 /// `adit proxy`
+///
+/// Unlike a pool it listens on every address of this machine, port 3333, unless --listen says otherwise: miners are on other ones.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ProxyArgs {
-    /// A pool: stratum2+tcp://HOST:PORT/KEY; may be repeated, the preferred one first
+    /// A pool: stratum2+tcp://HOST:PORT/KEY, stratum+tcp://HOST:PORT or stratum+ssl://HOST:PORT; may be repeated, the
+    /// preferred one first. With ,weight=N behind it, it gets that part of the work; ,user=NAME is the name there, and
+    /// ,password=TEXT comes last
     #[arg(long, value_name = "URL")]
     pub upstream: Vec<String>,
     /// Where jobs come from that others have negotiated with that pool (job distribution); without one the pool's own are mined
@@ -355,14 +363,18 @@ pub struct ProxyArgs {
     /// under the device's own name) [default: aggregate]
     #[arg(long, value_name = "MODE")]
     pub mode: Option<String>,
+    /// Make jobs of templates of our own node and negotiate them with the pools, as adit negotiator does; needs --node and
+    /// --payout
+    #[arg(long, conflicts_with = "jobs")]
+    pub negotiate: bool,
     #[command(flatten)]
     serving: Serving,
 }
 
 impl ProxyArgs {
     fn give(&self, sources: &mut Sources) -> Result<(), Exit> {
-        // A node is for who wants to mine alone when no pool is left.
-        sources.nodeless = true;
+        // A node is for who wants to mine alone when no pool is left, or to make jobs of its own.
+        sources.nodeless = !self.negotiate;
         self.serving.give(sources)?;
         upstreams(&self.upstream, self.user.as_ref(), sources);
         if let Some(jobs) = &self.jobs {

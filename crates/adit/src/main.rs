@@ -9,8 +9,9 @@ use adit::cli::{Channel, Cli, Command, DeviceArgs, LoadArgs, ProbeArgs};
 use adit::config::{ProxyMode, Settings};
 use adit::exit::Exit;
 use adit::observe::{Screen, logs, text};
+use adit::proxy::{self, welcome};
 use adit::shutdown::{Shutdown, Stop};
-use adit::{device, load, negotiator, pool, probe, provider, proxy, up};
+use adit::{device, load, negotiator, pool, probe, provider, up};
 use adit_net::Url;
 use clap::Parser;
 
@@ -71,10 +72,19 @@ fn run(command: Command) -> Result<ExitCode, Exit> {
         },
         Command::Negotiator(_) => on_runtime(async |shutdown| negotiate(&settings, &screen, shutdown).await),
         Command::Provider(_) => on_runtime(async |shutdown| provide(&settings, &screen, shutdown).await),
-        Command::Proxy(_) if settings.proxy.mode == ProxyMode::Transparent => {
-            on_runtime(async |shutdown| hand_on(&settings, &screen, shutdown).await)
-        }
-        Command::Proxy(_) => on_plain_runtime(async || relay(&settings, &screen).await),
+        Command::Proxy(args) => match (settings.proxy.mode, args.negotiate) {
+            (ProxyMode::Transparent, true) => {
+                Err(Exit::usage("a transparent proxy makes no jobs of its own")
+                    .help("leave out --negotiate, or take --mode aggregate"))
+            }
+            (ProxyMode::Transparent, false) => {
+                on_runtime(async |shutdown| hand_on(&settings, &screen, shutdown).await)
+            }
+            (ProxyMode::Aggregate, true) => {
+                on_runtime(async |shutdown| negotiate(&settings, &screen, shutdown).await)
+            }
+            (ProxyMode::Aggregate, false) => on_plain_runtime(async || relay(&settings, &screen).await),
+        },
         Command::Template(args) => {
             on_runtime(async |_| adit::template::run(&settings, &args.action, args.json).await)
         }
@@ -166,9 +176,25 @@ fn announce(screen: &Screen, role: &str, url: &Url, page: Option<SocketAddr>) {
     }
 }
 
+/// Says what to type into a miner.
+fn welcome(screen: &Screen, url: &Url, more: &[String], user: &str) {
+    for line in welcome::lines(url, more, user) {
+        screen.say(&line);
+    }
+    if let Some(code) = adit::keys::code_for_terminal(&url.to_string()) {
+        screen.say(&code);
+    }
+}
+
 async fn negotiate(settings: &Settings, screen: &Screen, shutdown: Shutdown) -> Result<(), Exit> {
     let last = negotiator::run(settings, shutdown, |negotiator| {
         announce(screen, "negotiator", negotiator.url(), negotiator.http());
+        welcome(
+            screen,
+            negotiator.url(),
+            &negotiator.more_urls(),
+            welcome::ANY_USER,
+        );
     })
     .await?;
     tracing::info!(
@@ -183,6 +209,12 @@ async fn relay(settings: &Settings, screen: &Screen) -> Result<(), Exit> {
     let (_never, drain, shutdown) = signals(settings)?;
     let last = proxy::run(settings, drain, shutdown, |proxy| {
         announce(screen, "proxy", proxy.pool().url(), proxy.pool().http());
+        welcome(
+            screen,
+            proxy.pool().url(),
+            &proxy.pool().more_urls(),
+            welcome::ANY_USER,
+        );
     })
     .await?;
     tracing::info!(shares = last.shares.accepted, "stopped");
@@ -192,6 +224,7 @@ async fn relay(settings: &Settings, screen: &Screen) -> Result<(), Exit> {
 async fn hand_on(settings: &Settings, screen: &Screen, shutdown: Shutdown) -> Result<(), Exit> {
     let last = proxy::transparent::run(settings, shutdown, |proxy| {
         announce(screen, "proxy", proxy.url(), proxy.http());
+        welcome(screen, proxy.url(), &[], welcome::ACCOUNT_ABOVE);
     })
     .await?;
     tracing::info!(shares = last.shares.accepted, "stopped");

@@ -53,6 +53,49 @@ fn wrong_use_is_status_2_and_json_when_asked() {
     );
 }
 
+/// What a proxy cannot do together is said before anything is opened, with what to do instead.
+#[test]
+fn ways_of_a_proxy_that_exclude_each_other_are_refused() {
+    let data = tempfile::tempdir().unwrap();
+    let v2 = "--upstream stratum2+tcp://127.0.0.1:1";
+    let v1 = "--upstream stratum+tcp://127.0.0.1:1";
+    for (line, told) in [
+        (format!("--mode transparent {v1}"), "--mode aggregate"),
+        (format!("--mode transparent {v2},weight=3"), "weight="),
+        (format!("--mode transparent {v2},user=me"), "user="),
+        (
+            format!("--mode transparent --jobs stratum2+tcp://127.0.0.1:2 {v2}"),
+            "--mode aggregate",
+        ),
+        (
+            format!("--mode transparent --negotiate --node embedded {v2}"),
+            "--negotiate",
+        ),
+        (
+            format!("--jobs stratum2+tcp://127.0.0.1:2 {v1}"),
+            "stratum2+tcp://",
+        ),
+        (
+            format!("--jobs stratum2+tcp://127.0.0.1:2 --negotiate {v2}"),
+            "--negotiate",
+        ),
+        (format!("--negotiate --node embedded {v1}"), "adit proxy"),
+        (format!("--negotiate --node embedded {v2},weight=3"), "adit proxy"),
+        (format!("--negotiate --node embedded {v2},user=me"), "--user"),
+        (String::new(), "--upstream"),
+    ] {
+        let line = format!("proxy --listen 127.0.0.1:0 --http off {line}");
+        let output = adit(data.path(), &line);
+        assert_eq!(output.status.code(), Some(2), "{line}: {}", text(&output.stderr));
+        assert!(
+            text(&output.stderr).contains(told),
+            "{line}: {}",
+            text(&output.stderr)
+        );
+        assert!(output.stdout.is_empty(), "{line}: {}", text(&output.stdout));
+    }
+}
+
 #[test]
 fn help_names_commands_exit_statuses_and_keys() {
     let data = tempfile::tempdir().unwrap();

@@ -28,6 +28,7 @@ use crate::exit::Exit;
 pub use authority::{Authority, PublicKeys};
 pub use carry::IssueArgs;
 pub use ring::{Ring, Tended, Window};
+pub use show::code_for_terminal;
 pub use suite::Suite;
 pub use when::When;
 

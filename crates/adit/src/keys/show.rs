@@ -106,6 +106,16 @@ fn url(listen: SocketAddr, host: Option<&str>, public: &PublicKeys, suite: Suite
     }
 }
 
+/// The address as a QR code, where stdout is a terminal that is wide enough for it.
+#[must_use]
+pub fn code_for_terminal(url: &str) -> Option<String> {
+    let code = code(url).ok()?;
+    let width = code.lines().map(|line| line.chars().count()).max()?;
+    terminal_columns()
+        .filter(|columns| *columns >= width)
+        .map(|_| code)
+}
+
 /// The address as a QR code of half blocks, dark on light whatever the terminal's colours are.
 fn code(url: &str) -> Result<String, Exit> {
     let code = QrCode::new(url).map_err(|error| Exit::failed(format!("no QR code: {error}")))?;

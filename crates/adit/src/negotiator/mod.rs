@@ -69,10 +69,11 @@ impl Negotiator {
         }
         if let Some(odd) = upstreams
             .iter()
-            .find(|it| it.speech != Speech::StratumV2 || it.weight.is_some())
+            .find(|it| it.speech != Speech::StratumV2 || it.weight.is_some() || it.user.is_some())
         {
             return Err(Exit::usage(format!("no jobs can be negotiated with {odd}"))
-                .help("Stratum V1 knows no jobs of a miner's own, and one job cannot be split: take adit proxy for both"));
+                .help("Stratum V1 knows no jobs of a miner's own, one job cannot be split, and tokens are for one name \
+                       (--user): take adit proxy for such upstreams"));
         }
         let layout = Layout::branch(BRANCH_BYTES)
             .ok_or_else(|| Exit::failed("the extranonce cannot be shared out"))?;
@@ -130,6 +131,12 @@ impl Negotiator {
     #[must_use]
     pub fn url(&self) -> &Url {
         self.pool.url()
+    }
+
+    /// Where else they do, for people: see [`Pool::more_urls`].
+    #[must_use]
+    pub fn more_urls(&self) -> Vec<String> {
+        self.pool.more_urls()
     }
 
     /// Where the page is, if it is served.

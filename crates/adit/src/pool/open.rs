@@ -183,10 +183,14 @@ pub(super) fn control(settings: &Settings) -> Result<Option<Control>, Exit> {
 
 /// What to write into the URL: an address that can be dialled from this machine.
 pub(crate) fn shown_host(listen: SocketAddr) -> String {
-    match listen {
-        SocketAddr::V4(address) if address.ip().is_unspecified() => "127.0.0.1".into(),
-        SocketAddr::V6(address) if address.ip().is_unspecified() => "::1".into(),
-        address => address.ip().to_string(),
+    let address = listen.ip();
+    if !address.is_unspecified() {
+        return address.to_string();
+    }
+    match adit_net::network_address() {
+        Some(address) => address.to_string(),
+        None if address.is_ipv4() => "127.0.0.1".into(),
+        None => "::1".into(),
     }
 }
 

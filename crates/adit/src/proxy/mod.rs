@@ -17,6 +17,7 @@ mod relay;
 mod room;
 pub mod split;
 pub mod transparent;
+pub mod welcome;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -80,6 +81,10 @@ impl Proxy {
         if upstreams.is_empty() {
             return Err(Exit::usage("there is no upstream to mine on")
                 .help("give a pool: --upstream stratum2+tcp://HOST:PORT/KEY, or stratum+tcp://HOST:PORT"));
+        }
+        if settings.upstream.jobs.0.is_some() && !upstreams.iter().any(|it| it.speech == Speech::StratumV2) {
+            return Err(Exit::usage("no upstream takes jobs of a distributor (--jobs, upstream.jobs)")
+                .help("Stratum V1 knows no jobs of a miner's own: give the pool's URL of Stratum V2, stratum2+tcp://"));
         }
         let clock = Clock::system();
         let mut lines = lines_settings(settings, &upstreams, patience)?;

@@ -36,7 +36,7 @@ use crate::keys::Ring;
 use crate::observe::{self, Status, Uplink};
 use crate::pool::open::{listen, raise_file_limit, shown_host};
 use crate::shutdown::{Shutdown, Stop};
-use crate::uplink::supervisor;
+use crate::uplink::{Speech, Upstream, supervisor};
 use room::{Incoming, Parts, Plan};
 
 /// How a proxy works, for people.
@@ -73,6 +73,18 @@ impl Transparent {
         if upstreams.is_empty() {
             return Err(Exit::usage("there is no upstream to mine on")
                 .help("give a pool: --upstream stratum2+tcp://HOST:PORT/KEY"));
+        }
+        if let Some(odd) = upstreams.iter().find(|it| !is_plain(it)) {
+            return Err(Exit::usage(format!("a transparent proxy cannot use {odd} in this way")).help(
+                "each device's channel goes to one pool of Stratum V2 under the device's own name: give stratum2+tcp:// without \
+                 weight= and user=, or take --mode aggregate",
+            ));
+        }
+        if settings.upstream.jobs.0.is_some() {
+            return Err(Exit::usage(
+                "a transparent proxy mines no jobs of a distributor (--jobs, upstream.jobs)",
+            )
+            .help("devices set custom jobs themselves; or take --mode aggregate"));
         }
         raise_file_limit();
         let clock = Clock::system();
@@ -202,6 +214,11 @@ pub async fn run(
     let last = proxy.stop().await;
     hangups.abort();
     last
+}
+
+/// Whether an upstream is nothing but a place where Stratum V2 is spoken.
+fn is_plain(upstream: &Upstream) -> bool {
+    upstream.speech == Speech::StratumV2 && upstream.weight.is_none() && upstream.user.is_none()
 }
 
 /// The data folder with its keys: those that an aggregating proxy on it shows, too.
