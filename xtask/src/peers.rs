@@ -26,9 +26,6 @@ pub(crate) struct Options {
     /// Build nothing: exit with 0 when all peers are ready, with 1 otherwise.
     #[arg(long)]
     check: bool,
-    /// Also the reference implementation's programs that speak the older protocol (para).
-    #[arg(long)]
-    with_sv1: bool,
     /// Only these peers (names as `--list` prints them).
     #[arg(value_name = "PEER")]
     only: Vec<String>,
@@ -41,8 +38,6 @@ struct Peer {
     recipe: String,
     programs: &'static [&'static str],
     build: fn(&Cache, &Peer) -> Result<(), Failure>,
-    /// Built only when asked for.
-    optional: bool,
 }
 
 /// Shows, checks or builds the peers.
@@ -81,20 +76,18 @@ fn chosen(options: &Options) -> Result<Vec<Peer>, Failure> {
         ));
     }
     let named = |peer: &Peer| options.only.iter().any(|name| name == peer.name);
-    let by_default = |peer: &Peer| options.only.is_empty() && (!peer.optional || options.with_sv1);
     Ok(all()
         .into_iter()
-        .filter(|peer| named(peer) || by_default(peer))
+        .filter(|peer| options.only.is_empty() || named(peer))
         .collect())
 }
 
 fn list(cache: &Cache) {
     println!("cache: {}", cache.root().display());
     for peer in all() {
-        let state = match (cache.ready(&peer), peer.optional) {
-            (true, _) => "ready",
-            (false, true) => "not built (optional: --with-sv1)",
-            (false, false) => "not built",
+        let state = match cache.ready(&peer) {
+            true => "ready",
+            false => "not built",
         };
         println!(
             "{:<14} {:<34} {}",

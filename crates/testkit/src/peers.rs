@@ -65,17 +65,3 @@ pub fn present(what: &str, found: bool) -> Option<()> {
     let _ = writeln!(std::io::stderr(), "SKIPPED {reason}");
     None
 }
-
-/// A program that takes long to build and is installed only when asked for (`cargo xtask peers --with-sv1`). `None` means:
-/// skip the test, also where others are required; that is said as by [`need`].
-pub fn wanted(name: &str) -> Option<PathBuf> {
-    let found = program(name).filter(|_| env::var_os("ADIT_SKIP_PEERS").is_none_or(|value| value != "1"));
-    if found.is_none() {
-        let test = std::thread::current().name().unwrap_or("a test").to_owned();
-        let _ = writeln!(
-            std::io::stderr(),
-            "SKIPPED {test} needs {name}: run `cargo xtask peers --with-sv1`"
-        );
-    }
-    found
-}

@@ -156,7 +156,6 @@ mod tests {
             recipe: recipe.into(),
             programs: &["program"],
             build: |_, _| Ok(()),
-            optional: false,
         }
     }
 

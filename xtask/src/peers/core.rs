@@ -36,7 +36,6 @@ pub(super) fn peer() -> Peer {
         recipe: format!("Bitcoin Core 31.99 of {CRATE} {VERSION}\n{}\n", OPTIONS.join(" ")),
         programs: PROGRAMS,
         build,
-        optional: false,
     }
 }
 

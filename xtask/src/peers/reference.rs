@@ -1,4 +1,5 @@
-//! The Stratum Reference Implementation's programs, as its authors publish them on crates.io.
+//! The Stratum Reference Implementation's programs, and one of others that speaks Stratum V1 (`para`), as their authors publish
+//! them on crates.io.
 
 use std::process::Command;
 use std::time::Duration;
@@ -10,31 +11,20 @@ const LIMIT: Duration = Duration::from_secs(60 * 60);
 
 pub(super) fn peers() -> Vec<Peer> {
     vec![
-        published("pool", "pool_sv2@0.7.0", &["pool_sv2"], false),
-        published(
-            "mining-device",
-            "integration_tests_sv2@0.6.0",
-            &["mining_device"],
-            false,
-        ),
-        published("translator", "translator_sv2@0.6.0", &["translator_sv2"], false),
-        published("jd-client", "jd_client_sv2@0.6.0", &["jd_client_sv2"], false),
-        published("para", "para@0.6.0", &["para"], true),
+        published("pool", "pool_sv2@0.7.0", &["pool_sv2"]),
+        published("mining-device", "integration_tests_sv2@0.6.0", &["mining_device"]),
+        published("translator", "translator_sv2@0.6.0", &["translator_sv2"]),
+        published("jd-client", "jd_client_sv2@0.6.0", &["jd_client_sv2"]),
+        published("para", "para@0.6.0", &["para"]),
     ]
 }
 
-fn published(
-    name: &'static str,
-    package: &'static str,
-    programs: &'static [&'static str],
-    optional: bool,
-) -> Peer {
+fn published(name: &'static str, package: &'static str, programs: &'static [&'static str]) -> Peer {
     Peer {
         name,
         recipe: format!("{package}\n"),
         programs,
         build: install,
-        optional,
     }
 }
 

@@ -16,6 +16,7 @@ mod ours;
 mod para;
 mod pool;
 mod program;
+mod proxy;
 mod reference;
 mod several;
 mod shares;

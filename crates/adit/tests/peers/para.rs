@@ -26,7 +26,7 @@ fn para(program: &Path, pool: &Pool, worker: &str) -> Program {
 /// same port.
 #[test]
 fn a_stratum_v1_miner_finds_blocks_of_the_node() {
-    let Some(program) = peers::wanted("para") else {
+    let Some([program]) = peers::need(["para"]) else {
         return;
     };
     let Some(node) = BitcoinNode::start() else { return };

@@ -13,7 +13,7 @@ use crate::reference;
 const BLOCKS: u64 = 3;
 
 /// `adit provider` on a node, and its URL.
-fn provider(folder: &Path, node: &BitcoinNode) -> (Program, Url) {
+pub(crate) fn provider(folder: &Path, node: &BitcoinNode) -> (Program, Url) {
     provider_with(folder, node, &[])
 }
 
