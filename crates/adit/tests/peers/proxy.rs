@@ -7,6 +7,7 @@ use adit_net::Url;
 use adit_testkit::{BitcoinNode, MINE_TO, peers};
 use tempfile::TempDir;
 
+use crate::negotiator::ALONE;
 use crate::pool::{Pool, adit, device};
 use crate::program::{Program, wait};
 use crate::reference::{self, Translator, says};
@@ -151,6 +152,29 @@ fn our_proxy_mines_below_their_negotiator() {
     wait("blocks of their negotiator", &programs, || {
         (node.height() >= base + BLOCKS).then_some(())
     });
+}
+
+/// `--negotiate`: jobs of our own node's templates, that our pool takes and pays for; and what to type into miners is printed.
+#[test]
+fn our_proxy_negotiates_jobs_of_its_own() {
+    let Some(node) = BitcoinNode::start() else { return };
+    node.mine(1);
+    let ipc = format!("ipc:{}", node.socket().display());
+    let more = [
+        "negotiation.mode=both",
+        // On regtest a block is two hashes, and credit is counted in blocks.
+        "negotiation.credit_millis=1000000000000",
+        "negotiation.credit_total_millis=1000000000000",
+    ];
+    let pool = Pool::start_with(&ipc, WORK, &more);
+    let proxy = Proxy::start(
+        &[&pool.url()],
+        &["--negotiate", "--node", &ipc, "--payout", ALONE],
+    );
+    says(&proxy.program, "Type into your miners");
+    pool.reaches("/negotiation/custom_accepted", 1, &[&proxy.program]);
+    let ours = device(proxy.folder(), &proxy.url.to_string(), "ours", "extended", &[]);
+    earns(&pool, &node, FARM, &[&pool.program, &proxy.program, &ours]);
 }
 
 /// Our proxy on somebody else's Stratum V1: their proxy is a pool of the old kind, which leaves four bytes, with our pool

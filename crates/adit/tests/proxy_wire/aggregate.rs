@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use adit::observe::Figures;
 
-use crate::Between;
+use crate::{Between, EASY};
 use crate::support::miner::How;
 use crate::support::{self, House, shares};
 
@@ -111,6 +111,37 @@ async fn a_dead_upstream_is_replaced_and_no_miner_notices() {
     let at_spare = spare.close().await.shares.accepted;
     assert!(accepted > 0);
     assert_eq!(at_first + at_spare, accepted, "each in one ledger, and once");
+}
+
+/// A farm's proxy below another one, of which it gets the four bytes that a device of its own would roll: what is found below both
+/// is in the ledger of the pool above both, and in each proxy's.
+#[tokio::test]
+async fn a_proxy_stands_below_a_proxy() {
+    let pool = House::open(EASY).await;
+    let upper = Between::open(&[pool.pool.url().to_string()]).await;
+    upper.state("the pool", |now| now.place == Some(0)).await;
+    let lower = Between::open(&[upper.proxy.pool().url().to_string()]).await;
+    lower.state("the proxy", |now| now.place == Some(0)).await;
+    assert_eq!(lower.proxy.picture().borrow().upstreams[0].extranonce_bytes, 4);
+    assert_eq!(upper.proxy.picture().borrow().upstreams[0].extranonce_bytes, 8);
+    let mut nonces = 1u32..;
+    let mut miners = Vec::new();
+    for (how, name) in [(How::HeaderOnly, "a"), (How::Grouped, "b"), (How::Extended, "c")] {
+        let mut miner = lower.miner(how, name).await;
+        miner.mine(nonces.by_ref().take(5)).await;
+        miners.push(miner);
+    }
+    let figures = lower.answered(15).await;
+    let figures_above = upper.answered(figures.shares_accepted).await;
+    assert!(figures_above.shares_accepted > 0);
+    // Had two of them searched the same, the proxy above would have refused one.
+    assert_eq!(lower.proxy.stop().await.unwrap().shares.accepted, 15);
+    let last = upper.proxy.stop().await.unwrap();
+    assert_eq!(last.shares.accepted, figures.shares_accepted);
+    assert_eq!(last.shares.rejected, 0);
+    let booked = shares(pool.data.path());
+    assert_eq!(booked.len() as u64, figures_above.shares_accepted);
+    pool.close().await;
 }
 
 /// REQ-COM-034: an upstream that drains is left for the next one; nobody below is told to go anywhere.
