@@ -1,6 +1,6 @@
 //! The command line: what may be typed, and which configuration keys the flags stand for.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use adit_net::Url;
@@ -61,6 +61,8 @@ pub enum Command {
     Load(LoadArgs),
     /// Asks any Stratum V2 server what it keeps of the protocol.
     Probe(ProbeArgs),
+    /// Tells whoever is to be told (notify.*) that this is a test; says what became of it.
+    NotifyTest(NotifyTestArgs),
     /// Tells a running adit that its node has a new block: blocknotify=adit notify 127.0.0.1:PORT %s.
     Notify(NotifyArgs),
 }
@@ -70,9 +72,12 @@ impl Command {
     pub fn json(&self) -> bool {
         match self {
             Self::Up(args) => args.json,
-            Self::Pool(_) | Self::Provider(_) | Self::Negotiator(_) | Self::Proxy(_) | Self::Notify(_) => {
-                false
-            }
+            Self::Pool(_)
+            | Self::Provider(_)
+            | Self::Negotiator(_)
+            | Self::Proxy(_)
+            | Self::Notify(_)
+            | Self::NotifyTest(_) => false,
             Self::Template(args) => args.json,
             Self::Device(args) => args.json,
             Self::Keys(args) => args.json,
@@ -87,6 +92,14 @@ impl Command {
     /// # Errors
     /// When the file cannot be read, or anything in the configuration is wrong.
     pub fn settings(&self, environment: Vec<(String, String)>) -> Result<Settings, Exit> {
+        Settings::load(&self.sources(environment)?)
+    }
+
+    /// Everything that the configuration is made of, read now.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn sources(&self, environment: Vec<(String, String)>) -> Result<Sources, Exit> {
         let mut sources = Sources {
             environment,
             ..Sources::default()
@@ -96,20 +109,23 @@ impl Command {
             Self::Pool(args) => args.give(&mut sources)?,
             Self::Provider(args) => args.give(&mut sources)?,
             Self::Negotiator(args) => args.give(&mut sources)?,
-            Self::Proxy(args) => args.give(&mut sources)?,
+            Self::Proxy(args) => {
+                sources.listens_everywhere = true;
+                args.give(&mut sources)?;
+            }
             Self::Template(args) => args.give(&mut sources)?,
             Self::Device(args) => args.give(&mut sources)?,
             Self::Keys(args) => args.common.give(args.data.as_ref(), &mut sources)?,
             Self::Ledger(args) => args.give(&mut sources)?,
             Self::Load(args) => args.common.give(None, &mut sources)?,
             Self::Probe(args) => args.common.give(None, &mut sources)?,
+            Self::NotifyTest(args) => {
+                sources.pays_nobody = true;
+                args.common.give(None, &mut sources)?;
+            }
             Self::Notify(_) => {}
         }
-        let mut settings = Settings::load(&sources)?;
-        if matches!(self, Self::Proxy(_)) && !settings.listen.explicit {
-            settings.listen.addr.set_ip(Ipv4Addr::UNSPECIFIED.into());
-        }
-        Ok(settings)
+        Ok(sources)
     }
 }
 
@@ -156,6 +172,16 @@ impl Common {
         }
         Ok(())
     }
+}
+
+/// `adit notify-test`.
+#[derive(Clone, Debug, Args)]
+pub struct NotifyTestArgs {
+    /// Only this way: webhook, ntfy, telegram or mail [default: all that are configured]
+    #[arg(long, value_name = "WAY")]
+    pub way: Option<String>,
+    #[command(flatten)]
+    common: Common,
 }
 
 /// Flags for the keys that most people need, of `up` and `pool`.

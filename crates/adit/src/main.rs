@@ -11,7 +11,7 @@ use adit::exit::Exit;
 use adit::observe::{Screen, logs, text};
 use adit::proxy::{self, welcome};
 use adit::shutdown::{Shutdown, Stop};
-use adit::{device, load, negotiator, pool, probe, provider, up};
+use adit::{device, load, negotiator, pool, probe, provider, reload, service, tell, up};
 use adit_net::Url;
 use clap::Parser;
 
@@ -47,7 +47,8 @@ fn run(command: Command) -> Result<ExitCode, Exit> {
     let environment = std::env::vars_os()
         .map(|(name, value)| (lossy(name), lossy(value)))
         .collect();
-    let settings = command.settings(environment)?;
+    let rereader = reload::Reader::new(command.clone(), environment);
+    let settings = rereader.settings()?;
     let screen = match &command {
         Command::Up(_) => Screen::of_process(),
         _ => Screen::plain(),
@@ -56,6 +57,12 @@ fn run(command: Command) -> Result<ExitCode, Exit> {
     match command {
         Command::Probe(args) => return ask(&settings, args),
         Command::Notify(args) => adit::notify::run(args.to, &args.block),
+        Command::NotifyTest(args) => {
+            let clock = adit_net::Clock::system();
+            tell::test(&settings.notify, args.way.as_deref(), &clock, |line| {
+                screen.say(line)
+            })
+        }
         Command::Keys(args) => adit::keys::run(&settings, args.action, args.json),
         Command::Ledger(args) => adit::ledger::run(&settings, args.action, args.json),
         Command::Up(args) => on_runtime(async |shutdown| {
@@ -68,7 +75,7 @@ fn run(command: Command) -> Result<ExitCode, Exit> {
         }),
         Command::Pool(args) => match args.drain {
             Some(place) => pool::ask_to_drain(&settings.data, place.as_ref(), |line| screen.say(line)),
-            None => on_plain_runtime(async || serve(&settings, &screen).await),
+            None => on_plain_runtime(async || serve(&settings, &screen, rereader).await),
         },
         Command::Negotiator(_) => on_runtime(async |shutdown| negotiate(&settings, &screen, shutdown).await),
         Command::Provider(_) => on_runtime(async |shutdown| provide(&settings, &screen, shutdown).await),
@@ -148,9 +155,14 @@ fn signals(settings: &Settings) -> Result<(Stop, Shutdown, Shutdown), Exit> {
     Ok((never, drain, shutdown))
 }
 
-async fn serve(settings: &Settings, screen: &Screen) -> Result<(), Exit> {
+async fn serve(settings: &Settings, screen: &Screen, rereader: reload::Reader) -> Result<(), Exit> {
     let (_never, drain, shutdown) = signals(settings)?;
+    // What is wrong with it is said before anything starts.
+    tell::Way::all(&settings.notify)?;
+    let hangups = reload::hangups()?;
+    let until = shutdown.clone();
     let last = pool::run(settings, drain, shutdown, |pool| {
+        attend(settings, rereader, hangups, pool, &until);
         screen.say(&format!("pool  {}", pool.url()));
         for line in pool.more_urls() {
             screen.say(&line);
@@ -160,12 +172,33 @@ async fn serve(settings: &Settings, screen: &Screen) -> Result<(), Exit> {
         }
     })
     .await?;
+    service::stopping("stopped");
     tracing::info!(
         shares = last.shares.accepted,
         blocks = last.blocks.found,
         "stopped"
     );
     Ok(())
+}
+
+/// What a running pool has beside it: its service manager, whoever is to be told, and the next configuration.
+fn attend(
+    settings: &Settings,
+    rereader: reload::Reader,
+    hangups: tokio::signal::unix::Signal,
+    pool: &pool::Pool,
+    until: &Shutdown,
+) {
+    tokio::spawn(service::keep_alive(pool.pulse(), until.clone()));
+    tokio::spawn(reload::serve(
+        rereader,
+        settings.clone(),
+        hangups,
+        pool.live(),
+        pool.status(),
+        until.clone(),
+    ));
+    service::ready(&format!("serving at {}", pool.url()));
 }
 
 /// Says where a role is reached, and where its page is.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use adit_proto::Time;
 
@@ -53,6 +53,13 @@ impl Clock {
         }
     }
 
+    /// How far the wall clock is behind, where that is more than noise: somebody has set it back. This one goes on.
+    #[must_use]
+    pub fn ahead(&self) -> Option<Duration> {
+        let ahead_us = self.now().0.saturating_sub(wall_us());
+        (ahead_us > STEP_MIN_US).then(|| Duration::from_micros(ahead_us))
+    }
+
     /// Seconds since the Unix epoch, for certificates and header times.
     #[must_use]
     pub fn unix_s(&self) -> u64 {
@@ -79,6 +86,20 @@ mod tests {
             last = now;
         }
         assert!(wall_us().abs_diff(last.0) < STEP_MIN_US);
+    }
+
+    #[test]
+    fn a_step_back_is_seen_and_not_followed() {
+        assert_eq!(Clock::system().ahead(), None);
+        let clock = Clock(Arc::new(Anchor {
+            instant: Instant::now(),
+            unix_us: wall_us() + 3_600_000_000,
+            forward_us: AtomicU64::new(0),
+        }));
+        let before = clock.now();
+        clock.follow_wall_clock();
+        assert!(clock.now() >= before);
+        assert!(clock.ahead() > Some(Duration::from_secs(3_590)));
     }
 
     #[test]

@@ -20,8 +20,16 @@ pub fn markdown() -> String {
             let _ = writeln!(page, "{}", row(key));
         }
     }
+    page.push_str(&live());
     page.push_str(TAIL);
     page
+}
+
+/// What SIGHUP changes.
+fn live() -> String {
+    let rows = keys().iter().filter(|key| key.is_live());
+    let names: Vec<String> = rows.map(|key| format!("`{}`", key.path)).collect();
+    format!("{LIVE}{}.\n", names.join(", "))
 }
 
 fn row(key: &Key) -> String {
@@ -91,6 +99,14 @@ Made from the table in `crates/adit/src/config/table.rs`; a test checks that it 
 A key that does not exist, or a value that is not possible, is refused before anything starts, with the line
 where it stands and what would be right. `~` at the start of the data folder is the home directory.
 ";
+
+const LIVE: &str = "
+## What changes without a restart
+
+`SIGHUP` (`systemctl reload adit`) has a pool read its configuration again, and no miner notices. A mistake in it is logged with the line that
+it stands on, and the old configuration goes on, whole. Certificates and keys are seen without it. What else has changed is named in the log and counts from the next start.
+
+These change at once: ";
 
 const TAIL: &str = "
 ## Secrets

@@ -15,6 +15,7 @@ use super::values::{
 };
 
 use crate::books::Db;
+use crate::tell::Secret;
 use crate::uplink::Upstream;
 use crate::uplink::supervisor::UPSTREAMS_MAX;
 
@@ -291,6 +292,12 @@ text_field!(Mode, "full-template or coinbase-only", |text| match text {
     "coinbase-only" => Some(Self::CoinbaseOnly),
     _ => None,
 });
+
+text_field!(
+    Secret,
+    "nothing, the path of a file that holds the secret, or env:NAME",
+    Secret::parse
+);
 
 text_field!(PreferNode, "order or fees", |text| match text {
     "order" => Some(Self::Order),

@@ -1,5 +1,6 @@
 //! The checked configuration: what exists here is right.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use adit_wire::extension::{self, Range};
@@ -10,8 +11,8 @@ use super::payout::{Payout, name};
 use super::source::{Config, Sources};
 use super::table::{
     BooksKeys, Coinbase, Device, Embedded, Extensions, Http, Ipc, KeyKeys, LedgerKeys, Limits, Log,
-    NegotiationKeys, NegotiatorKeys, NodeKeys, PayoutKeys, PoolKeys, ProviderKeys, ProxyKeys, SecurityKeys,
-    ShareKeys, Sv1Keys, Top, UpstreamKeys,
+    NegotiationKeys, NegotiatorKeys, NodeKeys, NotifyKeys, PayoutKeys, PoolKeys, ProviderKeys, ProxyKeys,
+    SecurityKeys, ShareKeys, Sv1Keys, Top, UpstreamKeys,
 };
 use super::values::{Listen, NetworkChoice, NodeSpec, Nodes, WorkFloor};
 use crate::exit::Exit;
@@ -78,6 +79,8 @@ pub struct Settings {
     pub extensions: Extensions,
     /// Logging.
     pub log: Log,
+    /// Who is told what happens.
+    pub notify: NotifyKeys,
 }
 
 /// `shares.*` with the floor of the network put in.
@@ -116,7 +119,12 @@ impl Settings {
         let settings = Self::check(&config, &mut problems);
         match (Problem::exit(&problems), settings) {
             (Some(exit), _) => Err(exit),
-            (None, Some(settings)) => Ok(settings),
+            (None, Some(mut settings)) => {
+                if sources.listens_everywhere && !settings.listen.explicit {
+                    settings.listen.addr.set_ip(Ipv4Addr::UNSPECIFIED.into());
+                }
+                Ok(settings)
+            }
             (None, None) => Err(Exit::usage("the configuration cannot be read")),
         }
     }
@@ -163,6 +171,7 @@ impl Settings {
         let device = Device::read(config, problems);
         let extensions = Extensions::read(config, problems);
         let log = Log::read(config, problems);
+        let notify = NotifyKeys::read(config, problems);
         let (top, embedded) = (top?, embedded?);
         let network = told(network(config, &top, &payout.as_ref()?.address), problems);
         let network_is_told = network.is_some_and(|(_, told)| told);
@@ -202,6 +211,7 @@ impl Settings {
             device: device?,
             extensions: extensions?,
             log: log?,
+            notify: notify?,
         })
     }
 }

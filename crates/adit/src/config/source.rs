@@ -27,6 +27,8 @@ pub struct Sources {
     pub pays_nobody: bool,
     /// The command does without a node unless one is configured.
     pub nodeless: bool,
+    /// The command serves miners of the house: unless told where, it listens on all addresses.
+    pub listens_everywhere: bool,
 }
 
 impl Sources {
@@ -161,6 +163,16 @@ impl Config {
         self.given
             .get(key)
             .map_or(Origin::Default, |(_, origin)| origin.clone())
+    }
+
+    /// The keys that have another value in `other`.
+    pub fn changed(&self, other: &Self) -> Vec<&'static Key> {
+        let value = |config: &Self, key: &Key| {
+            let given = config.given.get(key.path).map(|(raw, _)| raw.clone());
+            given.unwrap_or_else(|| Raw::Bare(key.default.to_owned()))
+        };
+        let rows = keys().iter();
+        rows.filter(|key| value(self, key) != value(other, key)).collect()
     }
 
     /// A variable of the environment, if set and not empty.

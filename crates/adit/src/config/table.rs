@@ -18,6 +18,7 @@ use super::values::{
     WorkFloor,
 };
 use crate::books::Db;
+use crate::tell::Secret;
 
 /// One row.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +45,11 @@ impl Key {
     /// Its name in the environment: `ADIT_SHARES__VARDIFF`.
     pub fn environment(&self) -> String {
         format!("ADIT_{}", self.path.replace('.', "__").to_ascii_uppercase())
+    }
+
+    /// Whether SIGHUP changes it in a running process.
+    pub fn is_live(&self) -> bool {
+        LIVE.contains(&self.path) || LIVE_TABLES.contains(&self.split().0)
     }
 
     /// The table it stands in, empty at the top, and its name there.
@@ -94,6 +100,15 @@ macro_rules! table {
 pub fn keys() -> &'static [Key] {
     KEYS
 }
+
+/// Keys, and tables of keys, that SIGHUP changes in a running process. What they change is in `reload`.
+const LIVE: &[&str] = &[
+    "log.level",
+    "payout.address",
+    "coinbase.tag",
+    "keys.certificate_warning_days",
+];
+const LIVE_TABLES: &[&str] = &["notify"];
 
 /// The row of a full name.
 pub(super) fn key(path: &str) -> Option<&'static Key> {
@@ -423,5 +438,29 @@ table! {
         level: Level = "info";
         /// Lines for people, or one JSON object a line.
         format: LogFormat = "text";
+    }
+    /// Who is told what happens while nobody looks (docs/operations.md). Each way is named by the file that holds its secret,
+    /// which nobody else may read, or by `env:NAME`; a way that is not named is not gone.
+    ["notify."] NotifyKeys {
+        /// A web hook: its URL, and on a second line a bearer token if it wants one. Each notice is a JSON object.
+        webhook: Secret = "";
+        /// An ntfy topic: its URL, and on a second line an access token if it wants one.
+        ntfy: Secret = "";
+        /// A Telegram bot: its token, and on a second line the id of the chat.
+        telegram: Secret = "";
+        /// Where Telegram is: a server of one's own, perhaps.
+        telegram_api: String = "https://api.telegram.org", 8..=255;
+        /// A mail server: `smtps://USER:PASSWORD@HOST`, or `smtp://HOST:25` on this machine.
+        mail: Secret = "";
+        /// The address from which mail comes.
+        mail_from: String = "", 0..=255;
+        /// The address to which it goes, perhaps with a name: `You <you@example.org>`.
+        mail_to: String = "", 0..=255;
+        /// How long a worker must be away before that is told, and its return after that.
+        gone_s: u32 = "300", 1..=604800, unit "seconds";
+        /// How long a worker may be connected without a share.
+        silent_s: u32 = "900", 10..=604800, unit "seconds";
+        /// How long a node or an upstream must be in trouble before that is told.
+        trouble_s: u32 = "60", 0..=86400, unit "seconds";
     }
 }

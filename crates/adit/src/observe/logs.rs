@@ -1,10 +1,15 @@
 //! Where log lines go: stderr, under the live view if there is one.
 
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
 
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{fmt, reload};
 
 use super::text::invisible;
 use crate::config::{Level, LogFormat, table::Log};
@@ -60,14 +65,25 @@ impl Screen {
 }
 
 /// Writes one log line at a time above the live view. What it is given in one call is one line: a
-/// control character within it, which only foreign text can have brought, is written as `\u{..}`.
+/// control character within it, which only foreign text can have brought, is written as `\u{..}`, or in JSON as `\u....`.
 #[derive(Debug)]
-pub struct Lines(Screen);
+pub struct Lines {
+    screen: Screen,
+    format: LogFormat,
+}
+
+/// Makes one for each event.
+struct Writer {
+    screen: Screen,
+    format: LogFormat,
+}
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let line = one_line(&String::from_utf8_lossy(bytes));
-        self.0.bars.suspend(|| io::stderr().write_all(line.as_bytes()))?;
+        let line = one_line(&String::from_utf8_lossy(bytes), self.format);
+        self.screen
+            .bars
+            .suspend(|| io::stderr().write_all(line.as_bytes()))?;
         Ok(bytes.len())
     }
 
@@ -76,21 +92,29 @@ impl Write for Lines {
     }
 }
 
-impl<'a> MakeWriter<'a> for Screen {
+impl<'a> MakeWriter<'a> for Writer {
     type Writer = Lines;
 
     fn make_writer(&'a self) -> Lines {
-        Lines(self.clone())
+        Lines {
+            screen: self.screen.clone(),
+            format: self.format,
+        }
     }
 }
 
-fn one_line(text: &str) -> String {
+fn one_line(text: &str, format: LogFormat) -> String {
     let mut line = String::with_capacity(text.len() + 1);
     for character in text.trim_end_matches('\n').chars() {
-        if invisible(character) {
-            line.extend(character.escape_unicode())
-        } else {
-            line.push(character)
+        match (invisible(character), format) {
+            (false, _) => line.push(character),
+            (true, LogFormat::Text) => line.extend(character.escape_unicode()),
+            (true, LogFormat::Json) => {
+                // JSON writes what lies beyond 16 bits in two.
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    let _ = write!(line, "\\u{unit:04x}");
+                }
+            }
         }
     }
     line.push('\n');
@@ -100,21 +124,48 @@ fn one_line(text: &str) -> String {
 /// Starts logging for the whole process; a second call changes nothing. One event is one line, whatever
 /// foreign text stands in it.
 pub fn start(settings: &Log, screen: &Screen) {
-    let level = match settings.level {
+    let lines = Writer {
+        screen: screen.clone(),
+        format: settings.format,
+    };
+    let (level, handle) = reload::Layer::new(filter(settings.level));
+    let events = fmt::layer().with_writer(lines);
+    let events = match settings.format {
+        LogFormat::Json => events.json().flatten_event(true).boxed(),
+        LogFormat::Text => events.with_ansi(false).with_target(false).boxed(),
+    };
+    // An error means that an embedding program logs in its own way already.
+    if tracing_subscriber::registry()
+        .with(level)
+        .with(events)
+        .try_init()
+        .is_ok()
+    {
+        let set = move |level| drop(handle.reload(level));
+        drop(LEVEL.set(Box::new(set)));
+    }
+}
+
+/// Sets how much is logged from now on.
+type SetLevel = dyn Fn(LevelFilter) + Send + Sync;
+
+static LEVEL: OnceLock<Box<SetLevel>> = OnceLock::new();
+
+/// Logs more or less from now on, where [`start`] has started it.
+pub fn set_level(level: Level) {
+    if let Some(set) = LEVEL.get() {
+        set(filter(level));
+    }
+}
+
+const fn filter(level: Level) -> LevelFilter {
+    match level {
         Level::Error => LevelFilter::ERROR,
         Level::Warn => LevelFilter::WARN,
         Level::Info => LevelFilter::INFO,
         Level::Debug => LevelFilter::DEBUG,
         Level::Trace => LevelFilter::TRACE,
-    };
-    let lines = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(screen.clone());
-    // An error means that an embedding program logs in its own way already.
-    drop(match settings.format {
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
-        LogFormat::Text => lines.with_ansi(false).with_target(false).try_init(),
-    });
+    }
 }
 
 #[cfg(test)]
@@ -125,8 +176,18 @@ mod tests {
     fn foreign_text_cannot_forge_a_log_line() {
         let forged = "INFO user=\"bob\n2026-01-01 INFO block found\u{1b}[2J\"\n";
         assert_eq!(
-            one_line(forged),
+            one_line(forged, LogFormat::Text),
             "INFO user=\"bob\\u{a}2026-01-01 INFO block found\\u{1b}[2J\"\n"
         );
+    }
+
+    #[test]
+    fn a_json_line_stays_json_whatever_stands_in_it() {
+        // As the formatter writes it: what JSON forbids is escaped already, the rest is not.
+        let name = "bob\u{202e}\u{200b}\u{e0041}";
+        let line = one_line(&format!("{{\"user\":\"{name}\\n\\u001b\"}}\n"), LogFormat::Json);
+        assert_eq!(line, "{\"user\":\"bob\\u202e\\u200b\\udb40\\udc41\\n\\u001b\"}\n");
+        let read: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(read["user"], format!("{name}\n\u{1b}"));
     }
 }

@@ -79,6 +79,7 @@ pub(super) struct Hub {
     /// What is passed on to receivers, where we are a distributor.
     pub(super) distribution: Option<Arc<Receivers>>,
     pub(super) inspector: Inspector,
+    pub(super) live: watch::Receiver<super::live::Values>,
     pub(super) state: Mining,
 }
 
@@ -98,6 +99,8 @@ pub(super) struct Mining {
     template: Option<(Arc<Template>, adit_proto::Time)>,
     transactions: VecDeque<(TemplateId, Arc<Vec<Vec<u8>>>)>,
     ledger_commits: adit_ledger::writer::Stats,
+    /// The machine's clock was set back.
+    set_back: bool,
     /// What the node's source wants somebody to look at.
     alarm: String,
     /// Who found the last block: the name may come with a report after it.
@@ -134,6 +137,7 @@ impl Hub {
                 () = changed(&mut self.branch) => self.take_orders(),
                 Some(news) = news.recv() => self.news(news),
                 answer = self.inspector.answer() => self.inspected(answer),
+                Ok(()) = self.live.changed() => self.take_live(),
                 _ = beat.tick() => {
                     beats = beats.wrapping_add(1);
                     if beats.is_multiple_of(HOUSEKEEPING_EVERY) {
@@ -224,6 +228,21 @@ impl Hub {
             self.publish_job(job, template.height, fees, self.clock.now());
         }
         self.publish();
+    }
+
+    /// The operator has changed something: the present template is mined with it from now on.
+    fn take_live(&mut self) {
+        let values = self.live.borrow_and_update().clone();
+        self.payout = values.payout;
+        self.tag = values.tag;
+        self.certificate_warning_days = values.certificate_warning_days;
+        if let Some((template, at)) = self.state.template.clone() {
+            self.template(template);
+            // It is not younger for that.
+            if let Some((_, known)) = &mut self.state.template {
+                *known = at;
+            }
+        }
     }
 
     fn mines_own(&self) -> bool {
@@ -434,6 +453,16 @@ impl Hub {
 
     fn housekeeping(&mut self) {
         self.clock.follow_wall_clock();
+        let ahead = self.clock.ahead();
+        if let Some(ahead) = ahead
+            && !self.state.set_back
+        {
+            tracing::warn!(
+                seconds = ahead.as_secs(),
+                "the clock of this machine was set back: times go on from before it; restart when it is right again"
+            );
+        }
+        self.state.set_back = ahead.is_some();
         let now = self.clock.now();
         self.totals.sweep(now);
     }

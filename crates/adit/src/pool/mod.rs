@@ -21,6 +21,7 @@ mod drain;
 mod hub;
 pub(crate) mod inspect;
 mod lanes;
+mod live;
 pub(crate) mod mailbox;
 mod negotiation;
 pub(crate) mod open;
@@ -36,7 +37,7 @@ pub(crate) use open::shown_host;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use adit_ledger::{DataLock, Writer};
@@ -67,6 +68,7 @@ use worker::{Incoming, Plan, WorkerHandle};
 
 pub use control::{SOCKET, drain as ask_to_drain};
 pub use drain::Progress;
+pub use live::Live;
 
 /// Reports and blocks that may wait for the hub.
 const REPORTS_MAX: usize = 4096;
@@ -89,6 +91,9 @@ pub struct Pool {
     progress: watch::Sender<Progress>,
     /// Connections of each worker.
     loads: Vec<Arc<AtomicUsize>>,
+    /// Turns of each worker.
+    beats: Vec<Arc<AtomicU64>>,
+    live: Live,
     /// What callers of the control socket wish.
     wishes: mpsc::Receiver<Wish>,
     control: Option<JoinHandle<()>>,
@@ -213,6 +218,7 @@ impl Pool {
         let layout = branch.as_ref().map_or(Layout::POOL, |branch| branch.layout);
         let workers = start_workers(settings, layout, &plan, &opened.writer)?;
         let loads = workers.iter().map(|worker| Arc::clone(&worker.load)).collect();
+        let beats = workers.iter().map(|worker| Arc::clone(&worker.beats)).collect();
         drop(plan);
 
         let node = if settings.nodeless {
@@ -235,6 +241,7 @@ impl Pool {
         let picture = picture(settings, &clock, &url, listen);
         let (status_tx, status) = watch::channel(Arc::new(picture.clone()));
         let refused = listener.refusals();
+        let live = Live::new(settings, node.handle.clone());
         let mut hub = Hub {
             payout: settings.payout.script.clone(),
             tag: settings.coinbase.tag.as_bytes().to_vec(),
@@ -261,6 +268,7 @@ impl Pool {
             desk: asks_weak,
             distribution,
             inspector: inspect::Inspector::new(node.handle.clone()),
+            live: live.subscribe(),
             state: hub::Mining::default(),
             clock,
         };
@@ -290,6 +298,8 @@ impl Pool {
             drain,
             progress,
             loads,
+            beats,
+            live,
             wishes,
             control,
             accepting,
@@ -362,6 +372,18 @@ impl Pool {
     #[must_use]
     pub fn books(&self) -> Option<&Books> {
         self.books.as_ref()
+    }
+
+    /// Whether its parts are alive.
+    #[must_use]
+    pub fn pulse(&self) -> crate::service::Pulse {
+        crate::service::Pulse::new(self.beats.clone(), self.status())
+    }
+
+    /// What can be changed while it runs.
+    #[must_use]
+    pub fn live(&self) -> Live {
+        self.live.clone()
     }
 
     /// Connections that are there.
@@ -502,16 +524,14 @@ pub async fn serve(
     pool.stop().await
 }
 
-/// `systemctl reload` and old habits: it must not end the pool, and there is nothing to do.
+/// `systemctl reload` and old habits: it must not end the pool. Who has something to read again listens as well (`reload`).
 pub(crate) fn survive_hangups() -> Result<impl Future<Output = ()>, Exit> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut hangup = signal(SignalKind::hangup())
         .map_err(|error| Exit::failed(format!("cannot listen to SIGHUP: {error}")))?;
     Ok(async move {
         while hangup.recv().await.is_some() {
-            tracing::info!(
-                "SIGHUP: changed keys and certificates are seen without it; nothing else is read again"
-            );
+            tracing::debug!("SIGHUP");
         }
     })
 }

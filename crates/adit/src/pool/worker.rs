@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use adit_ledger::record::{SessionClosed, SessionOpened};
@@ -107,6 +107,8 @@ pub(super) struct WorkerHandle {
     pub(super) incoming: mpsc::Sender<Incoming>,
     /// Connections that it has or is about to have.
     pub(super) load: Arc<AtomicUsize>,
+    /// Turns of its loop that ended a report: whether it lives.
+    pub(super) beats: Arc<AtomicU64>,
     thread: std::thread::JoinHandle<()>,
 }
 
@@ -128,16 +130,20 @@ impl WorkerHandle {
             .build()
             .map_err(|error| Exit::failed(format!("cannot start a worker: {error}")))?;
         let worker_load = Arc::clone(&load);
+        let beats = Arc::new(AtomicU64::new(0));
+        let worker_beats = Arc::clone(&beats);
         let thread = std::thread::Builder::new()
             .name(format!("adit-worker-{number}"))
             .spawn(move || {
                 let worker = Rc::new(Worker::new(number, plan, space, lane, worker_load));
-                tokio::task::LocalSet::new().block_on(&runtime, worker.run(arrivals, committed));
+                tokio::task::LocalSet::new()
+                    .block_on(&runtime, worker.run(arrivals, committed, worker_beats));
             })
             .map_err(|error| Exit::failed(format!("cannot start a worker thread: {error}")))?;
         Ok(Self {
             incoming,
             load,
+            beats,
             thread,
         })
     }
@@ -290,7 +296,12 @@ impl Worker {
         }
     }
 
-    async fn run(self: Rc<Self>, mut arrivals: mpsc::Receiver<Incoming>, committed: Arc<Notify>) {
+    async fn run(
+        self: Rc<Self>,
+        mut arrivals: mpsc::Receiver<Incoming>,
+        committed: Arc<Notify>,
+        beats: Arc<AtomicU64>,
+    ) {
         tokio::task::spawn_local(Rc::clone(&self).flusher());
         tokio::task::spawn_local(Rc::clone(&self).spread_work());
         tokio::task::spawn_local(Rc::clone(&self).see_off());
@@ -321,6 +332,7 @@ impl Worker {
                     self.collect();
                     self.note_refused(self.plan.rejects_every_us);
                     self.send_report();
+                    beats.fetch_add(1, Ordering::Relaxed);
                 }
                 () = shutdown.requested() => break,
             }

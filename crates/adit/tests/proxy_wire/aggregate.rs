@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use adit::observe::Figures;
 
-use crate::{Between, EASY};
 use crate::support::miner::How;
 use crate::support::{self, House, shares};
+use crate::{Between, EASY};
 
 /// REQ-MIN-006, REQ-MIN-103, REQ-EXT-008: miners of every kind share one channel of the pool, no two of them search the
 /// same, and each share that they find stands in its ledger once.

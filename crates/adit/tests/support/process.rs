@@ -95,6 +95,16 @@ impl Process {
         url.parse().unwrap()
     }
 
+    /// What it has said since this was asked last.
+    pub(crate) fn said(&self) -> Vec<String> {
+        self.lines.try_iter().collect()
+    }
+
+    /// What is left of what it said, once it has ended.
+    pub(crate) fn rest(&self) -> Vec<String> {
+        self.lines.iter().collect()
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }

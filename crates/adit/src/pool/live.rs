@@ -1,0 +1,61 @@
+//! What can be changed in a running pool, and the way to it.
+
+use bitcoin::ScriptBuf;
+use tokio::sync::watch;
+
+use crate::config::Settings;
+
+/// Changes a running pool; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Live {
+    to_hub: watch::Sender<Values>,
+    node: adit_node::Handle,
+}
+
+/// What the hub works with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Values {
+    pub(super) payout: ScriptBuf,
+    pub(super) tag: Vec<u8>,
+    pub(super) certificate_warning_days: u32,
+}
+
+impl Values {
+    fn of(settings: &Settings) -> Self {
+        Self {
+            payout: settings.payout.script.clone(),
+            tag: settings.coinbase.tag.as_bytes().to_vec(),
+            certificate_warning_days: settings.keys.certificate_warning_days,
+        }
+    }
+}
+
+impl Live {
+    pub(super) fn new(settings: &Settings, node: adit_node::Handle) -> Self {
+        Self {
+            to_hub: watch::Sender::new(Values::of(settings)),
+            node,
+        }
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<Values> {
+        self.to_hub.subscribe()
+    }
+
+    /// Takes the live keys of these settings: the next job is made with them. Another payout may need other room in the
+    /// coinbase, which is asked for first.
+    pub async fn apply(&self, settings: &Settings) {
+        if self.to_hub.borrow().payout != settings.payout.script {
+            let room = super::constraints(settings);
+            if let Err(error) = self.node.constrain(vec![room]).await {
+                tracing::warn!(?error, "the node makes templates for the old payout still");
+            }
+        }
+        let values = Values::of(settings);
+        self.to_hub.send_if_modified(|now| {
+            let news = *now != values;
+            *now = values;
+            news
+        });
+    }
+}
