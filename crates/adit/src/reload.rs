@@ -130,7 +130,7 @@ fn report(before: &Config, after: &Config) {
         rows.map(|key| key.path).collect::<Vec<_>>().join(", ")
     };
     let (now, later) = (names(true), names(false));
-    tracing::info!(changed = %now, "the configuration is read again");
+    tracing::info!(changed = %now, "SIGHUP: the configuration is read again");
     if !later.is_empty() {
         tracing::warn!(keys = %later, "these have changed, too, and count from the next start");
     }
