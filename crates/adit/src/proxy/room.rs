@@ -1,6 +1,6 @@
 //! How much extranonce there is to share out: found out before the first miner comes, since it stays as it is then.
 
-use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use adit_net::Clock;
@@ -21,8 +21,8 @@ pub(super) async fn left(upstreams: &[Upstream], settings: &lines::Settings, clo
     let asking = Asking {
         settings,
         clock,
-        bytes: Cell::new(BRANCH_BYTES),
-        waited_for: Cell::new(0),
+        bytes: AtomicUsize::new(BRANCH_BYTES),
+        waited_for: AtomicUsize::new(0),
     };
     let both = async {
         let new = async {
@@ -33,21 +33,21 @@ pub(super) async fn left(upstreams: &[Upstream], settings: &lines::Settings, clo
     };
     if tokio::time::timeout(PATIENCE, both).await.is_err() {
         tracing::warn!(
-            pools = asking.waited_for.get(),
+            pools = asking.waited_for.load(Relaxed),
             "not all pools have said in time how much extranonce they leave: one that leaves less than {} bytes will be of no \
              use until the next start",
-            asking.bytes.get()
+            asking.bytes.load(Relaxed)
         );
     }
-    asking.bytes.get()
+    asking.bytes.load(Relaxed)
 }
 
 /// What is known so far.
 struct Asking<'a> {
     settings: &'a lines::Settings,
     clock: &'a Clock,
-    bytes: Cell<usize>,
-    waited_for: Cell<usize>,
+    bytes: AtomicUsize,
+    waited_for: AtomicUsize,
 }
 
 impl Asking<'_> {
@@ -63,7 +63,7 @@ impl Asking<'_> {
             ..self.settings.clone()
         };
         let mut open = upstreams.len();
-        self.waited_for.update(|count| count + open);
+        self.waited_for.fetch_add(open, Relaxed);
         let (mut lines, mut reports) = Lines::new(upstreams, settings, self.clock.clone());
         (0..lines.count()).for_each(|upstream| lines.connect(upstream));
         let mut refused = Vec::new();
@@ -77,14 +77,14 @@ impl Asking<'_> {
                 Some(News::Down(_)) => {}
             }
             open -= 1;
-            self.waited_for.update(|count| count - 1);
+            self.waited_for.fetch_sub(1, Relaxed);
         }
         refused
     }
 
     fn leaves(&self, lines: &mut Lines, upstream: usize) {
         if let Some(channel) = lines.facts(upstream).and_then(|facts| facts.channel) {
-            self.bytes.update(|bytes| bytes.min(usize::from(channel.size)));
+            self.bytes.fetch_min(usize::from(channel.size), Relaxed);
             let upstream = lines.name(upstream);
             tracing::info!(upstream, bytes = channel.size, "bytes of extranonce left to us");
         }
