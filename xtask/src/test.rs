@@ -1,11 +1,13 @@
 //! `cargo xtask test`: everything that must be right before a change is shared, cheapest first.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use clap::{Args, Parser};
 
+use crate::bench;
 use crate::exec::{Failure, elapsed};
 use crate::peers;
 
@@ -118,7 +120,21 @@ fn cargo(arguments: &[&str]) -> Command {
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .stdin(Stdio::null())
         .args(arguments);
+    if std::env::var_os("CARGO_INCREMENTAL").is_none() && !is_developed() {
+        command.env("CARGO_INCREMENTAL", "0");
+    }
     command
+}
+
+/// Whether somebody builds again and again in this folder. Whoever builds once is spared the files that make the next build
+/// faster: they take more room than everything else.
+fn is_developed() -> bool {
+    let target = bench::target(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")));
+    let kept = std::fs::read_dir(target.join("debug/incremental"));
+    kept.into_iter()
+        .flatten()
+        .flatten()
+        .any(|entry| entry.file_name().to_string_lossy().starts_with("adit-"))
 }
 
 fn step(mut command: impl std::borrow::BorrowMut<Command>) -> Result<(), Failure> {
