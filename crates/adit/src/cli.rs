@@ -57,6 +57,8 @@ pub enum Command {
     Keys(KeysArgs),
     /// The record of accepted shares.
     Ledger(LedgerArgs),
+    /// Who is paid: the next coinbase, what a channel mines, balances.
+    Payout(PayoutArgs),
     /// Load generator against any pool.
     Load(LoadArgs),
     /// Asks any Stratum V2 server what it keeps of the protocol.
@@ -82,6 +84,7 @@ impl Command {
             Self::Device(args) => args.json,
             Self::Keys(args) => args.json,
             Self::Ledger(args) => args.json,
+            Self::Payout(args) => args.json,
             Self::Load(args) => args.json,
             Self::Probe(args) => args.json,
         }
@@ -117,6 +120,7 @@ impl Command {
             Self::Device(args) => args.give(&mut sources)?,
             Self::Keys(args) => args.common.give(args.data.as_ref(), &mut sources)?,
             Self::Ledger(args) => args.give(&mut sources)?,
+            Self::Payout(args) => args.give(&mut sources)?,
             Self::Load(args) => args.common.give(None, &mut sources)?,
             Self::Probe(args) => args.common.give(None, &mut sources)?,
             Self::NotifyTest(args) => {
@@ -653,6 +657,54 @@ pub enum LedgerAction {
     },
     /// Every record, oldest first: CSV, or one JSON object a line.
     Export,
+}
+
+/// `adit payout`
+#[derive(Clone, Debug, Args)]
+pub struct PayoutArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub action: PayoutAction,
+    /// The data folder [default: ~/.adit]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub data: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What to do with payouts; none changes anything.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum PayoutAction {
+    /// The next coinbase line by line: of the pool that runs, or else as the book has it.
+    Preview {
+        /// What the coinbase would pay, in satoshis, where no pool runs
+        #[arg(long, value_name = "SAT", default_value_t = 312_500_000, value_parser = clap::value_parser!(u64).range(..=2_100_000_000_000_000))]
+        value: u64,
+    },
+    /// What a channel mines at this moment, taken apart; without one, the channels that are open.
+    Prove {
+        /// The channel's number in the ledger
+        #[arg(value_name = "CHANNEL")]
+        channel: Option<String>,
+    },
+    /// What everybody has earned, has received and is owed: CSV, or JSON.
+    Balances,
+    /// What can be paid now, as outputs: CSV of address and satoshis, or JSON for a PSBT.
+    Export {
+        /// Smallest payment, in satoshis [default: payout.minimum_sat]
+        #[arg(long, value_name = "SAT", value_parser = clap::value_parser!(u64).range(1..=2_100_000_000_000_000))]
+        minimum: Option<u64>,
+    },
+}
+
+impl PayoutArgs {
+    fn give(&self, sources: &mut Sources) -> Result<(), Exit> {
+        sources.pays_nobody = true;
+        self.common.give(self.data.as_ref(), sources)
+    }
 }
 
 /// `adit load`

@@ -83,7 +83,7 @@ fn unread(error: JournalError) -> io::Result<()> {
     }
 }
 
-fn broken(error: JournalError) -> Exit {
+pub(crate) fn broken(error: JournalError) -> Exit {
     let hint = match &error {
         JournalError::Disk { source, .. } if source.kind() == io::ErrorKind::NotFound => {
             "name the data folder of a pool with --data DIR"

@@ -15,6 +15,7 @@ pub mod load;
 pub mod negotiator;
 pub mod notify;
 pub mod observe;
+pub mod payout;
 pub mod pool;
 pub mod probe;
 pub mod provider;

@@ -65,6 +65,7 @@ fn run(command: Command) -> Result<ExitCode, Exit> {
         }
         Command::Keys(args) => adit::keys::run(&settings, args.action, args.json),
         Command::Ledger(args) => adit::ledger::run(&settings, args.action, args.json),
+        Command::Payout(args) => adit::payout::command::run(&settings, &args.action, args.json),
         Command::Up(args) => on_runtime(async |shutdown| {
             let report = up::run(&settings, args.until_blocks, args.json, &screen, shutdown).await?;
             if args.json {

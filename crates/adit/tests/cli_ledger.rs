@@ -51,6 +51,7 @@ fn pool_has_run() -> tempfile::TempDir {
             version: 0x2000_0000,
             height: 101,
             is_block: n == 3,
+            solo: false,
         };
         journal.append(share.time_us, &Entry::Share(share));
     }

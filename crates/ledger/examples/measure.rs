@@ -39,6 +39,7 @@ fn share(n: u64) -> Share {
         version: 3,
         height: 4,
         is_block: false,
+        solo: false,
     }
 }
 

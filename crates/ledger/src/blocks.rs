@@ -46,6 +46,8 @@ pub struct FoundBlock {
     pub block: Vec<u8>,
     /// Which template of which source it solves, for people and for the source.
     pub template: String,
+    /// What it earns for whom, in the caller's words; empty when nobody but who its coinbase pays.
+    pub credits: String,
 }
 
 /// What waits to be seen in the chain.

@@ -5,10 +5,12 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use crate::money::Money;
 use crate::record::{
     AccountId, AccountPart, BlockFound, Entry, Hash, NAME_PARTS_MAX, OutcomeNote, PART_BYTES, Payout,
     PayoutState, Record, Rejects, Share, WorkerId, WorkerNamed,
 };
+use crate::window::Window;
 
 /// Blocks that the book lists; older ones stay counted in [`Book::blocks`] and in the journal.
 pub const BLOCKS_LISTED_MAX: usize = 10_000;
@@ -31,6 +33,8 @@ pub struct Book {
     /// Parts of their accounts' sums, never added to them.
     workers: HashMap<(AccountId, WorkerId), AccountBook>,
     listed: VecDeque<BlockLine>,
+    money: Money,
+    window: Window,
 }
 
 /// The sum of one account's records, or of those of one of its workers.
@@ -110,6 +114,7 @@ impl Book {
             Entry::Worker(named) => self.worker(named),
             Entry::Block(block) => self.block(*block, time_us),
             Entry::Outcome(note) => self.outcome(*note),
+            Entry::Credit(credit) => self.money.credit(credit),
             Entry::Start(_) => self.starts += 1,
             Entry::Rejects(rejects) => self.rejects(rejects),
             Entry::Payout(payout) => self.payout(payout),
@@ -166,6 +171,41 @@ impl Book {
         for line in &other.listed {
             self.list(line.clone());
         }
+        self.money.merge(&other.money);
+        self.window.merge(&other.window);
+    }
+
+    /// What blocks earned for whom, and what was paid.
+    pub fn money(&self) -> &Money {
+        &self.money
+    }
+
+    /// Who did the last work.
+    pub fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// Forgets who did work that is older than the last `work` (expected hashes): see [`Window::keep`].
+    pub fn keep_window(&mut self, work: u128) {
+        self.window.keep(work);
+    }
+
+    /// Whether this book, kept by a running pool, is what the records say: `whole`, read from all of them, has a window that
+    /// may go further back.
+    pub fn agrees_with(&self, whole: &Self) -> bool {
+        let sums = |book: &Self| Self {
+            window: Window::default(),
+            ..book.clone()
+        };
+        self.window.is_end_of(&whole.window) && sums(self) == sums(whole)
+    }
+
+    pub(crate) fn insert_window(&mut self, window: Window) {
+        self.window = window;
+    }
+
+    pub(crate) fn money_mut(&mut self) -> &mut Money {
+        &mut self.money
     }
 
     pub(crate) fn insert(&mut self, account: AccountId, book: AccountBook) {
@@ -187,6 +227,7 @@ impl Book {
         self.shares += 1;
         self.work += u128::from(share.work);
         self.accounts.entry(share.account).or_default().share(share);
+        self.window.share(share);
         if let Some(worker) = share.worker {
             self.workers
                 .entry((share.account, worker))
@@ -240,9 +281,14 @@ impl Book {
             PayoutState::Planned | PayoutState::Confirmed => return,
         };
         *sum = sum.saturating_add(payout.satoshis);
+        match payout.state {
+            PayoutState::Cancelled => self.money.unpay(payout.account, payout.satoshis),
+            _ => self.money.pay(payout.account, payout.satoshis),
+        }
     }
 
     fn outcome(&mut self, note: OutcomeNote) {
+        self.money.outcome(&note);
         if let Some(line) = self
             .listed
             .iter_mut()
@@ -358,6 +404,7 @@ mod tests {
             version: 0,
             height: 0,
             is_block: false,
+            solo: false,
         };
         let mut book = Book::default();
         book.apply(&record(Entry::Worker(WorkerNamed::new([1; 16], [7; 16], "rig"))));

@@ -4,6 +4,8 @@
 //! all records before it, which the segment's header repeats. When it is missing, torn or unknown
 //! the journal is read from the first segment; `verify` always does that and compares.
 
+mod money;
+
 use std::io;
 
 use crate::book::{AccountBook, BlockLine, Book, Name};
@@ -17,7 +19,9 @@ pub const FILE: &str = "book.checkpoint";
 pub const BASE: &str = "book.base";
 /// Longest checkpoint that is read, in bytes.
 const BYTES_MAX: u64 = 1 << 31;
-const MAGIC: [u8; 8] = *b"ADITCHK3";
+const MAGIC: [u8; 8] = *b"ADITCHK4";
+/// Before there were money and a window: the same without them.
+const MAGIC_3: [u8; 8] = *b"ADITCHK3";
 /// Before rejects and payouts were counted: the same without them.
 const MAGIC_2: [u8; 8] = *b"ADITCHK2";
 /// Before there were workers: the same without them, too.
@@ -96,6 +100,7 @@ impl Checkpoint {
         }
         out.extend_from_slice(&(self.book.listed().len() as u64).to_le_bytes());
         self.book.listed().for_each(|line| encode_line(line, &mut out));
+        money::encode(&self.book, &mut out);
         out.extend_from_slice(&crc32c::crc32c(&out).to_le_bytes());
         out
     }
@@ -107,8 +112,10 @@ impl Checkpoint {
         }
         let mut from = Reader(body);
         let magic: [u8; 8] = from.take()?;
-        [MAGIC, MAGIC_2, MAGIC_1].contains(&magic).then_some(())?;
-        let counts_rejects = magic == MAGIC;
+        [MAGIC, MAGIC_3, MAGIC_2, MAGIC_1]
+            .contains(&magic)
+            .then_some(())?;
+        let counts_rejects = [MAGIC, MAGIC_3].contains(&magic);
         let (next_sequence, chain, epoch) = (from.u64()?, Chain(from.u32()?), from.u32()?);
         let (shares, blocks, starts) = (from.u64()?, from.u64()?, from.u64()?);
         let mut book = Book::default();
@@ -126,6 +133,9 @@ impl Checkpoint {
         }
         for _ in 0..from.u64()? {
             book.list(decode_line(&mut from)?);
+        }
+        if magic == MAGIC {
+            money::decode(&mut from, &mut book)?;
         }
         from.0.is_empty().then_some(Self {
             next_sequence,
@@ -255,6 +265,10 @@ impl<'a> Reader<'a> {
 
     fn u64(&mut self) -> Option<u64> {
         self.take().map(u64::from_le_bytes)
+    }
+
+    fn u32s(&mut self) -> Option<usize> {
+        self.u32().map(|number| number as usize)
     }
 
     fn u128(&mut self) -> Option<u128> {

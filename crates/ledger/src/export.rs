@@ -155,6 +155,9 @@ fn row(record: &Record, names: &Names, format: Format, line: &mut String) {
             set("version", number(share.version));
             set("height", number(share.height));
             set("block", number(share.is_block));
+            if share.solo {
+                set("note", text("solo"));
+            }
             "share"
         }
         Entry::Account(part) => {
@@ -255,6 +258,20 @@ fn row(record: &Record, names: &Names, format: Format, line: &mut String) {
                 text(format!("{state} batch {batch} output {vout} fee {fee}")),
             );
             "payout"
+        }
+        Entry::Credit(credit) => {
+            set("account", text(hex(&credit.account)));
+            set("name", text(names.of(&credit.account)));
+            set("hash", text(hex_reversed(&credit.block)));
+            set("height", number(credit.height));
+            set("value", number(credit.earned_sat));
+            let (line, lines) = (u64::from(credit.line) + 1, credit.lines);
+            let received = credit.received_sat;
+            set(
+                "note",
+                text(format!("received {received}, line {line} of {lines}")),
+            );
+            "credit"
         }
         Entry::Stop => "stop",
     };

@@ -5,6 +5,7 @@
 //! `(front end, sequence)`. Encoding and decoding allocate nothing.
 
 mod bytes;
+mod credit;
 mod custom;
 mod entry;
 mod payout;
@@ -13,6 +14,7 @@ mod session;
 mod text;
 
 use bytes::{Cursor, Filler};
+pub use credit::Credit;
 pub use custom::{CustomJob, CustomMode, CustomVerdict};
 pub use entry::{
     AccountPart, BlockFound, Entry, NAME_BYTES_MAX, NAME_PARTS_MAX, Outcome, OutcomeNote, PART_BYTES,
@@ -175,6 +177,7 @@ mod tests {
             version: 6,
             height: 7,
             is_block: true,
+            solo: true,
         };
         let mut opened = SessionOpened::new(
             [1; 16],
@@ -194,6 +197,19 @@ mod tests {
             Entry::Share(Share {
                 worker: None,
                 ..share
+            }),
+            Entry::Share(Share {
+                is_block: false,
+                ..share
+            }),
+            Entry::Credit(Credit {
+                block: [4; 32],
+                height: 9,
+                line: 1,
+                lines: 2,
+                account: [1; 16],
+                earned_sat: u64::MAX,
+                received_sat: 7,
             }),
             Entry::Worker(WorkerNamed::new([1; 16], [6; 16], "rig1")),
             Entry::Start(Start::new("adit 0.1.0")),
@@ -277,7 +293,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic(mut bytes: [u8; RECORD_BYTES], kind in 0u8..14) {
+        fn no_bytes_panic(mut bytes: [u8; RECORD_BYTES], kind in 0u8..20) {
             bytes[4] = kind;
             let crc = crc32c::crc32c(&bytes[4..]).to_le_bytes();
             bytes[..4].copy_from_slice(&crc);

@@ -75,14 +75,23 @@ pub fn verify(data: &Path) -> Result<Report, JournalError> {
     verify_on(&ledger(data)?)
 }
 
+/// The sum of all records of a data folder.
+///
+/// # Errors
+/// As [`verify`].
+pub fn book(data: &Path) -> Result<Book, JournalError> {
+    let replay = Replay::open(data)?;
+    let mut book = replay.base().clone();
+    replay.run(|record| book.apply(record))?;
+    Ok(book)
+}
+
 /// The `n` accounts with the most work in a data folder, most first, each with at most `workers` of its workers.
 ///
 /// # Errors
 /// As [`verify`].
 pub fn top(data: &Path, n: usize, workers: usize) -> Result<Vec<TopLine>, JournalError> {
-    let replay = Replay::open(data)?;
-    let mut book = replay.base().clone();
-    replay.run(|record| book.apply(record))?;
+    let book = book(data)?;
     let line = |(account, sums): (&AccountId, &AccountBook)| TopLine {
         account: *account,
         name: sums.name(),
@@ -131,7 +140,7 @@ pub fn verify_on<D: Disk>(disk: &D) -> Result<Report, JournalError> {
         checkpoint
             .as_ref()
             .filter(|c| c.next_sequence == sequence)
-            .map(|c| c.book == *book)
+            .map(|c| c.book.agrees_with(book))
     };
     let walked = walk_from(disk, headers, base.chain, |record| {
         if report.records == 0 {

@@ -16,6 +16,7 @@ fn found(n: u8) -> FoundBlock {
         coinbase: vec![n; 300],
         block: vec![n; 100_000],
         template: "node 1, template 5\n".into(),
+        credits: format!("{n} 0 name"),
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::coinbase::{Body, CoinbaseError, Hasher};
 use crate::extranonce::{Extranonce, FULL_SIZE_MAX, FullSize};
 use crate::merkle;
+use crate::plan::{Payouts, Plan};
 use crate::sv1::say;
 use crate::target::Target;
 use adit_wire::frame::Header as FrameHeader;
@@ -10,13 +11,17 @@ use adit_wire::message::Message;
 use adit_wire::mining::NewExtendedMiningJob;
 use adit_wire::types::{B0_64K, Seq0_255, U256};
 use core::fmt;
-use std::sync::OnceLock;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Header version bits that a miner may roll (BIP323, conflict C-48).
 pub const VERSION_MASK: u32 = 0x1fff_ffe0;
 
 /// Most branches of a Merkle path: SEQ0_255.
 pub const BRANCHES_MAX: usize = 255;
+
+/// Plans whose jobs one job remembers; connections that need any more make them for themselves.
+const PLANS_MAX: usize = 65_536;
 
 /// What a job is made of: a template and the pool's part of the coinbase.
 #[derive(Clone, Debug)]
@@ -68,6 +73,10 @@ pub struct Job {
     default_bytes: usize,
     default: Variant,
     others: [OnceLock<Box<Variant>>; FULL_SIZE_MAX + 1],
+    plan: Plan,
+    payouts: Option<Arc<dyn Payouts>>,
+    /// The same work under other plans, as far as somebody needed it.
+    of_plans: Mutex<HashMap<Plan, Arc<Job>>>,
 }
 
 /// Why no job can be made of a template.
@@ -104,6 +113,9 @@ impl Job {
             default_bytes: size.bytes(),
             default: Variant::new(&fields, size),
             others: [const { OnceLock::new() }; _],
+            plan: Plan::Pooled,
+            payouts: None,
+            of_plans: Mutex::default(),
             fields,
         })
     }
@@ -116,6 +128,51 @@ impl Job {
             version_mask: mask & VERSION_MASK,
             ..self
         }
+    }
+
+    /// The pooled job of work whose coinbases `payouts` decides on: the outputs of `fields` are replaced.
+    pub fn paying(fields: Fields, payouts: Arc<dyn Payouts>) -> Result<Self, JobError> {
+        Self::under(Plan::Pooled, fields, payouts)
+    }
+
+    fn under(plan: Plan, mut fields: Fields, payouts: Arc<dyn Payouts>) -> Result<Self, JobError> {
+        if let Body::Own(own) = &mut fields.coinbase {
+            own.outputs = payouts.outputs(&plan, own.value);
+        }
+        Ok(Self {
+            plan,
+            payouts: Some(payouts),
+            ..Self::new(fields)?
+        })
+    }
+
+    /// The same work as it is paid under `plan`: made once, then shared by all who need it. Work whose coinbase is given is
+    /// the same for everybody. `None`: no job can be made of that plan's outputs.
+    pub fn of_plan(self: &Arc<Self>, plan: &Plan) -> Option<Arc<Self>> {
+        let Some(payouts) = self.payouts.as_ref().filter(|_| *plan != self.plan) else {
+            return Some(Arc::clone(self));
+        };
+        // Whoever makes a job is waited for: making it again would take as long.
+        let mut made = self.of_plans.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(job) = made.get(plan) {
+            return Some(Arc::clone(job));
+        }
+        let job = Self::under(plan.clone(), self.fields.clone(), Arc::clone(payouts)).ok()?;
+        let job = Arc::new(job);
+        if made.len() < PLANS_MAX {
+            made.insert(plan.clone(), Arc::clone(&job));
+        }
+        Some(job)
+    }
+
+    /// Who decided on its coinbase, by number ([`Payouts::number`]); nobody where it was given.
+    pub fn payouts(&self) -> Option<u64> {
+        self.payouts.as_ref().map(|payouts| payouts.number())
+    }
+
+    /// How a block of it is paid.
+    pub const fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     /// What the job is made of.

@@ -13,7 +13,7 @@
 //! * [`extension`]: which extensions a connection uses, and messages of others (spec 3.4).
 //! * [`relay`]: channels below, each with a channel of its own above: a transparent proxy.
 //! * [`sv1`]: miners of Stratum V1, served from the mining machine.
-//! * The leaves: [`target`], [`merkle`], [`coinbase`], [`extranonce`], [`job`], [`share`],
+//! * The leaves: [`target`], [`merkle`], [`coinbase`], [`extranonce`], [`job`], [`plan`], [`share`],
 //!   [`vardiff`].
 
 pub mod coinbase;
@@ -25,6 +25,7 @@ mod fault;
 pub mod job;
 pub mod merkle;
 pub mod mining;
+pub mod plan;
 pub mod relay;
 pub mod setup;
 mod sha;

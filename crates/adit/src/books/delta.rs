@@ -238,7 +238,7 @@ impl Delta {
             Entry::Rejects(rejects) => self.refused(rejects, at),
             Entry::Payout(payout) => self.payout(payout, at),
             Entry::Start(start) => self.start(record.epoch, start),
-            Entry::Custom(_) | Entry::Stop => {}
+            Entry::Custom(_) | Entry::Credit(_) | Entry::Stop => {}
         }
         // A session brings the time of its channel's opening.
         if !matches!(record.entry, Entry::Session(_)) {

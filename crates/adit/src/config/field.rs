@@ -9,9 +9,9 @@ use adit_proto::declare::client::Mode;
 use super::rpc::RpcNode;
 use super::source::Raw;
 use super::values::{
-    BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, JobsFrom, Level, Listen, LogFormat,
-    NegotiationMode, NetworkChoice, NodeSpec, Nodes, Place, Places, PreferNode, ProxyMode, Tag, Upstreams,
-    WorkFloor,
+    Alias, Aliases, BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, JobsFrom, Level, Listen, LogFormat,
+    NegotiationMode, NetworkChoice, NodeSpec, Nodes, Other, Place, Places, PreferNode, ProxyMode, Scheme,
+    SmallDevice, SmallDevices, Tag, Upstreams, WorkFloor,
 };
 
 use crate::books::Db;
@@ -392,6 +392,66 @@ impl Field for Hosts {
             return Err(Self::expected(range));
         }
         Ok(Self(names.into_iter().map(str::to_ascii_lowercase).collect()))
+    }
+}
+
+text_field!(Scheme, "address, solo, pplns or pool", Scheme::of);
+
+text_field!(Other, "none, solo, address, pplns or pool", |text| match text {
+    "none" => Some(Self::None),
+    _ => Scheme::of(text).map(Self::Is),
+});
+
+/// The parts of a list, trimmed; none where it is no list.
+fn parts(raw: &Raw) -> Option<Vec<&str>> {
+    match raw {
+        Raw::Bare(text) | Raw::Text(text) if text.is_empty() => Some(Vec::new()),
+        Raw::Bare(text) | Raw::Text(text) => Some(text.split(',').map(str::trim).collect()),
+        Raw::List(parts) => Some(parts.iter().map(|part| part.trim()).collect()),
+        _ => None,
+    }
+}
+
+impl Field for SmallDevices {
+    fn expected(_: Range) -> String {
+        let (low, high) = (Self::FRAME_RANGE.start(), Self::FRAME_RANGE.end());
+        format!(
+            "at most {} parts of names of devices, each with :BYTES from {low} to {high} if need be",
+            Self::COUNT_MAX
+        )
+    }
+
+    fn read(raw: &Raw, range: Range, _: bool) -> Result<Self, String> {
+        let device = |part: &str| {
+            let (name, bytes) = part
+                .split_once(':')
+                .map_or((part, None), |(name, bytes)| (name, Some(bytes)));
+            let frame_bytes = bytes.map_or(Some(Self::FRAME_BYTES), |bytes| bytes.parse().ok())?;
+            let good = (1..=64).contains(&name.len()) && Self::FRAME_RANGE.contains(&frame_bytes);
+            good.then(|| SmallDevice {
+                name: name.to_ascii_lowercase(),
+                frame_bytes,
+            })
+        };
+        let parts = parts(raw).filter(|parts| parts.len() <= Self::COUNT_MAX);
+        let devices = parts.and_then(|parts| parts.into_iter().map(device).collect());
+        devices.map(Self).ok_or_else(|| Self::expected(range))
+    }
+}
+
+impl Field for Aliases {
+    fn expected(_: Range) -> String {
+        format!("at most {} of {}", Self::COUNT_MAX, Alias::EXPECTED)
+    }
+
+    fn read(raw: &Raw, range: Range, _: bool) -> Result<Self, String> {
+        let alias = |part: &str| {
+            let (name, address) = part.split_once('=')?;
+            Alias::new(name.trim(), address.trim())
+        };
+        let parts = parts(raw).filter(|parts| parts.len() <= Self::COUNT_MAX);
+        let aliases = parts.and_then(|parts| parts.into_iter().map(alias).collect());
+        aliases.map(Self).ok_or_else(|| Self::expected(range))
     }
 }
 

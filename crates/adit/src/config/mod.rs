@@ -8,6 +8,7 @@ mod docs;
 mod field;
 mod origin;
 mod payout;
+mod payouts;
 mod rpc;
 mod security;
 mod settings;
@@ -19,12 +20,14 @@ pub use docs::{help, markdown};
 pub use field::Range;
 pub use origin::{Origin, Problem, suggestion};
 pub use payout::Payout;
+pub(crate) use payout::name as network_name;
+pub use payouts::Payouts;
 pub use rpc::RpcNode;
 pub use settings::{Settings, WORK_FLOOR};
 pub use source::{Config, Raw, Sources};
 pub use table::{Key, keys};
 pub use values::{
-    BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, JobsFrom, Level, Listen, LogFormat,
-    NegotiationMode, NetworkChoice, NodeSpec, Nodes, Place, Places, PreferNode, ProxyMode, Receivers, Tag,
-    WorkFloor,
+    Alias, Aliases, BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, JobsFrom, Level, Listen, LogFormat,
+    NegotiationMode, NetworkChoice, NodeSpec, Nodes, Other, Place, Places, PreferNode, ProxyMode, Receivers,
+    Scheme, SmallDevice, SmallDevices, Tag, WorkFloor,
 };

@@ -164,7 +164,7 @@ fn kind(key: &DescriptorPublicKey) -> Option<NetworkKind> {
 }
 
 /// The name by which a network is configured.
-pub(super) fn name(network: Network) -> &'static str {
+pub(crate) fn name(network: Network) -> &'static str {
     match network {
         Network::Bitcoin => "main",
         Network::Testnet => "testnet3",

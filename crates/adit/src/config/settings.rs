@@ -8,6 +8,7 @@ use bitcoin::Network;
 
 use super::origin::{Origin, Problem};
 use super::payout::{Payout, name};
+use super::payouts::Payouts;
 use super::source::{Config, Sources};
 use super::table::{
     BooksKeys, Coinbase, Device, Embedded, Extensions, Http, Ipc, KeyKeys, LedgerKeys, Limits, Log,
@@ -35,8 +36,10 @@ pub struct Settings {
     pub network: Network,
     /// Whether something says that it is this one; a command that pays nobody takes any.
     pub network_is_told: bool,
-    /// Who is paid.
+    /// Who is paid; the pool itself, where miners are.
     pub payout: Payout,
+    /// How miners are paid.
+    pub payouts: Payouts,
     /// Status, metrics and page.
     pub http: Http,
     /// What we write into blocks.
@@ -176,12 +179,18 @@ impl Settings {
         let network = told(network(config, &top, &payout.as_ref()?.address), problems);
         let network_is_told = network.is_some_and(|(_, told)| told);
         let network = network.map(|(network, _)| network);
+        let payee_keys = payout?;
+        let payouts = Payouts::check(config, &payee_keys, network, problems);
         let payout = told(
-            payee(config, &top, payout?.address, network, embedded.seed),
+            payee(config, &top, payee_keys.address, network, embedded.seed),
             problems,
         );
         let data = told(data(config, top.data), problems);
         problems.extend(speakable(config, extensions.as_ref()?, network));
+        let mut negotiation = negotiation?;
+        if let Some(payouts) = &payouts {
+            negotiation.mode = payouts.negotiation(config, negotiation.mode, problems);
+        }
         Some(Self {
             data: data?,
             listen: top.listen,
@@ -190,6 +199,7 @@ impl Settings {
             network: network?,
             network_is_told,
             payout: payout?,
+            payouts: payouts?,
             http: http?,
             coinbase: coinbase?,
             shares: floor(shares?, network?),
@@ -197,7 +207,7 @@ impl Settings {
             ledger: ledger?,
             books: books?,
             pool: pool?,
-            negotiation: negotiation?,
+            negotiation,
             provider: provider?,
             negotiator: negotiator?,
             keys: keys?,

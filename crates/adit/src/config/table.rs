@@ -13,9 +13,9 @@ use super::field::{Field, Range};
 use super::origin::Problem;
 use super::source::Config;
 use super::values::{
-    BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, JobsFrom, Level, Listen, LogFormat,
-    NegotiationMode, NetworkChoice, Nodes, Places, PreferNode, ProxyMode, Receivers, Tag, Upstreams,
-    WorkFloor,
+    Aliases, BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, JobsFrom, Level, Listen, LogFormat,
+    NegotiationMode, NetworkChoice, Nodes, Other, Places, PreferNode, ProxyMode, Receivers, Scheme,
+    SmallDevices, Tag, Upstreams, WorkFloor,
 };
 use crate::books::Db;
 use crate::tell::Secret;
@@ -152,6 +152,34 @@ table! {
         /// or `raw(HEX)`; checked against the network. Required, but on the embedded chain, which makes
         /// a throw-away one.
         address: String = "", 0..=4096;
+        /// How blocks are paid (docs/payouts.md). `address`: all to `payout.address`, whatever miners are called. `solo`: to
+        /// the miner who finds it, whose user name is the address. `pplns`: to all who did the last work, in the coinbase.
+        /// `pool`: to `payout.address`, which owes those who did the last work.
+        scheme: Scheme = "address";
+        /// The scheme of miners who ask for it with `solo:` or `pool:` before their user name: `solo`, or `address`, `pplns`
+        /// or `pool` where `payout.scheme` is `solo`.
+        other: Other = "none";
+        /// The pool's part of every block that is not paid by scheme `address`.
+        fee_bp: u32 = "0", 0..=9000, unit "basis points";
+        /// A part of the same blocks for somebody else.
+        donation_bp: u32 = "0", 0..=9000, unit "basis points";
+        /// Who that is: an address or descriptor.
+        donation_address: String = "", 0..=4096;
+        /// How much of the last work counts, of schemes `pplns` and `pool`: in blocks' worth, by the network's difficulty.
+        window_blocks: u32 = "8", 1..=1000, unit "blocks";
+        /// Smallest output of a `pplns` coinbase. What is less waits, with the pool, until it is more.
+        minimum_sat: u64 = "10000", 546..=2100000000000000, unit "satoshis";
+        /// Most outputs of a `pplns` coinbase, the pool's included. Each takes up to 51 bytes from the block's transactions.
+        outputs_max: u32 = "100", 2..=1000;
+        /// Devices that cannot take a long job message: parts of what they call themselves, each with `:BYTES` where it is not
+        /// 8192. Their `pplns` coinbases have fewer outputs, for which others wait. A list.
+        small_devices: SmallDevices = "bitaxe,esp-miner,nerdminer:2048,nerdaxe,nerdqaxe,lucky";
+        /// Short names that stand for addresses, as `NAME=ADDRESS`: some firmware cuts long user names. A list.
+        aliases: Aliases = "";
+        /// The same in a file, `NAME ADDRESS` a line. Read at the start.
+        aliases_file: String = "", 0..=4096;
+        /// Between two looks at who did the last work. After three of them a changed split replaces the job that is mined.
+        refresh_ms: u64 = "10000", 100..=600000, unit "milliseconds";
     }
     /// What we write into blocks.
     ["coinbase."] Coinbase {

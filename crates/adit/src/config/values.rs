@@ -327,6 +327,101 @@ impl Receivers {
     }
 }
 
+/// How blocks are paid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// To the pool's address, whatever miners are called.
+    Address,
+    /// To the miner who finds it.
+    Solo,
+    /// In the coinbase, to all who did the last work.
+    Pplns,
+    /// To the pool, which owes those who did the last work.
+    Pool,
+}
+
+impl Scheme {
+    /// As it is configured.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Address => "address",
+            Self::Solo => "solo",
+            Self::Pplns => "pplns",
+            Self::Pool => "pool",
+        }
+    }
+
+    /// The scheme of a word.
+    pub fn of(word: &str) -> Option<Self> {
+        let all = [Self::Address, Self::Solo, Self::Pplns, Self::Pool];
+        all.into_iter().find(|scheme| scheme.word() == word)
+    }
+}
+
+/// The scheme of miners who ask for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Other {
+    /// There is none.
+    None,
+    /// This one.
+    Is(Scheme),
+}
+
+/// A device that takes short job messages only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SmallDevice {
+    /// Part of what it calls itself, in small letters.
+    pub name: String,
+    /// Longest job message in bytes.
+    pub frame_bytes: u32,
+}
+
+/// Devices that take short job messages only.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SmallDevices(pub Vec<SmallDevice>);
+
+impl SmallDevices {
+    /// Most devices in the list.
+    pub const COUNT_MAX: usize = 64;
+    /// What a device of this kind takes, unless it is told.
+    pub const FRAME_BYTES: u32 = 8_192;
+    /// Shortest and longest job message that may be asked for.
+    pub const FRAME_RANGE: std::ops::RangeInclusive<u32> = 2_048..=65_536;
+}
+
+/// A short name for an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alias {
+    /// Letters, digits, `-` and `_`.
+    pub name: String,
+    /// An address or descriptor; whether it can be paid is checked with the network.
+    pub address: String,
+}
+
+impl Alias {
+    /// What may be given.
+    pub const EXPECTED: &'static str = "NAME=ADDRESS, with a name of at most 32 letters, digits, - and _";
+
+    /// An alias, if its name may be one.
+    pub fn new(name: &str, address: &str) -> Option<Self> {
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        let good = (1..=32).contains(&name.len()) && name.bytes().all(is_name) && !address.is_empty();
+        good.then(|| Self {
+            name: name.to_owned(),
+            address: address.to_owned(),
+        })
+    }
+}
+
+/// Short names for addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Aliases(pub Vec<Alias>);
+
+impl Aliases {
+    /// Most names in the list; a file may have more.
+    pub const COUNT_MAX: usize = 1_000;
+}
+
 /// How much is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use adit_ledger::BlockStore;
 use adit_ledger::blocks::FoundBlock;
+use adit_ledger::money::MATURITY;
 use adit_ledger::record::Outcome;
 use adit_net::{Backoff, Clock};
 use adit_node::{BlockStatus, Handle, Solution, SubmitError, Verdict};
@@ -45,6 +46,14 @@ pub(crate) struct News {
     pub(crate) what: What,
 }
 
+/// A block that an earlier run found.
+#[derive(Debug)]
+pub(crate) struct Earlier {
+    pub(crate) height: u32,
+    pub(crate) hash: [u8; 32],
+    pub(crate) credits: String,
+}
+
 /// The stations of a block.
 #[derive(Debug)]
 pub(crate) enum What {
@@ -58,6 +67,8 @@ pub(crate) enum What {
     Confirmed,
     /// So many blocks, itself included, make it safe.
     Buried(u32),
+    /// So many blocks stand on it, itself included, that what it pays can be spent.
+    Matured(u32),
     /// Another block has its place.
     Stale,
 }
@@ -137,13 +148,15 @@ impl BlockPath {
     }
 
     /// The node is (back) up: everything that is not known to be in the chain is sent once more.
-    pub(crate) fn resend(&mut self) {
+    /// Gives the blocks of earlier runs, once each.
+    pub(crate) fn resend(&mut self) -> Vec<Earlier> {
+        let mut earlier = Vec::new();
         self.up.send_replace(());
         let pending = match self.store.pending() {
             Ok(pending) => pending,
             Err(error) => {
                 tracing::error!(%error, "cannot read the folder of found blocks");
-                return;
+                return earlier;
             }
         };
         for reason in pending.unreadable {
@@ -152,9 +165,30 @@ impl BlockPath {
         for block in pending.blocks {
             if self.under_way.insert(block.hash) {
                 tracing::info!(height = block.height, hash = %BlockHash::from_byte_array(block.hash), "sending a block of an earlier run again");
+                earlier.push(Earlier {
+                    height: block.height,
+                    hash: block.hash,
+                    credits: block.credits.clone(),
+                });
                 self.start(block, None);
             }
         }
+        earlier
+    }
+
+    /// Asks whether a block of long ago is in the chain still, and how deep; told if it is, or has lost its place.
+    pub(crate) fn count(&self, height: u32, hash: [u8; 32]) {
+        let (node, news) = (self.node.clone(), self.news.clone());
+        tokio::spawn(async move {
+            let what = match node.status(BlockHash::from_byte_array(hash)).await {
+                Ok(BlockStatus::Confirmed(depth)) if depth >= MATURITY => What::Matured(depth),
+                Ok(BlockStatus::Stale) => What::Stale,
+                // Asked again with the next template.
+                Ok(_) | Err(_) => return,
+            };
+            // Nobody listens any more when the pool stops.
+            let _ = news.send(News { hash, height, what }).await;
+        });
     }
 
     /// A block has come to the end of its way.
@@ -394,11 +428,12 @@ impl Way {
         tokio::join!(self.node.submit(solution), told).0
     }
 
-    /// Writes a block when it is its turn; true when it was written.
+    /// Writes a block when it is its turn; true when it was written. What a block earns for others is written in any case: the
+    /// ledger may miss it.
     async fn persist(&self, block: &Arc<FoundBlock>) -> bool {
         // The semaphore is never closed.
         let _turn = self.disk.acquire().await;
-        if self.settled.load(Ordering::Relaxed) {
+        if self.settled.load(Ordering::Relaxed) && block.credits.is_empty() {
             return false;
         }
         let (store, block) = (Arc::clone(&self.store), Arc::clone(block));
@@ -465,7 +500,7 @@ impl What {
     pub(crate) fn confirmations(&self) -> u32 {
         match self {
             Self::Confirmed => 1,
-            Self::Buried(depth) => *depth,
+            Self::Buried(depth) | Self::Matured(depth) => *depth,
             _ => 0,
         }
     }
@@ -476,7 +511,7 @@ impl What {
             Self::Submitted(_) => None,
             Self::Accepted => Some((Outcome::Accepted, String::new())),
             Self::Rejected(reason) => Some((Outcome::Rejected, reason.clone())),
-            Self::Confirmed | Self::Buried(_) => Some((Outcome::Confirmed, String::new())),
+            Self::Confirmed | Self::Buried(_) | Self::Matured(_) => Some((Outcome::Confirmed, String::new())),
             Self::Stale => Some((Outcome::Stale, String::new())),
         }
     }

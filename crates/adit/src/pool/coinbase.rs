@@ -9,6 +9,15 @@ use bitcoin::{Amount, Script, Transaction, TxOut};
 
 /// The coinbase of a template that pays everything to one script.
 pub(crate) fn of(template: &Template, payout: &Script, tag: &[u8], start_epoch: u32) -> Coinbase {
+    let outputs = vec![TxOut {
+        value: Amount::from_sat(template.coinbase_tx_value_remaining),
+        script_pubkey: payout.to_owned(),
+    }];
+    paying(template, outputs, tag, start_epoch)
+}
+
+/// The coinbase of a template with these outputs.
+pub(crate) fn paying(template: &Template, outputs: Vec<TxOut>, tag: &[u8], start_epoch: u32) -> Coinbase {
     let value = template.coinbase_tx_value_remaining;
     Coinbase {
         version: template.coinbase_tx_version,
@@ -17,10 +26,7 @@ pub(crate) fn of(template: &Template, payout: &Script, tag: &[u8], start_epoch: 
         start_epoch,
         sequence: template.coinbase_tx_input_sequence,
         value,
-        outputs: vec![TxOut {
-            value: Amount::from_sat(value),
-            script_pubkey: payout.to_owned(),
-        }],
+        outputs,
         required_outputs: template.coinbase_tx_outputs.clone(),
         locktime: template.coinbase_tx_locktime,
         witness: template.coinbase_witness,

@@ -27,9 +27,12 @@ use super::declaring::{self, Seat};
 use super::desk::{Answer, CUSTOM, UNSEEN};
 use super::drain::SETTLE_MAX;
 use super::mailbox::{CLOSING, COMMITTED, DISTRIBUTED, DRAIN, LEDGER, Mailbox, WORK};
+use super::records;
 use super::report::ToHub;
 use super::sessions::{self, Channel, Client};
 use super::worker::Worker;
+use crate::observe::text::clean;
+use crate::payout::prove::OpenChannel;
 
 /// The machine in charge, and what it awaits.
 enum Stage {
@@ -85,6 +88,10 @@ pub(super) struct Connection {
     idle: usize,
     /// Who the peer is.
     client: Client,
+    /// Open channels by their numbers in the ledger.
+    numbers: Vec<(u32, u64)>,
+    /// A channel was opened a moment ago: by whom.
+    entered: Option<(u32, Arc<str>)>,
     /// The newest block found here: its share follows.
     block: Option<[u8; 32]>,
     /// Below an upstream: what the share that follows was found with, and who the channels belong to.
@@ -122,6 +129,8 @@ impl Connection {
             channels: Vec::new(),
             idle: 0,
             client,
+            numbers: Vec::new(),
+            entered: None,
             block: None,
             mined: None,
             identities: HashMap::new(),
@@ -176,6 +185,9 @@ impl Connection {
             }
         }
         self.idle = 0;
+        for (_, number) in self.numbers.drain(..) {
+            self.worker.plan.open.close(number);
+        }
     }
 
     /// A channel's session is noted with its first accepted share.
@@ -219,6 +231,7 @@ impl Connection {
                 .borrow_mut()
                 .opened(account, kind, identity.as_bytes());
         }
+        self.entered = server.channel().map(|(id, identity)| (id, identity.into()));
         let through = server.mining().share_count();
         (self.shared, self.ticketed) = (through, through);
         self.stage = Stage::StratumV1(Box::new(server));
@@ -474,6 +487,7 @@ impl Connection {
             self.perform(now, output, out);
         }
         self.worker.outputs.replace(outputs);
+        self.seat_channel();
         result
     }
 
@@ -492,7 +506,34 @@ impl Connection {
             self.perform(now, output, out);
         }
         self.worker.outputs.replace(outputs);
+        self.seat_channel();
         result
+    }
+
+    /// Notes a channel that was just opened for whoever asks what its coinbase pays.
+    fn seat_channel(&mut self) {
+        let Some((channel_id, user_identity)) = self.entered.take() else {
+            return;
+        };
+        let machine = match &self.stage {
+            Stage::Mining(server) => &**server,
+            Stage::StratumV1(server) => server.mining(),
+            _ => return,
+        };
+        let Some((_, kind, plan, prefix, size)) = machine.paid().find(|(id, ..)| *id == channel_id) else {
+            return;
+        };
+        let channel = OpenChannel {
+            user_identity,
+            channel_id,
+            kind,
+            plan: plan.clone(),
+            prefix,
+            size,
+        };
+        let number = records::channel(prefix);
+        self.worker.plan.open.open(number, channel);
+        self.numbers.push((channel_id, number));
     }
 
     fn perform(&mut self, now: Time, output: Output, out: &mut Vec<u8>) {
@@ -561,15 +602,20 @@ impl Connection {
                 }
                 self.channels.push(Channel::new(channel_id, account, kind, now));
                 self.idle += 1;
+                let name: Arc<str> = String::from_utf8_lossy(&user_identity).into();
                 if self.worker.plan.mining.tell_mined {
-                    let name = String::from_utf8_lossy(&user_identity);
-                    self.identities.insert(channel_id, name.into());
+                    self.identities.insert(channel_id, Arc::clone(&name));
                 }
+                self.entered = Some((channel_id, name));
                 self.worker.name(account, &user_identity);
                 report.opened(account, kind, &user_identity);
             }
             Event::Closed { channel_id } => {
                 self.identities.remove(&channel_id);
+                if let Some(at) = self.numbers.iter().position(|(id, _)| *id == channel_id) {
+                    let (_, number) = self.numbers.swap_remove(at);
+                    self.worker.plan.open.close(number);
+                }
                 if let Some(at) = self.channels.iter().position(|it| it.id == channel_id) {
                     let channel = self.channels.swap_remove(at);
                     report.closed(channel.account, channel.kind);
@@ -601,6 +647,10 @@ impl Connection {
             }
             Event::CustomRefused { channel_id, refusal } => {
                 tracing::debug!(peer = %self.peer, channel_id, code = refusal.code(), "custom job refused");
+            }
+            Event::UnknownUser { user_identity, why } => {
+                let user = clean(&String::from_utf8_lossy(&user_identity));
+                tracing::info!(peer = %self.peer, %user, %why, "user refused");
             }
             Event::OpenRefused(refusal) => {
                 tracing::debug!(peer = %self.peer, code = refusal.code(), "channel refused");

@@ -3,6 +3,9 @@
 //! ```text
 //!   drain [HOST[:PORT]]   ->  draining TO            then `left N of M` as peers leave, then `drained`;
 //!                                                    the socket closes when the process has let go of its folder
+//!   payout                ->  the next coinbase as one line of JSON
+//!   channels              ->  `NUMBER NAME`, a line for each channel
+//!   coinbase NUMBER       ->  what that channel mines, as one line of JSON
 //!   anything else         ->  error WHAT
 //! ```
 //!
@@ -22,6 +25,7 @@ use tokio::task::JoinSet;
 use super::drain::Progress;
 use crate::config::Place;
 use crate::exit::Exit;
+use crate::payout::Prover;
 
 /// The socket's name in the data folder.
 pub const SOCKET: &str = "control.sock";
@@ -42,6 +46,22 @@ pub(super) struct Control {
 }
 
 /// What a caller may ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Ask {
+    /// Something that is answered at once.
+    Tell(Told),
+    Wish(Wish),
+}
+
+/// What can be told at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Told {
+    Payout,
+    Channels,
+    Coinbase(String),
+}
+
+/// What a caller may wish of the pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Wish {
     /// To the place given, or to the one that is configured.
@@ -67,7 +87,12 @@ impl Control {
     }
 
     /// Serves until dropped, or until nobody takes wishes any more.
-    pub(super) async fn serve(self, wishes: mpsc::Sender<Wish>, progress: watch::Receiver<Progress>) {
+    pub(super) async fn serve(
+        self,
+        wishes: mpsc::Sender<Wish>,
+        progress: watch::Receiver<Progress>,
+        prover: Prover,
+    ) {
         let room = Arc::new(Semaphore::new(CALLERS_MAX));
         let mut callers = JoinSet::new();
         loop {
@@ -81,10 +106,10 @@ impl Control {
             };
             match accepted {
                 Ok((stream, _)) => {
-                    let (wishes, progress) = (wishes.clone(), progress.clone());
+                    let (wishes, progress, prover) = (wishes.clone(), progress.clone(), prover.clone());
                     callers.spawn(async move {
                         // A caller that has gone away is told nothing.
-                        let _ = attend(stream, &wishes, progress).await;
+                        let _ = attend(stream, &wishes, progress, &prover).await;
                         drop(place);
                     });
                 }
@@ -108,13 +133,15 @@ async fn attend(
     mut stream: UnixStream,
     wishes: &mpsc::Sender<Wish>,
     mut progress: watch::Receiver<Progress>,
+    prover: &Prover,
 ) -> io::Result<()> {
     let mut line = String::new();
     let (read, mut write) = stream.split();
     let mut read = tokio::io::BufReader::new(read).take(LINE_BYTES_MAX);
     tokio::time::timeout(PATIENCE, read.read_line(&mut line)).await??;
     let wish = match parse(line.trim()) {
-        Ok(wish) => wish,
+        Ok(Ask::Wish(wish)) => wish,
+        Ok(Ask::Tell(told)) => return say(&mut write, &tell(&told, prover)).await,
         Err(what) => return say(&mut write, &format!("error {what}")).await,
     };
     if progress.borrow().to.is_none() && wishes.try_send(wish).is_err() {
@@ -153,15 +180,64 @@ async fn say(write: &mut (impl AsyncWriteExt + Unpin), line: &str) -> io::Result
     tokio::time::timeout(PATIENCE, write.write_all(line.as_bytes())).await?
 }
 
-fn parse(line: &str) -> Result<Wish, String> {
+/// What a question is answered with.
+fn tell(told: &Told, prover: &Prover) -> String {
+    let json = |value: Option<serde_json::Result<String>>, nothing: &str| match value {
+        Some(Ok(json)) => json,
+        _ => format!("error {nothing}"),
+    };
+    match told {
+        Told::Payout => json(
+            prover.preview().map(|it| serde_json::to_string(&it)),
+            "there is no work of our own yet: look at the node",
+        ),
+        Told::Coinbase(channel) => json(
+            prover.prove(channel).map(|it| serde_json::to_string(&it)),
+            "no such channel, or no work yet: `channels` lists those that are open",
+        ),
+        Told::Channels => {
+            let lines = prover
+                .channels()
+                .into_iter()
+                .map(|(number, name)| format!("{number} {name}"));
+            lines.collect::<Vec<_>>().join("\n")
+        }
+    }
+}
+
+/// Asks the pool that runs on `data` something that it answers at once; `None` when no pool runs there.
+///
+/// # Errors
+/// When it refuses, or does not answer.
+pub fn ask(data: &Path, question: &str) -> Result<Option<Vec<String>>, Exit> {
+    let Ok(mut stream) = std::os::unix::net::UnixStream::connect(data.join(SOCKET)) else {
+        return Ok(None);
+    };
+    let broke = |error: io::Error| Exit::failed(format!("the pool does not answer: {error}"));
+    stream.set_read_timeout(Some(PATIENCE)).map_err(broke)?;
+    stream
+        .write_all(format!("{question}\n").as_bytes())
+        .map_err(broke)?;
+    let lines: io::Result<Vec<String>> = BufReader::new(stream).lines().collect();
+    let lines = lines.map_err(broke)?;
+    match lines.first().and_then(|line| line.strip_prefix("error ")) {
+        Some(what) => Err(Exit::failed(format!("the pool refused: {what}"))),
+        None => Ok(Some(lines)),
+    }
+}
+
+fn parse(line: &str) -> Result<Ask, String> {
     let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
     match (command, rest.trim()) {
-        ("drain", "") => Ok(Wish::Drain(None)),
+        ("drain", "") => Ok(Ask::Wish(Wish::Drain(None))),
         ("drain", place) => place
             .parse()
-            .map(|place| Wish::Drain(Some(place)))
+            .map(|place| Ask::Wish(Wish::Drain(Some(place))))
             .map_err(|()| Place::EXPECTED.to_owned()),
-        _ => Err("there is one command: drain [HOST[:PORT]]".into()),
+        ("payout", "") => Ok(Ask::Tell(Told::Payout)),
+        ("channels", "") => Ok(Ask::Tell(Told::Channels)),
+        ("coinbase", channel) if !channel.is_empty() => Ok(Ask::Tell(Told::Coinbase(channel.to_owned()))),
+        _ => Err("commands are drain [HOST[:PORT]], payout, channels and coinbase NUMBER".into()),
     }
 }
 
@@ -205,12 +281,19 @@ mod tests {
     fn commands_are_read_and_others_are_refused() {
         let place = |host: &str, port| {
             let host = host.to_owned();
-            Ok(Wish::Drain(Some(Place { host, port })))
+            Ok(Ask::Wish(Wish::Drain(Some(Place { host, port }))))
         };
-        assert_eq!(parse("drain"), Ok(Wish::Drain(None)));
+        assert_eq!(parse("drain"), Ok(Ask::Wish(Wish::Drain(None))));
+        assert_eq!(parse("payout"), Ok(Ask::Tell(Told::Payout)));
+        assert_eq!(parse("coinbase 00"), Ok(Ask::Tell(Told::Coinbase("00".into()))));
         assert_eq!(parse("drain b.example:3333"), place("b.example", 3333));
         assert_eq!(parse("drain :3334"), place("", 3334));
         assert_eq!(parse("drain [::1]:5"), place("::1", 5));
-        assert!(parse("drain a b").is_err() && parse("stop").is_err() && parse("").is_err());
+        assert!(
+            parse("drain a b").is_err()
+                && parse("stop").is_err()
+                && parse("coinbase").is_err()
+                && parse("").is_err()
+        );
     }
 }

@@ -77,15 +77,19 @@ impl Hub {
                 "the transactions of a found block are gone: its miner must publish it"
             ),
         }
+        let credits = self.paying.credits_of_custom(&found.coinbase);
+        block.credits = credits.text();
         let record = records::block(&block, found.worker);
         if self.send(block, read_at) {
             self.note_found(record, found.account, found.worker);
+            self.book_credits(height, found.hash, &credits);
         }
     }
 
     /// PushSolution: most often the share comes as well, on the mining connection, before or after.
     pub(super) fn solved(&mut self, solved: Solved, at: Time) {
         let job = &solved.job;
+        let credits = self.paying.credits_of_custom(&solved.coinbase);
         let block = FoundBlock {
             hash: solved.hash,
             height: job.height,
@@ -97,10 +101,13 @@ impl Hub {
             coinbase: solved.coinbase.clone(),
             block: job.block(&solved.header, &solved.coinbase),
             template: "declared".to_owned(),
+            credits: credits.text(),
         };
         let record = records::block(&block, None);
         if self.send(block, at) {
+            let (height, hash) = (record.height, record.hash);
             self.note_found(record, job.account, None);
+            self.book_credits(height, hash, &credits);
         }
     }
 

@@ -10,8 +10,9 @@ use adit_net::{Clock, Identities};
 use adit_node::{Event, Solution, Template, TemplateId};
 use adit_proto::job::{Fields, Job, JobError};
 use adit_proto::mining::server::{AccountId, Found, WorkerId};
+use adit_proto::target::Target;
+use bitcoin::BlockHash;
 use bitcoin::hashes::Hash;
-use bitcoin::{BlockHash, ScriptBuf};
 use tokio::sync::{mpsc, watch};
 
 use super::blocks::{BlockPath, News, What};
@@ -23,12 +24,14 @@ use super::distributing::Desk as Receivers;
 use super::drain::Progress;
 use super::inspect::{Advice, Answer, Candidate, Inspector};
 use super::lanes::Lanes;
+use super::paying::Paying;
 use super::records;
 use super::report::ToHub;
 use super::totals::Totals;
 use crate::books::View;
 use crate::keys::Ring;
 use crate::observe::{self as status, NodeState, Status};
+use crate::payout::Purse;
 
 /// Between two pictures.
 const PICTURE_EVERY: Duration = Duration::from_millis(500);
@@ -41,14 +44,17 @@ const TRANSACTIONS_KEPT: usize = 8;
 
 /// Work as the workers get it.
 #[derive(Clone, Debug)]
-pub(super) struct Published {
-    pub(super) job: Arc<Job>,
+pub(crate) struct Published {
+    /// Of those who mine together; those of other plans are made of it.
+    pub(crate) job: Arc<Job>,
+    /// What its outputs follow from; nothing where an upstream gives the coinbase.
+    pub(crate) purse: Option<Arc<Purse>>,
     /// Height of the block to be found.
-    pub(super) height: u32,
+    pub(crate) height: u32,
     /// What transactions of the own template pay for it, satoshis.
-    pub(super) fees: u64,
+    pub(crate) fees: u64,
     /// When the source's template arrived here, by the hub's clock.
-    pub(super) at: adit_proto::Time,
+    pub(crate) at: adit_proto::Time,
     /// Where not everybody mines the same: what who mines.
     pub(super) lanes: Option<Arc<Lanes>>,
 }
@@ -56,7 +62,7 @@ pub(super) struct Published {
 /// What the hub is made with.
 pub(super) struct Hub {
     pub(super) clock: Clock,
-    pub(super) payout: ScriptBuf,
+    pub(super) paying: Paying,
     pub(super) tag: Vec<u8>,
     pub(super) fixed_version: bool,
     pub(super) start_epoch: u32,
@@ -96,7 +102,7 @@ pub(super) struct Mining {
     pub(super) tip: u64,
     /// The block that generation `tip` builds on.
     prev_hash: Option<[u8; 32]>,
-    template: Option<(Arc<Template>, adit_proto::Time)>,
+    pub(super) template: Option<(Arc<Template>, adit_proto::Time)>,
     transactions: VecDeque<(TemplateId, Arc<Vec<Vec<u8>>>)>,
     ledger_commits: adit_ledger::writer::Stats,
     /// The machine's clock was set back.
@@ -135,6 +141,7 @@ impl Hub {
                     self.event(event);
                 }
                 () = changed(&mut self.branch) => self.take_orders(),
+                Ok(()) = self.paying.snapshots.changed() => self.renew_payouts(),
                 Some(news) = news.recv() => self.news(news),
                 answer = self.inspector.answer() => self.inspected(answer),
                 Ok(()) = self.live.changed() => self.take_live(),
@@ -146,6 +153,7 @@ impl Hub {
                     if beats.is_multiple_of(KEYS_EVERY) {
                         self.tend_keys();
                     }
+                    self.renew_payouts();
                     self.publish();
                 }
             }
@@ -166,7 +174,8 @@ impl Hub {
                     reason: String::new(),
                     ..std::mem::take(&mut self.picture.node)
                 };
-                self.blocks.resend();
+                let earlier = self.blocks.resend();
+                self.book_earlier(earlier);
             }
             Event::Down { reason } => {
                 if self.picture.node.reason != reason {
@@ -195,6 +204,11 @@ impl Hub {
     fn template(&mut self, template: Arc<Template>) {
         let now = self.clock.now();
         self.state.template = Some((Arc::clone(&template), now));
+        let block_work = Target::from_nbits(template.nbits.to_consensus()).work();
+        self.paying
+            .block_work
+            .send_if_modified(|known| std::mem::replace(known, block_work) != block_work);
+        self.count_mature(template.height);
         if self.mines_own() {
             self.turn_to(template.prev_hash.to_byte_array(), template.height, now);
             let job = self.job(&template);
@@ -204,13 +218,14 @@ impl Hub {
 
     /// The block that is mined is put before the node, away from the miners' path.
     fn inspect(&mut self, id: TemplateId, transactions: &Arc<Vec<Vec<u8>>>) {
-        let Some((template, _)) = &self.state.template else {
+        let Some((template, _)) = self.state.template.clone() else {
             return;
         };
         if template.id == id && self.mines_own() {
+            let (_, outputs) = self.pooled_outputs(&template);
             self.inspector.look(Candidate {
-                coinbase: coinbase::of(template, &self.payout, &self.tag, self.start_epoch),
-                template: Arc::clone(template),
+                coinbase: coinbase::paying(&template, outputs, &self.tag, self.start_epoch),
+                template: Arc::clone(&template),
                 transactions: Arc::clone(transactions),
             });
         }
@@ -233,7 +248,8 @@ impl Hub {
     /// The operator has changed something: the present template is mined with it from now on.
     fn take_live(&mut self) {
         let values = self.live.borrow_and_update().clone();
-        self.payout = values.payout;
+        let (pool, name) = values.pool;
+        self.paying.pay_pool(pool, name);
         self.tag = values.tag;
         self.certificate_warning_days = values.certificate_warning_days;
         if let Some((template, at)) = self.state.template.clone() {
@@ -245,7 +261,7 @@ impl Hub {
         }
     }
 
-    fn mines_own(&self) -> bool {
+    pub(super) fn mines_own(&self) -> bool {
         self.branch
             .as_ref()
             .is_none_or(|uplink| matches!(*uplink.orders.borrow(), Orders::Solo))
@@ -295,13 +311,23 @@ impl Hub {
         }
     }
 
-    fn publish_job(&mut self, job: Result<Job, JobError>, height: u32, fees: u64, at: adit_proto::Time) {
+    pub(super) fn publish_job(
+        &mut self,
+        job: Result<Job, JobError>,
+        height: u32,
+        fees: u64,
+        at: adit_proto::Time,
+    ) {
         match job {
             Ok(job) => {
                 let job = Arc::new(job);
                 self.state.lanes = None;
+                let made_of = job.payouts();
+                self.paying.made = made_of.map(|number| (self.clock.now(), number));
+                let purse = made_of.map(|_| self.paying.purse());
                 self.work.send_replace(Some(Published {
                     job,
+                    purse,
                     height,
                     fees,
                     at,
@@ -312,13 +338,14 @@ impl Hub {
         }
     }
 
-    fn job(&self, template: &Template) -> Result<Job, JobError> {
-        let coinbase = coinbase::of(template, &self.payout, &self.tag, self.start_epoch);
+    pub(super) fn job(&mut self, template: &Template) -> Result<Job, JobError> {
+        let (purse, outputs) = self.pooled_outputs(template);
+        let coinbase = coinbase::paying(template, outputs, &self.tag, self.start_epoch);
         for problem in coinbase::check(template, &coinbase) {
             // Mined all the same: a node that is wrong about itself may still take the block.
             tracing::error!(height = template.height, %problem, "a block of this template may be lost");
         }
-        Job::new(Fields {
+        let fields = Fields {
             tip: self.state.tip,
             template: template.id.0,
             version: template.version,
@@ -332,7 +359,8 @@ impl Hub {
             share_work_max: None,
             block_target: template.target,
             publish: true,
-        })
+        };
+        Job::paying(fields, purse)
     }
 
     /// A block: to the node before anything else happens here.
@@ -350,13 +378,15 @@ impl Hub {
             .rev()
             .find(|(id, _)| *id == template);
         let alone = found.job.fields().merkle_path.is_empty().then_some(&[][..]);
-        let block = records::found(
+        let mut block = records::found(
             found,
             height,
             now,
             // Nothing to hash the coinbase with: there are no others.
             known.map(|(_, transactions)| transactions.as_slice()).or(alone),
         );
+        let credits = self.paying.credits(&found.job);
+        block.credits = credits.text();
         let record = records::block(&block, found.worker);
         if !found.job.fields().publish {
             return self.found_for_upstream(found, record);
@@ -370,6 +400,7 @@ impl Hub {
         };
         self.blocks.found(block, Some(solution), read_at);
         self.note_found(record, found.account, found.worker);
+        self.book_credits(height, found.hash, &credits);
     }
 
     /// A block is on its way: ledger, log and picture are told.
@@ -433,6 +464,9 @@ impl Hub {
                 tracing::debug!(height, hash = %shown, "block is in the chain");
             }
             What::Buried(depth) => tracing::debug!(height, hash = %shown, depth, "block is safe"),
+            What::Matured(depth) => {
+                tracing::info!(height, hash = %shown, depth, "what a block of ours pays can be spent")
+            }
             What::Stale => tracing::warn!(height, hash = %shown, "another block took this one's place"),
         }
         if !matches!(what, What::Accepted) {
@@ -448,6 +482,7 @@ impl Hub {
                 "the ledger is down: what became of this block is not in it"
             );
         }
+        self.paying.wake.notify_one();
         self.publish();
     }
 

@@ -85,6 +85,7 @@ impl Hub {
             self.state.lanes = Some(Arc::clone(&lanes));
             self.work.send_replace(Some(Published {
                 job,
+                purse: None,
                 height,
                 fees: 0,
                 at,

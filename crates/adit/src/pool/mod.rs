@@ -26,6 +26,7 @@ pub(crate) mod mailbox;
 mod negotiation;
 pub(crate) mod open;
 mod parking;
+mod paying;
 mod records;
 mod report;
 mod sessions;
@@ -33,22 +34,26 @@ mod tend;
 mod totals;
 mod worker;
 
+pub(crate) use hub::Published;
 pub(crate) use open::shown_host;
 
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use adit_ledger::payout::Snapshot;
 use adit_ledger::{DataLock, Writer};
 use adit_net::drive::Bounds;
 use adit_net::{Clock, Listener, Rules, Url};
 use adit_proto::extranonce::{Layout, Space};
+use adit_proto::plan::UserRules;
 use adit_proto::sv1::difficulty::Difficulty;
 use adit_proto::vardiff::Steps;
 use adit_proto::{extension, mining, setup, sv1};
 use adit_wire::common::{flags, protocol};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::books::{Books, Consumer, Keeper};
@@ -57,16 +62,20 @@ use crate::config::{Place, Settings};
 use crate::exit::Exit;
 use crate::http;
 use crate::observe::{self as status, Status};
+use crate::payout;
+use crate::payout::prove::OpenChannels;
+use crate::payout::{Names, Prover, Purse, treasury::Treasury};
 use crate::shutdown::{Shutdown, Stop};
 use blocks::BlockPath;
 use branch::Branch;
 use control::Wish;
 use drain::Order;
 use hub::Hub;
+use paying::Paying;
 use totals::Totals;
 use worker::{Incoming, Plan, WorkerHandle};
 
-pub use control::{SOCKET, drain as ask_to_drain};
+pub use control::{SOCKET, ask, drain as ask_to_drain};
 pub use drain::Progress;
 pub use live::Live;
 
@@ -105,6 +114,16 @@ pub struct Pool {
     books: Option<Books>,
     keeper: Option<Keeper>,
     lock: DataLock,
+    prover: Prover,
+}
+
+/// What a pool has from elsewhere.
+#[derive(Debug, Default)]
+pub struct Outside {
+    /// An upstream that it stands below.
+    pub branch: Option<Branch>,
+    /// Whom pooled work pays, agreed on with other front ends; otherwise that follows from its own book.
+    pub payouts: Option<watch::Receiver<Arc<Snapshot>>>,
 }
 
 impl Pool {
@@ -116,7 +135,7 @@ impl Pool {
     /// Whatever keeps a pool from starting, with what to do about it. A node that is away is no such thing: the
     /// pool waits for it and its miners may connect already.
     pub async fn start(settings: &Settings, or_free_port: bool) -> Result<Self, Exit> {
-        Self::start_under(settings, or_free_port, None).await
+        Self::start_from(settings, or_free_port, Outside::default()).await
     }
 
     /// As [`Pool::start`], below an upstream.
@@ -124,14 +143,19 @@ impl Pool {
     /// # Errors
     /// As [`Pool::start`].
     pub async fn start_branch(settings: &Settings, or_free_port: bool, branch: Branch) -> Result<Self, Exit> {
-        Self::start_under(settings, or_free_port, Some(branch)).await
+        let outside = Outside {
+            branch: Some(branch),
+            ..Outside::default()
+        };
+        Self::start_from(settings, or_free_port, outside).await
     }
 
-    async fn start_under(
-        settings: &Settings,
-        or_free_port: bool,
-        branch: Option<Branch>,
-    ) -> Result<Self, Exit> {
+    /// As [`Pool::start`], with what comes from elsewhere.
+    ///
+    /// # Errors
+    /// As [`Pool::start`].
+    pub async fn start_from(settings: &Settings, or_free_port: bool, outside: Outside) -> Result<Self, Exit> {
+        let Outside { branch, payouts } = outside;
         open::raise_file_limit();
         let clock = Clock::system();
         let opened = open::open(settings, &clock)?;
@@ -168,6 +192,18 @@ impl Pool {
         let (drain, drain_rx) = watch::channel(None);
         let (progress, progress_rx) = watch::channel(Progress::default());
         opened.writer.watch(Arc::new(move || ledger.send_replace(())));
+        // Below an upstream nobody here is paid by name.
+        let pays_users = settings.payouts.pays_users() && branch.is_none();
+        let names = pays_users.then(|| Arc::new(Names::of(settings)));
+        let (purses, purses_rx) = watch::channel(None);
+        let open_channels = Arc::new(OpenChannels::default());
+        let prover = Prover {
+            open: Arc::clone(&open_channels),
+            newest: purses_rx,
+            work: work_rx.clone(),
+            names: names.clone(),
+            network: settings.network,
+        };
         let negotiation = negotiation::Plan::of(settings, branch.is_none());
         let (asks, asks_rx) = desk::queue();
         let desk_work = work_rx.clone();
@@ -177,6 +213,7 @@ impl Pool {
             tell_mined: branch.is_some(),
             custom: negotiation.is_some(),
             start_epoch: opened.epoch,
+            users: names.clone().map(|names| UserRules(names)),
             ..machine_settings(settings)
         };
         let setup = setup_settings(settings, negotiation.is_some());
@@ -191,6 +228,7 @@ impl Pool {
             setup: Arc::new(setup),
             sv1: Arc::new(sv1_settings(settings, machine)),
             parking: Arc::default(),
+            open: open_channels,
             tls: tls_pair,
             identities: identities_rx,
             rules: Rules {
@@ -243,7 +281,7 @@ impl Pool {
         let refused = listener.refusals();
         let live = Live::new(settings, node.handle.clone());
         let mut hub = Hub {
-            payout: settings.payout.script.clone(),
+            paying: pay(settings, &clock, &opened.writer, names, payouts, purses),
             tag: settings.coinbase.tag.as_bytes().to_vec(),
             fixed_version: settings.pool.fixed_version,
             start_epoch: opened.epoch,
@@ -282,7 +320,8 @@ impl Pool {
             shutdown.clone(),
         ));
         let (wish, wishes) = mpsc::channel(1);
-        let control = control.map(|control| tokio::spawn(control.serve(wish, progress_rx)));
+        let told = prover.clone();
+        let control = control.map(|control| tokio::spawn(control.serve(wish, progress_rx, told)));
         let http_addr = http.as_ref().map(http::Server::addr);
         let http_task = http.map(|server| tokio::spawn(server.serve(status.clone(), shutdown)));
         Ok(Self {
@@ -310,6 +349,7 @@ impl Pool {
             books: opened.books,
             keeper: opened.keeper,
             lock: opened.lock,
+            prover,
         })
     }
 
@@ -384,6 +424,12 @@ impl Pool {
     #[must_use]
     pub fn live(&self) -> Live {
         self.live.clone()
+    }
+
+    /// What coinbases pay, channel by channel, without disturbing anybody.
+    #[must_use]
+    pub fn prover(&self) -> &Prover {
+        &self.prover
     }
 
     /// Connections that are there.
@@ -605,17 +651,61 @@ fn start_workers(
         .collect()
 }
 
-/// The room that our payout needs in the coinbase (spec 7.1), signature operations by their cost.
+/// What the hub pays from: snapshots from elsewhere, or of the own book by a treasury that works beside it.
+fn pay(
+    settings: &Settings,
+    clock: &Clock,
+    writer: &Writer,
+    names: Option<Arc<Names>>,
+    payouts: Option<watch::Receiver<Arc<Snapshot>>>,
+    newest: watch::Sender<Option<Arc<Purse>>>,
+) -> Paying {
+    let rules = payout::rules(settings);
+    let keys = &settings.payouts;
+    let (block_work, block_works) = watch::channel(0);
+    let wake = Arc::new(Notify::new());
+    let nobody = Snapshot::new(0, rules.clone(), Vec::new(), 0, 0);
+    let (rules, live_rules) = watch::channel(rules);
+    let shares_out = keys.shares_out() && names.is_some();
+    let refresh = Duration::from_millis(keys.refresh_ms);
+    let pool = payout::name(&settings.payout, settings.network);
+    let snapshots = payouts.unwrap_or_else(|| {
+        let (to, snapshots) = watch::channel(Arc::new(nobody));
+        let treasury = Treasury {
+            book: writer.book(),
+            names: names.clone().unwrap_or_else(|| Arc::new(Names::of(settings))),
+            rules: live_rules,
+            window_blocks: keys.window_blocks,
+            clock: clock.clone(),
+            pools: shares_out,
+            known: HashMap::new(),
+        };
+        tokio::spawn(treasury.run(block_works, Arc::clone(&wake), refresh, to));
+        snapshots
+    });
+    Paying {
+        snapshots,
+        network: settings.network,
+        outputs_max: keys.outputs_max,
+        rules,
+        pool: VecDeque::from([pool.into()]),
+        books: names.is_some(),
+        shares_out,
+        refresh,
+        block_work,
+        wake,
+        purses: VecDeque::new(),
+        newest,
+        made: None,
+    }
+}
+
+/// The room that our payouts need in the coinbase (spec 7.1), signature operations by their cost.
 pub(crate) fn constraints(settings: &Settings) -> adit_node::Constraints {
-    let script = &settings.payout.script;
-    let output = bitcoin::TxOut {
-        value: bitcoin::Amount::ZERO,
-        script_pubkey: script.clone(),
-    };
-    let sigops = script.count_sigops_legacy().saturating_mul(4);
+    let (max_additional_size, max_additional_sigops) = payout::largest(settings);
     adit_node::Constraints {
-        max_additional_size: u32::try_from(output.size()).unwrap_or(u32::MAX),
-        max_additional_sigops: u16::try_from(sigops).unwrap_or(u16::MAX),
+        max_additional_size,
+        max_additional_sigops,
     }
 }
 

@@ -20,6 +20,7 @@ pub(super) fn share(share: &Share, height: u32, is_block: bool) -> Record {
         version: share.version,
         height,
         is_block,
+        solo: share.solo,
     }
 }
 
@@ -50,6 +51,7 @@ pub(super) fn found(found: &Found, height: u32, now: Time, transactions: Option<
             .map(|rest| whole(&found.header, &found.coinbase, rest))
             .unwrap_or_default(),
         template: found.job.fields().template.to_string(),
+        credits: String::new(),
     }
 }
 

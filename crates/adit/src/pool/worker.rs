@@ -33,6 +33,7 @@ use super::records;
 use super::report::{ByAccount, ByWorker, Report, ToHub, WorkerKey};
 use super::sessions::{Client, Counted, Refused};
 use crate::exit::Exit;
+use crate::payout::prove::OpenChannels;
 use crate::shutdown::Shutdown;
 
 /// Accepted connections that may wait for a worker's attention.
@@ -68,6 +69,8 @@ pub(super) struct Plan {
     pub(super) distribution: Option<Arc<distributing::Desk>>,
     pub(super) sv1: Arc<sv1::server::Settings>,
     pub(super) parking: Arc<Parking>,
+    /// Open channels, for whoever asks about their coinbases.
+    pub(super) open: Arc<OpenChannels>,
     pub(super) tls: Option<Tls>,
     pub(super) identities: watch::Receiver<Arc<Identities>>,
     pub(super) rules: Rules,

@@ -451,6 +451,7 @@ impl Hub {
             coinbase: solution.coinbase_tx.clone(),
             block: whole.map_or_else(Vec::new, |rest| assemble::block(&header, &solution, rest)),
             template: source.to_string(),
+            credits: String::new(),
         };
         drop(shelf);
         if let Some(blocks) = &mut *self.blocks.borrow_mut() {
@@ -502,7 +503,9 @@ impl Hub {
                 blocks.pending = blocks.pending.saturating_sub(1);
                 tracing::error!(height, %hash, %reason, "block refused by the node");
             }
-            What::Confirmed | What::Buried(_) => tracing::debug!(height, %hash, "block is in the chain"),
+            What::Confirmed | What::Buried(_) | What::Matured(_) => {
+                tracing::debug!(height, %hash, "block is in the chain")
+            }
             What::Stale => tracing::warn!(height, %hash, "another block took this one's place"),
         }
         if let Some(path) = &mut *self.blocks.borrow_mut() {

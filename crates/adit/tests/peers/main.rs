@@ -14,6 +14,7 @@ mod negotiation;
 mod negotiator;
 mod ours;
 mod para;
+mod payouts;
 mod pool;
 mod program;
 mod proxy;

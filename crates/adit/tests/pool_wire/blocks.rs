@@ -145,6 +145,7 @@ async fn a_pending_block_is_sent_after_a_restart() {
         coinbase: serialize(&block.txdata[0]),
         block: serialize(&block),
         template: "1".to_owned(),
+        credits: String::new(),
     };
     store.put(&found).unwrap();
     assert_eq!(files(data.path(), "block").len(), 1);

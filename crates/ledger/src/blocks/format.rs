@@ -2,7 +2,9 @@
 
 use super::FoundBlock;
 
-const MAGIC: [u8; 8] = *b"ADITBLK1";
+const MAGIC: [u8; 8] = *b"ADITBLK2";
+/// Before there were credits: the same without them.
+const MAGIC_1: [u8; 8] = *b"ADITBLK1";
 
 pub(super) fn encode(found: &FoundBlock) -> Vec<u8> {
     let mut out = MAGIC.to_vec();
@@ -13,7 +15,12 @@ pub(super) fn encode(found: &FoundBlock) -> Vec<u8> {
     }
     out.extend_from_slice(&found.account);
     out.extend_from_slice(&found.header);
-    for part in [&found.coinbase[..], &found.block, found.template.as_bytes()] {
+    for part in [
+        &found.coinbase[..],
+        &found.block,
+        found.template.as_bytes(),
+        found.credits.as_bytes(),
+    ] {
         // `BlockStore::put` refuses what does not fit 32 bits by far.
         out.extend_from_slice(&(part.len() as u32).to_le_bytes());
         out.extend_from_slice(part);
@@ -24,7 +31,8 @@ pub(super) fn encode(found: &FoundBlock) -> Vec<u8> {
 
 pub(super) fn decode(bytes: &[u8]) -> Option<FoundBlock> {
     let mut rest = bytes;
-    (take::<8>(&mut rest)? == MAGIC).then_some(())?;
+    let magic = take::<8>(&mut rest)?;
+    [MAGIC, MAGIC_1].contains(&magic).then_some(())?;
     let (hash, height) = (take(&mut rest)?, u32::from_le_bytes(take(&mut rest)?));
     let mut number = || take(&mut rest).map(u64::from_le_bytes);
     let (time_us, value, channel) = (number()?, number()?, number()?);
@@ -36,9 +44,11 @@ pub(super) fn decode(bytes: &[u8]) -> Option<FoundBlock> {
         Some(part.to_vec())
     };
     let (coinbase, block, template) = (part()?, part()?, part()?);
+    let credits = if magic == MAGIC { part()? } else { Vec::new() };
     let covered = &bytes[..bytes.len() - rest.len()];
     (u32::from_le_bytes(take(&mut rest)?) == crc32c::crc32c(covered)).then_some(())?;
     let template = String::from_utf8(template).ok()?;
+    let credits = String::from_utf8(credits).ok()?;
     Some(FoundBlock {
         hash,
         height,
@@ -50,6 +60,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<FoundBlock> {
         coinbase,
         block,
         template,
+        credits,
     })
 }
 

@@ -3,7 +3,7 @@
 use super::bytes::{Cursor, Filler};
 use super::text::Text;
 use super::{
-    AccountId, CustomJob, Hash, Payout, RecordError, Rejects, SessionClosed, SessionOpened, WorkerId,
+    AccountId, Credit, CustomJob, Hash, Payout, RecordError, Rejects, SessionClosed, SessionOpened, WorkerId,
 };
 
 /// Bytes of an account's name that one record carries.
@@ -31,8 +31,10 @@ const KIND_SESSION: u8 = 9;
 const KIND_CLOSED: u8 = 10;
 const KIND_REJECTS: u8 = 11;
 const KIND_PAYOUT: u8 = 12;
+const KIND_CREDIT: u8 = 16;
 
 const FLAG_BLOCK: u8 = 1;
+const FLAG_SOLO: u8 = 2;
 
 /// The worker of a record that names none: what records held there before there were workers.
 pub(super) const NOBODY: WorkerId = [0; 16];
@@ -62,6 +64,8 @@ pub enum Entry {
     Rejects(Rejects),
     /// A step of a payout.
     Payout(Payout),
+    /// What a block earned for an account.
+    Credit(Credit),
     /// The process ended in order: everything before it is known to be durable.
     Stop,
 }
@@ -91,6 +95,8 @@ pub struct Share {
     pub height: u32,
     /// Whether it also solved the block.
     pub is_block: bool,
+    /// Whether the block would have paid its finder alone: it is no part of the window.
+    pub solo: bool,
 }
 
 /// The first record of every run of the process.
@@ -277,15 +283,14 @@ impl Entry {
             Self::Closed(_) => KIND_CLOSED,
             Self::Rejects(_) => KIND_REJECTS,
             Self::Payout(_) => KIND_PAYOUT,
+            Self::Credit(_) => KIND_CREDIT,
         }
     }
 
     pub(super) fn flags(&self) -> u8 {
-        if matches!(self, Self::Share(share) if share.is_block) {
-            FLAG_BLOCK
-        } else {
-            0
-        }
+        let Self::Share(share) = self else { return 0 };
+        let flag = |is: bool, flag: u8| if is { flag } else { 0 };
+        flag(share.is_block, FLAG_BLOCK) | flag(share.solo, FLAG_SOLO)
     }
 
     pub(super) fn encode(&self, to: &mut Filler<'_>) {
@@ -343,6 +348,7 @@ impl Entry {
             Self::Closed(closed) => closed.encode(to),
             Self::Rejects(rejects) => rejects.encode(to),
             Self::Payout(payout) => payout.encode(to),
+            Self::Credit(credit) => credit.encode(to),
             Self::Stop => {}
         }
     }
@@ -366,6 +372,7 @@ impl Entry {
             KIND_CLOSED => Self::Closed(SessionClosed::decode(from)?),
             KIND_REJECTS => Self::Rejects(Rejects::decode(from)?),
             KIND_PAYOUT => Self::Payout(Payout::decode(from)?),
+            KIND_CREDIT => Self::Credit(Credit::decode(from)?),
             other => return Err(RecordError::Kind(other)),
         })
     }
@@ -393,6 +400,7 @@ fn share(flags: u8, time_us: u64, from: &mut Cursor<'_>) -> Share {
         height: from.u32(),
         worker: somebody(from.take()),
         is_block: flags & FLAG_BLOCK != 0,
+        solo: flags & FLAG_SOLO != 0,
     }
 }
 

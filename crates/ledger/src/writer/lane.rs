@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::queue::{Batch, Shared, What};
 use super::state::State;
 use crate::record::{
-    AccountId, BlockFound, CustomJob, Entry, OutcomeNote, Payout, Rejects, SessionClosed, SessionOpened,
-    Share, WorkerId, WorkerNamed,
+    AccountId, BlockFound, Credit, CustomJob, Entry, OutcomeNote, Payout, Rejects, SessionClosed,
+    SessionOpened, Share, WorkerId, WorkerNamed,
 };
 
 /// Called when something changed; looks up what by itself.
@@ -163,6 +163,14 @@ impl Lane {
     /// [`Full`], like [`Lane::send`].
     pub fn payout(&mut self, payout: Payout) -> Result<(), Full> {
         self.note(Entry::Payout(payout))
+    }
+
+    /// Notes what a block earned for an account.
+    ///
+    /// # Errors
+    /// [`Full`], like [`Lane::send`].
+    pub fn credit(&mut self, credit: Credit) -> Result<(), Full> {
+        self.note(Entry::Credit(credit))
     }
 
     /// Shares of this lane that are durable, in all; never falls. Names and blocks do not count.

@@ -31,6 +31,7 @@ pub(crate) fn share(n: u64) -> Share {
         version: 3,
         height: 4,
         is_block: n.is_multiple_of(50),
+        solo: n.is_multiple_of(7),
     }
 }
 

@@ -13,11 +13,13 @@ mod custom;
 mod door;
 mod jobs;
 mod open;
+mod plans;
 mod shares;
 mod workers;
 
-use crate::extranonce::{Leases, Slot};
+use crate::extranonce::{FullSize, Leases, PREFIX_BYTES, Slot};
 use crate::job::VERSION_MASK;
+use crate::plan::Plan;
 use crate::setup::Established;
 use crate::share::Seen;
 use crate::{Fault, Time};
@@ -28,6 +30,7 @@ use channel::Channels;
 use core::time::Duration;
 use custom::Customs;
 use jobs::Book;
+use plans::Plans;
 use std::sync::Arc;
 use workers::Workers;
 
@@ -50,6 +53,9 @@ pub struct Server {
     work_selection: bool,
     slot: Slot,
     channels: Channels,
+    plans: Plans,
+    /// How long the job messages of this device may be, where that is less than usual.
+    bytes_max: Option<u32>,
     /// Channel numbers inside the slot; they rest like slots do.
     numbers: Leases,
     book: Book,
@@ -79,6 +85,8 @@ impl Server {
             extended_only: setup.success_flags & flags::REQUIRES_EXTENDED_CHANNELS != 0,
             work_selection,
             channels: Channels::default(),
+            plans: Plans::default(),
+            bytes_max: settings.bytes_max(&setup.device),
             numbers: Leases::new(0..slot.layout().channels_end()),
             slot,
             book: Book::default(),
@@ -137,6 +145,10 @@ impl Server {
                 self.close_from_here(now, channel_id, reason, out);
                 Ok(())
             }
+            Input::Device(device) => {
+                self.bytes_max = self.settings.bytes_max(&device);
+                Ok(())
+            }
             Input::Drain => {
                 self.draining = true;
                 Ok(())
@@ -177,6 +189,20 @@ impl Server {
     /// Header version bits that miners of the newest work may roll; all that there are before any.
     pub fn version_mask(&self) -> u32 {
         self.book.newest().map_or(VERSION_MASK, |job| job.version_mask())
+    }
+
+    /// How each open channel is paid: its id, kind and plan, its extranonce prefix and full extranonce size.
+    pub fn paid(&self) -> impl Iterator<Item = (u32, Kind, &Plan, [u8; PREFIX_BYTES], FullSize)> {
+        self.channels.iter().filter_map(|channel| {
+            let prefix = self.slot.channel_prefix(channel.term()?.number);
+            Some((
+                channel.id,
+                channel.kind,
+                self.plans.find(channel.plan)?,
+                prefix,
+                channel.size,
+            ))
+        })
     }
 
     /// Open channels.

@@ -52,10 +52,15 @@ pub fn nothing(id: &Id, out: &mut Vec<u8>) {
 
 /// An answer that refuses.
 pub fn refused(id: &Id, refusal: Refusal, out: &mut Vec<u8>) {
+    refused_because(id, refusal.code, refusal.text, out);
+}
+
+/// The same with words of the moment.
+pub fn refused_because(id: &Id, code: u8, why: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"id\":");
     id.write(out);
-    text(out, format_args!(",\"result\":null,\"error\":[{},", refusal.code));
-    quoted(refusal.text, out);
+    text(out, format_args!(",\"result\":null,\"error\":[{code},"));
+    quoted(why, out);
     out.extend_from_slice(b",null]}\n");
 }
 

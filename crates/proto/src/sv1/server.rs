@@ -25,6 +25,7 @@ use crate::{Fault, Time};
 use adit_wire::types::Str0_255;
 use enter::Wishes;
 use shares::{Jobs, Pending};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Lines in a row that cannot be read; more end the connection.
@@ -75,7 +76,9 @@ pub struct Server {
     waiting: Option<Waiting>,
     channel: Option<Channel>,
     /// Why the last opening failed.
-    turned_away: Option<Refusal>,
+    turned_away: Option<TurnedAway>,
+    /// What is wrong with the user name that is about to be turned away.
+    unknown_user: Option<Box<str>>,
     wishes: Wishes,
     /// Version bits that the miner could roll; nothing before `mining.configure`.
     rolls: Option<u32>,
@@ -100,6 +103,22 @@ pub struct Server {
 #[derive(Debug)]
 struct Waiting {
     account: Box<str>,
+}
+
+/// Why a channel was not opened.
+#[derive(Debug)]
+struct TurnedAway {
+    code: u8,
+    why: Cow<'static, str>,
+}
+
+impl From<Refusal> for TurnedAway {
+    fn from(Refusal { code, text }: Refusal) -> Self {
+        Self {
+            code,
+            why: text.into(),
+        }
+    }
 }
 
 /// The only channel.
@@ -127,6 +146,7 @@ impl Server {
             waiting: None,
             channel: None,
             turned_away: None,
+            unknown_user: None,
             wishes: Wishes::default(),
             rolls: None,
             mask: 0,

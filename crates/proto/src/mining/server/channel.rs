@@ -20,6 +20,9 @@ pub(super) struct Channel {
     pub(super) kind: Kind,
     pub(super) size: FullSize,
     pub(super) group_id: u32,
+    /// Number of its plan, and whether that pays its owner alone.
+    pub(super) plan: u32,
+    pub(super) solo: bool,
     pub(super) account: AccountId,
     /// Easiest target that the client accepts.
     pub(super) target_max: Target,
@@ -79,6 +82,7 @@ impl Channel {
         now: Time,
         id: u32,
         group_id: u32,
+        (plan, solo): (u32, bool),
         kind: Kind,
         size: FullSize,
         account: AccountId,
@@ -101,6 +105,8 @@ impl Channel {
             kind,
             size,
             group_id,
+            plan,
+            solo,
             account,
             target_max,
             vardiff,
@@ -239,11 +245,13 @@ pub(super) fn bounds(settings: &Settings, target_max: &Target, job: Option<&Job>
     }
 }
 
-/// Channels that share job messages (spec 5.2.3): all that have one full extranonce size.
+/// Channels that share job messages (spec 5.2.3): all that have one full extranonce size and one plan.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Group {
     pub(super) id: u32,
     pub(super) size: FullSize,
+    /// Number of its plan.
+    pub(super) plan: u32,
 }
 
 /// The channels of a connection and their groups; one id space for both, counted up and never reused.
@@ -288,9 +296,10 @@ impl Channels {
         self.open.iter()
     }
 
-    /// The groups in use, and the members of each that have had their first job.
-    pub(super) fn groups(&self) -> impl Iterator<Item = (Group, impl Iterator<Item = &Channel>)> {
-        self.groups.iter().map(|group| {
+    /// The groups of a plan, and the members of each that have had their first job.
+    pub(super) fn groups(&self, plan: u32) -> impl Iterator<Item = (Group, impl Iterator<Item = &Channel>)> {
+        let groups = self.groups.iter().filter(move |group| group.plan == plan);
+        groups.map(|group| {
             let members = self
                 .open
                 .iter()
@@ -305,13 +314,14 @@ impl Channels {
         Some(self.last_id)
     }
 
-    /// The group of channels with this full extranonce size, made if need be.
-    pub(super) fn group_for(&mut self, size: FullSize) -> Option<u32> {
-        if let Some(group) = self.groups.iter().find(|group| group.size == size) {
+    /// The group of channels with this full extranonce size and plan, made if need be.
+    pub(super) fn group_for(&mut self, size: FullSize, plan: u32) -> Option<u32> {
+        let fits = |group: &&Group| group.size == size && group.plan == plan;
+        if let Some(group) = self.groups.iter().find(fits) {
             return Some(group.id);
         }
         let id = self.next_id()?;
-        self.groups.push(Group { id, size });
+        self.groups.push(Group { id, size, plan });
         Some(id)
     }
 

@@ -55,7 +55,7 @@ impl Entry {
     /// Whether `channel` was given this job.
     #[inline]
     pub(super) fn is_for(&self, channel: &Channel) -> bool {
-        self.custom.as_ref().is_none_or(|kept| {
+        self.custom.as_ref().map_or(self.plan == channel.plan, |kept| {
             (channel.id == kept.place || channel.group_id == kept.place)
                 && channel.account == kept.promise.account
                 && channel.kind == Kind::Extended

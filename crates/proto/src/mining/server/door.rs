@@ -4,6 +4,8 @@ use super::custom::{Asked, Promise};
 use crate::Time;
 use crate::extranonce::{Extranonce, FullSize, PREFIX_BYTES};
 use crate::job::Job;
+use crate::plan::{Plan, UserRules};
+use crate::setup::Device;
 use crate::target::Target;
 use crate::vardiff::{Aim, SHARES_PER_MINUTE, Steps};
 use adit_wire::mining::{SubmitSharesExtended, ToClient, ToServer};
@@ -48,6 +50,8 @@ pub struct Settings {
     pub refused_in_a_row_max: u32,
     /// Whether every good share comes with [`Output::Mined`], for an upstream.
     pub tell_mined: bool,
+    /// Who may mine and how each is paid; without, everybody, and pooled.
+    pub users: Option<UserRules>,
 }
 
 impl Default for Settings {
@@ -69,6 +73,7 @@ impl Default for Settings {
             start_epoch: 0,
             refused_in_a_row_max: 5_000,
             tell_mined: false,
+            users: None,
         }
     }
 }
@@ -80,6 +85,20 @@ impl Settings {
             adjust: self.vardiff,
             shares_per_minute: self.shares_per_minute.saturating_mul(factor),
         }
+    }
+
+    /// The plan of a user name.
+    pub(super) fn plan(&self, user_identity: &str, bytes_max: Option<u32>) -> Result<Plan, String> {
+        let Some(UserRules(users)) = &self.users else {
+            return Ok(Plan::Pooled);
+        };
+        users.plan(user_identity, bytes_max)
+    }
+
+    pub(super) fn bytes_max(&self, device: &Device) -> Option<u32> {
+        self.users
+            .as_ref()
+            .and_then(|UserRules(users)| users.bytes_max(device))
     }
 
     pub(super) const fn no_channel_timeout(&self) -> Duration {
@@ -171,6 +190,8 @@ pub enum Input {
         /// What the peer is told.
         reason: refusal::CloseChannel,
     },
+    /// What the peer is became known after it was set up; for channels that it opens later.
+    Device(Box<Device>),
     /// Open no more channels; those that are open go on.
     Drain,
     /// Acknowledge what is durable, then close all channels: the connection is about to end.
@@ -273,6 +294,8 @@ pub struct Share {
     pub template: u64,
     /// When it came.
     pub time: Time,
+    /// Whether a block would have paid its finder alone.
+    pub solo: bool,
 }
 
 /// A block: everything that is needed to publish it.
@@ -337,6 +360,13 @@ pub enum Event {
         worker: WorkerId,
         /// Its name in the peer's words, never empty.
         name: WorkerName,
+    },
+    /// A channel is about to be refused, since nobody knows how to pay this user name.
+    UnknownUser {
+        /// The name in the peer's words.
+        user_identity: Str0_255,
+        /// What is wrong with it.
+        why: Box<str>,
     },
     /// A channel was refused.
     OpenRefused(refusal::OpenMiningChannel),

@@ -1,9 +1,11 @@
 //! From work to jobs: what is sent when, and which jobs are still good.
 
-use super::channel::Channel;
+use super::channel::{Channel, Channels};
 use super::custom::Kept;
-use super::{Event, JobFrame, Kind, Output, Server};
+use super::{Event, JobFrame, Kind, Output, Server, Settings};
+use crate::extranonce::Slot;
 use crate::job::Job;
+use crate::plan::Plan;
 use crate::target::Target;
 use crate::{Fault, Time};
 use adit_wire::mining::{NewMiningJob, SetExtranoncePrefix, SetNewPrevHash, SetTarget, ToClient};
@@ -26,6 +28,8 @@ const FORMER_CUSTOMS_MAX: usize = 4;
 pub(super) struct Book {
     /// Newest work, sent or not.
     newest: Option<Arc<Job>>,
+    /// Counts the works up.
+    round: u32,
     /// Jobs on the present tip, oldest first.
     entries: VecDeque<Entry>,
     /// Custom jobs on the present tip, oldest first.
@@ -44,6 +48,10 @@ pub(super) struct Entry {
     /// Header time that it started with, seconds.
     pub(super) min_ntime: u32,
     pub(super) job: Arc<Job>,
+    /// Number of the plan whose channels may work on it.
+    pub(super) plan: u32,
+    /// The work that it was made of.
+    round: u32,
     /// Of a custom job: who may work on it, and what it pays.
     pub(super) custom: Option<Arc<Kept>>,
 }
@@ -72,7 +80,12 @@ impl Book {
     #[inline]
     pub(super) fn find(&self, id: u32) -> Found<'_> {
         // Nearly every share is of one of the newest jobs.
-        if let Some(entry) = self.entries.iter().rev().find(|entry| entry.id == id) {
+        if let Some(entry) = self.entries.back().filter(|entry| entry.id == id) {
+            return Found::Good(entry);
+        }
+        if let Ok(place) = self.entries.binary_search_by_key(&id, |entry| entry.id)
+            && let Some(entry) = self.entries.get(place)
+        {
             return Found::Good(entry);
         }
         if let Some(entry) = self.customs.iter().rev().find(|entry| entry.id == id) {
@@ -91,25 +104,36 @@ impl Book {
         }
     }
 
-    /// The active job; noted now if no channel needed it before.
-    fn active(&mut self) -> Result<Option<Entry>, Fault> {
-        let Some(job) = self.newest.clone() else {
+    /// The active job of a plan; noted now if no channel needed it before.
+    fn active(&mut self, number: u32, plan: &Plan) -> Result<Option<Entry>, Fault> {
+        let Some(job) = &self.newest else {
             return Ok(None);
         };
-        match self.entries.back() {
-            Some(entry) if Arc::ptr_eq(&entry.job, &job) => Ok(Some(entry.clone())),
-            _ => self.enter(job).map(Some),
+        let mut present = self
+            .entries
+            .iter()
+            .rev()
+            .take_while(|entry| entry.round == self.round);
+        if let Some(entry) = present.find(|entry| entry.plan == number) {
+            return Ok(Some(entry.clone()));
+        }
+        match job.of_plan(plan) {
+            Some(job) => self.enter(number, job).map(Some),
+            None => Ok(None),
         }
     }
 
-    fn enter(&mut self, job: Arc<Job>) -> Result<Entry, Fault> {
+    fn enter(&mut self, plan: u32, job: Arc<Job>) -> Result<Entry, Fault> {
         let entry = Entry {
             id: self.next_id()?,
             min_ntime: job.start_ntime(),
             job,
+            plan,
+            round: self.round,
             custom: None,
         };
-        if self.entries.len() >= JOBS_PER_TIP {
+        let gone = |oldest: &Entry| self.round - oldest.round >= JOBS_PER_TIP as u32;
+        while self.entries.front().is_some_and(gone) {
             self.entries.pop_front();
         }
         self.entries.push_back(entry.clone());
@@ -128,6 +152,8 @@ impl Book {
             id,
             min_ntime: job.start_ntime(),
             job,
+            plan: 0,
+            round: self.round,
             custom: Some(Arc::new(kept)),
         });
         Ok(id)
@@ -151,6 +177,15 @@ impl Book {
     fn oldest(&self, active: &Entry) -> u32 {
         self.former.front().map_or(active.id, |former| former.id)
     }
+
+    fn renew(&mut self, job: Arc<Job>) {
+        self.newest = Some(job);
+        self.round = self.round.wrapping_add(1);
+        if self.round == 0 {
+            // Once in 4,294,967,296 works.
+            self.turn();
+        }
+    }
 }
 
 impl Server {
@@ -167,86 +202,40 @@ impl Server {
         }
         let hardest = self.book.newest.as_ref().map(|job| job.share_work_max());
         let turned_or_bound = turned || hardest != Some(job.share_work_max());
-        self.book.newest = Some(job);
-        if self.channels.is_empty() {
-            return Ok(());
-        }
-        let Some(entry) = self.book.active()? else {
-            return Ok(());
-        };
-        if turned_or_bound {
-            self.bound_all(now, &entry, turned, out);
-        }
-        self.send_to_groups(&entry, turned, out);
-        self.send_to_single_channels(&entry, turned, out);
-        Ok(())
-    }
-
-    /// A block may have become easier than a share: no share is harder than a block. Forgets what only
-    /// stale jobs needed.
-    fn bound_all(&mut self, now: Time, entry: &Entry, turned: bool, out: &mut Vec<Output>) {
-        let (settings, oldest) = (&self.settings, self.book.oldest(entry));
-        for channel in self.channels.iter_mut() {
-            let bounds = channel.bounds(settings, Some(&entry.job));
-            if channel.vardiff.bound(now, bounds) {
-                let target = channel.wanted_target();
-                channel.retarget(entry.id, None, target);
-                tell_target(channel, target, out);
-            }
-            if turned {
-                channel.forget_terms_before(oldest);
-            }
-        }
-    }
-
-    /// One message for all members of a group that have had their first job (spec 5.3.16).
-    fn send_to_groups(&self, entry: &Entry, turned: bool, out: &mut Vec<Output>) {
-        if self.header_only {
-            return;
-        }
-        for (group, mut members) in self.channels.groups() {
-            let channel_id = match (members.next(), members.next()) {
-                (None, _) => continue,
-                // Simple devices look for their own id only, and it costs the same.
-                (Some(only), None) if only.kind == Kind::Extended => only.id,
-                _ => group.id,
+        self.book.renew(job);
+        for (number, plan) in self.plans.iter() {
+            // Where no job can be made the channels of the plan wait for the next work.
+            let Some(entry) = self.book.active(number, plan)? else {
+                continue;
             };
-            let min_ntime = (!turned).then_some(entry.min_ntime);
-            let job = Arc::clone(&entry.job);
-            out.push(Output::Job(JobFrame {
-                channel_id,
-                job_id: entry.id,
-                min_ntime,
-                job,
-                size: group.size,
-            }));
-            if turned {
-                out.push(start(channel_id, entry));
+            let channels = &mut self.channels;
+            if turned_or_bound {
+                let oldest = self.book.oldest(&entry);
+                bound_all(
+                    now,
+                    channels,
+                    &self.settings,
+                    &entry,
+                    turned.then_some(oldest),
+                    out,
+                );
             }
-        }
-    }
-
-    /// Channels that no group message reaches: on header-only connections, and those that still wait
-    /// for their first job.
-    fn send_to_single_channels(&mut self, entry: &Entry, turned: bool, out: &mut Vec<Output>) {
-        let header_only = self.header_only;
-        for channel in self.channels.iter_mut() {
-            if channel.first_job.is_none() {
-                send_first(channel, entry, &self.slot, out);
-            } else if header_only {
-                let min_ntime = (!turned).then_some(entry.min_ntime);
-                send_job(channel, entry, entry.id, min_ntime, &self.slot, out);
-                if turned {
-                    out.push(start(channel.id, entry));
-                }
+            if !self.header_only {
+                send_to_groups(channels, &entry, turned, out);
             }
+            send_to_single_channels(channels, &self.slot, self.header_only, &entry, turned, out);
         }
+        Ok(())
     }
 
     /// The first job of a channel that was just opened, if there is work (spec 5.3.15).
     pub(super) fn send_first_job(&mut self, channel_id: u32, out: &mut Vec<Output>) -> Result<(), Fault> {
-        let entry = self.book.active()?;
-        if let (Some(entry), Some(channel)) = (entry, self.channels.find_mut(channel_id)) {
+        let Some(channel) = self.channels.find_mut(channel_id) else {
+            return Ok(());
+        };
+        let plan = self.plans.find(channel.plan);
+        let entry = plan.map_or(Ok(None), |plan| self.book.active(channel.plan, plan))?;
+        if let Some(entry) = entry {
             send_first(channel, &entry, &self.slot, out);
         }
         Ok(())
@@ -262,11 +251,11 @@ impl Server {
         if channel.term().is_some_and(|term| term.target == target) {
             return Ok(());
         }
-        let sent = if channel.first_job.is_some() {
-            self.book.active()?
-        } else {
-            None
-        };
+        let plan = self
+            .plans
+            .find(channel.plan)
+            .filter(|_| channel.first_job.is_some());
+        let sent = plan.map_or(Ok(None), |plan| self.book.active(channel.plan, plan))?;
         let Some(entry) = sent else {
             channel.retarget(0, None, target);
             tell_target(channel, target, out);
@@ -307,8 +296,77 @@ impl Server {
     }
 }
 
+/// A block may have become easier than a share: no share is harder than a block. Forgets what only jobs before `oldest`
+/// needed.
+fn bound_all(
+    now: Time,
+    channels: &mut Channels,
+    settings: &Settings,
+    entry: &Entry,
+    oldest: Option<u32>,
+    out: &mut Vec<Output>,
+) {
+    for channel in channels.iter_mut().filter(|it| it.plan == entry.plan) {
+        let bounds = channel.bounds(settings, Some(&entry.job));
+        if channel.vardiff.bound(now, bounds) {
+            let target = channel.wanted_target();
+            channel.retarget(entry.id, None, target);
+            tell_target(channel, target, out);
+        }
+        if let Some(oldest) = oldest {
+            channel.forget_terms_before(oldest);
+        }
+    }
+}
+
+/// One message for all members of a group that have had their first job (spec 5.3.16).
+fn send_to_groups(channels: &Channels, entry: &Entry, turned: bool, out: &mut Vec<Output>) {
+    for (group, mut members) in channels.groups(entry.plan) {
+        let channel_id = match (members.next(), members.next()) {
+            (None, _) => continue,
+            // Simple devices look for their own id only, and it costs the same.
+            (Some(only), None) if only.kind == Kind::Extended => only.id,
+            _ => group.id,
+        };
+        let min_ntime = (!turned).then_some(entry.min_ntime);
+        let job = Arc::clone(&entry.job);
+        out.push(Output::Job(JobFrame {
+            channel_id,
+            job_id: entry.id,
+            min_ntime,
+            job,
+            size: group.size,
+        }));
+        if turned {
+            out.push(start(channel_id, entry));
+        }
+    }
+}
+
+/// Channels that no group message reaches: on header-only connections, and those that still wait for their first job.
+fn send_to_single_channels(
+    channels: &mut Channels,
+    slot: &Slot,
+    header_only: bool,
+    entry: &Entry,
+    turned: bool,
+    out: &mut Vec<Output>,
+) {
+    for channel in channels.iter_mut().filter(|it| it.plan == entry.plan) {
+        if channel.first_job.is_none() {
+            send_first(channel, entry, slot, out);
+        } else if header_only {
+            let min_ntime = (!turned).then_some(entry.min_ntime);
+            send_job(channel, entry, entry.id, min_ntime, slot, out);
+            if turned {
+                out.push(start(channel.id, entry));
+            }
+        }
+    }
+}
+
 /// A future job and the message that starts it: the first that a channel gets (REQ-MIN-028..030).
-fn send_first(channel: &mut Channel, entry: &Entry, slot: &crate::extranonce::Slot, out: &mut Vec<Output>) {
+fn send_first(channel: &mut Channel, entry: &Entry, slot: &Slot, out: &mut Vec<Output>) {
     channel.first_job = Some(entry.id);
     send_job(channel, entry, entry.id, None, slot, out);
     out.push(start(channel.id, entry));
@@ -320,7 +378,7 @@ fn send_job(
     entry: &Entry,
     job_id: u32,
     min_ntime: Option<u32>,
-    slot: &crate::extranonce::Slot,
+    slot: &Slot,
     out: &mut Vec<Output>,
 ) {
     let channel_id = channel.id;
@@ -422,9 +480,9 @@ mod tests {
             last_id: u32::MAX - 2,
             ..Book::default()
         };
-        assert_eq!(book.enter(job()).unwrap().id, u32::MAX - 1);
-        assert_eq!(book.enter(job()).unwrap().id, u32::MAX);
-        assert!(matches!(book.enter(job()), Err(Fault::Expired(_))));
+        assert_eq!(book.enter(1, job()).unwrap().id, u32::MAX - 1);
+        assert_eq!(book.enter(1, job()).unwrap().id, u32::MAX);
+        assert!(matches!(book.enter(1, job()), Err(Fault::Expired(_))));
         assert!(matches!(book.find(u32::MAX), Found::Good(_)));
     }
 }

@@ -95,7 +95,7 @@ impl Server {
     }
 
     fn open(&mut self, now: Time, request: Request, out: &mut Vec<Output>) -> Result<(), Fault> {
-        match self.admit(now, &request) {
+        match self.admit(now, &request, out) {
             Ok(channel) => {
                 self.welcome(&channel, request, out);
                 let channel_id = channel.id;
@@ -117,7 +117,12 @@ impl Server {
     }
 
     /// All checks, the free ones first; nothing is taken before the last one passed.
-    fn admit(&mut self, now: Time, request: &Request) -> Result<Channel, refusal::OpenMiningChannel> {
+    fn admit(
+        &mut self,
+        now: Time,
+        request: &Request,
+        out: &mut Vec<Output>,
+    ) -> Result<Channel, refusal::OpenMiningChannel> {
         use refusal::OpenMiningChannel as No;
         if self.draining {
             return Err(No::NotReady);
@@ -129,19 +134,27 @@ impl Server {
         if !is_hash_rate(request.nominal_hash_rate) {
             return Err(No::InvalidNominalHashRate);
         }
-        if core::str::from_utf8(&request.user_identity).is_err() {
-            return Err(No::InvalidUserIdentity);
-        }
+        let user = core::str::from_utf8(&request.user_identity).map_err(|_| No::InvalidUserIdentity)?;
         let target_max = Target(request.max_target.0);
         if !is_reachable(&target_max) {
             return Err(No::MaxTargetOutOfRange);
         }
+        let plan = self.settings.plan(user, self.bytes_max).map_err(|why| {
+            out.push(Output::Event(Event::UnknownUser {
+                user_identity: request.user_identity.clone(),
+                why: why.into(),
+            }));
+            No::UnknownUser
+        })?;
         let number = self
             .numbers
             .lease(self.book.tip())
             .and_then(|number| u16::try_from(number).ok());
         let number = number.ok_or(No::ExtranonceSpaceExhausted)?;
-        let group_id = self.channels.group_for(size).ok_or(No::TooManyChannels)?;
+        let solo = plan.is_solo();
+        let plan = self.plans.enter(plan);
+        // Ids run out only at the end of a connection: what was taken goes with it.
+        let group_id = self.channels.group_for(size, plan).ok_or(No::TooManyChannels)?;
         let id = self.channels.next_id().ok_or(No::TooManyChannels)?;
         let bounds = bounds(&self.settings, &target_max, self.book.newest().map(|job| &**job));
         let vardiff = Vardiff::new(now, request.nominal_hash_rate, self.settings.aim(1), bounds);
@@ -150,6 +163,7 @@ impl Server {
             now,
             id,
             group_id,
+            (plan, solo),
             request.kind,
             size,
             account,
@@ -248,6 +262,7 @@ impl Server {
         let tip = self.book.tip();
         for channel in self.channels.remove(id) {
             self.forget_workers(channel.id);
+            self.plans.leave(channel.plan);
             if let Some(term) = channel.term() {
                 self.numbers.release(term.number.into(), tip);
             }

@@ -214,6 +214,7 @@ impl Server {
             tip: job.tip(),
             template: job.fields().template,
             time: now,
+            solo: channel.solo,
         }));
         if self.settings.vardiff && channel.vardiff.note(now) {
             return self.look_at(now, channel_id, out);

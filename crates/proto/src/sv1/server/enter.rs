@@ -1,7 +1,8 @@
 //! From the first line to the first job: configure, subscribe, authorize, and wishes for a difficulty.
 
-use super::{AGENT_BYTES_MAX, Out, Server, Waiting, cut};
+use super::{AGENT_BYTES_MAX, Out, Server, TurnedAway, Waiting, cut};
 use crate::mining::server as mining;
+use crate::setup::Device;
 use crate::sv1::difficulty::Difficulty;
 use crate::sv1::refusal::Refusal;
 use crate::sv1::request::Extension;
@@ -98,13 +99,18 @@ impl Server {
         // Asked again, the answer is the same: there is one channel, and its extranonce stays.
         self.subscribed = true;
         self.agent = cut(agent, AGENT_BYTES_MAX).into();
+        let device = Device {
+            vendor: Str0_255::try_from(&*self.agent).unwrap_or_default(),
+            ..Device::default()
+        };
+        self.feed(now, mining::Input::Device(device.into()), out)?;
         say::subscribed(id, &self.session, &self.extranonce1, self.rolled, out.lines);
         let Some(Waiting { account }) = self.waiting.take() else {
             return Ok(());
         };
         let mut after = Vec::new();
-        if let Err(refusal) = self.open(now, account, &mut after, out)? {
-            say::show_message(refusal.text, out.lines);
+        if let Err(turned) = self.open(now, account, &mut after, out)? {
+            say::show_message(&turned.why, out.lines);
             return Err(Fault::Misbehaved("the user was not let in"));
         }
         out.lines.append(&mut after);
@@ -149,7 +155,7 @@ impl Server {
         let mut after = Vec::new();
         match self.open(now, account.into(), &mut after, out)? {
             Ok(()) => say::yes_or_no(id, true, out.lines),
-            Err(refusal) => say::refused(id, refusal, out.lines),
+            Err(turned) => say::refused_because(id, turned.code, &turned.why, out.lines),
         }
         out.lines.append(&mut after);
         Ok(())
@@ -179,9 +185,9 @@ impl Server {
         account: Box<str>,
         after: &mut Vec<u8>,
         out: &mut Out<'_>,
-    ) -> Result<Result<(), Refusal>, Fault> {
+    ) -> Result<Result<(), TurnedAway>, Fault> {
         let Ok(user_identity) = Str0_255::try_from(&*account) else {
-            return Ok(Err(Refusal::unauthorized("The user name is too long")));
+            return Ok(Err(Refusal::unauthorized("The user name is too long").into()));
         };
         self.turned_away = None;
         self.waiting = Some(Waiting { account });
@@ -198,7 +204,7 @@ impl Server {
         };
         self.feed(now, mining::Input::Message(open.into()), &mut behind)?;
         self.waiting = None;
-        Ok(self.turned_away.map_or(Ok(()), Err))
+        Ok(self.turned_away.take().map_or(Ok(()), Err))
     }
 
     pub(super) fn suggested(

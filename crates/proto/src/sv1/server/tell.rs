@@ -1,8 +1,8 @@
 //! What the machine behind says, in the words of Stratum V1.
 
-use super::{Channel, Out, Server};
+use super::{Channel, Out, Server, TurnedAway};
 use crate::Fault;
-use crate::mining::server::{JobFrame, Output};
+use crate::mining::server::{Event, JobFrame, Output};
 use crate::sv1::difficulty::Difficulty;
 use crate::sv1::refusal::Refusal;
 use crate::sv1::say;
@@ -18,6 +18,11 @@ impl Server {
                 Some(ntime) => self.notify(frame, ntime, false, out.lines),
                 None => self.future = Some(frame),
             },
+            Output::Event(Event::UnknownUser { why, user_identity }) => {
+                self.unknown_user = Some(why.clone());
+                let event = Event::UnknownUser { why, user_identity };
+                out.actions.push(Output::Event(event));
+            }
             action => out.actions.push(action),
         }
         Ok(())
@@ -29,7 +34,11 @@ impl Server {
             ToClient::OpenMiningChannelError(error) => {
                 let why = refusal::OpenMiningChannel::of_code(error.error_code.as_bytes());
                 let otherwise = Refusal::unauthorized("The pool does not let this user in");
-                self.turned_away = Some(why.map_or(otherwise, Refusal::from));
+                let mut turned = TurnedAway::from(why.map_or(otherwise, Refusal::from));
+                if let Some(why) = self.unknown_user.take() {
+                    turned.why = String::from(why).into();
+                }
+                self.turned_away = Some(turned);
             }
             ToClient::SetTarget(message) => self.set_difficulty(&Target(message.maximum_target.0), out.lines),
             ToClient::SetNewPrevHash(message) => self.start(&message, out.lines),
