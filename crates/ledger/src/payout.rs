@@ -3,7 +3,7 @@
 //! ```text
 //!   value of the coinbase = fee + donation + what miners earn        split by work, rounded down; the rest is the fee's
 //!   wish of a payee       = what it earns + what earlier blocks left unpaid
-//!   outputs               = the largest wishes first, none below the minimum, as many as there is room for;
+//!   outputs               = who is owed most first, then the largest, none below the minimum, as many as fit;
 //!                           what is left over is paid to the pool, which owes it
 //! ```
 //!
@@ -199,21 +199,23 @@ impl Snapshot {
         wishes
     }
 
-    /// Grants wishes, the largest first, as far as value and room go; sorts them in the order of the outputs.
+    /// Grants wishes as far as value and room go: who is owed most comes first, then the largest. All wishes together are more
+    /// than the value as long as anybody is owed: those who come last wait in their turn. Sorts them in the order of the
+    /// outputs, the largest first.
     fn pay(&self, value_sat: u64, room: Room, wishes: &mut [Wish]) {
-        wishes.sort_by(|a, b| {
-            b.wish_sat
-                .cmp(&a.wish_sat)
-                .then(a.line.payee.id.cmp(&b.line.payee.id))
-        });
+        let rank = |wish: &Wish| (wish.owed_sat, wish.wish_sat);
+        wishes.sort_by(|a, b| rank(b).cmp(&rank(a)).then(a.line.payee.id.cmp(&b.line.payee.id)));
         let minimum = self.rules.minimum_sat.max(DUST_SAT);
         let mut left = value_sat;
         let mut outputs = room.outputs.saturating_sub(1);
         let mut bytes = room.bytes.saturating_sub(self.rules.pool.output_bytes());
         for wish in &mut *wishes {
             let pays = u64::try_from(wish.wish_sat).unwrap_or(0).min(left);
-            if pays < minimum || outputs == 0 {
+            if outputs == 0 {
                 break;
+            }
+            if pays < minimum {
+                continue;
             }
             let Some(rest) = bytes.checked_sub(wish.line.payee.output_bytes()) else {
                 continue;
@@ -221,8 +223,12 @@ impl Snapshot {
             (bytes, outputs, left) = (rest, outputs - 1, left - pays);
             wish.line.received_sat = pays;
         }
-        // Who has an output stands before who has none.
-        wishes.sort_by_key(|wish| wish.line.received_sat == 0);
+        wishes.sort_by(|a, b| {
+            let (a, b) = (&a.line, &b.line);
+            b.received_sat
+                .cmp(&a.received_sat)
+                .then(a.payee.id.cmp(&b.payee.id))
+        });
         if let Some(first) = wishes.first_mut()
             && left < DUST_SAT
             && first.line.received_sat > 0
@@ -273,6 +279,9 @@ pub fn solo(rules: &Rules, miner: &Payee, value_sat: u64) -> Split {
 /// A payee on its way to an output.
 struct Wish {
     line: Line,
+    /// What earlier blocks have left unpaid.
+    owed_sat: i64,
+    /// That, and what this block earns.
     wish_sat: i64,
 }
 
@@ -284,6 +293,7 @@ impl Wish {
                 earned_sat: 0,
                 received_sat: 0,
             },
+            owed_sat: claim.carry_sat.max(0),
             wish_sat: claim.carry_sat,
         };
         wish.earn(earned_sat);

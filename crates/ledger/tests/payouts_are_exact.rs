@@ -139,7 +139,7 @@ proptest! {
     /// that everybody receives what it earns but for the last part.
     #[test]
     fn what_waits_is_paid_in_the_end(
-        weights in prop::collection::vec(1u128..1_000_000, 1..30), cap in 2usize..8, fee in 0u16..500, stale in 0u32..10,
+        weights in prop::collection::vec(1u128..1_000_000, 1..30), cap in 2usize..40, fee in 0u16..500, stale in 0u32..10,
     ) {
         let minimum = 100_000;
         let room = Room { outputs: cap, bytes: 4_000 };
@@ -163,7 +163,7 @@ proptest! {
         prop_assert!(most_waiting <= round * SUBSIDY as i64, "{most_waiting} in {round}");
         for n in (0u16..).take(weights.len()) {
             let (earned, received) = world.sums(n);
-            // The largest wishes come first, and one of a block's value is granted whole: nobody waits for three of them.
+            // Who is owed most comes first, and as much as a block's value is granted: nobody waits for three of them.
             prop_assert!(earned.saturating_sub(received) <= 3 * SUBSIDY, "{n} earned {earned}, received {received}");
         }
     }
@@ -272,6 +272,38 @@ fn small_splits_are_as_on_paper() {
         (of(DONATION).received_sat, of(POOL).received_sat),
         (10_000, 5_000)
     );
+}
+
+/// A small miner beside a large one, without a fee and with room for all: what it is owed is paid before what the large one
+/// earns, as soon as it makes an output.
+#[test]
+fn who_is_owed_comes_before_who_is_large() {
+    let room = Room {
+        outputs: 100,
+        bytes: 4_000,
+    };
+    let rules = rules(0, 0, 25_000);
+    let first = snapshot(rules.clone(), &[(1, 996, 0), (2, 4, 0)]).pooled(5_000_000, room);
+    let of = |split: &Split, n| {
+        split
+            .lines
+            .iter()
+            .find(|line| line.payee == payee(n))
+            .unwrap()
+            .received_sat
+    };
+    assert_eq!(
+        (of(&first, 1), first.outputs().count(), of(&first, POOL)),
+        (4_980_000, 2, 20_000)
+    );
+    let second =
+        snapshot(rules.clone(), &[(1, 996, 0), (2, 4, 20_000), (POOL, 0, -20_000)]).pooled(5_000_000, room);
+    assert_eq!(
+        (of(&second, 1), of(&second, 2), second.outputs().count()),
+        (4_960_000, 40_000, 2)
+    );
+    let third = snapshot(rules, &[(1, 996, 20_000), (2, 4, 0), (POOL, 0, -20_000)]).pooled(5_000_000, room);
+    assert_eq!((of(&third, 1), third.outputs().count()), (5_000_000, 1));
 }
 
 /// The pool keeps all of it, and everybody has a balance.
