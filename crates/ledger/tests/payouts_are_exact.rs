@@ -224,7 +224,7 @@ impl World {
                 *sums = (sums.0 + line.earned_sat, sums.1 + line.received_sat);
             }
             // It matures, sooner or later: the sums are the same.
-            if height % 30 != 0 {
+            if !height.is_multiple_of(30) {
                 let before = self.book.money().carries();
                 self.tell(Entry::Outcome(OutcomeNote::new(block, height, outcome, 100, "")));
                 assert_eq!(self.book.money().carries(), before);

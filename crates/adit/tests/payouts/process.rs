@@ -46,7 +46,7 @@ fn weights(preview: &Value) -> Vec<(String, String)> {
 async fn a_kill_does_not_change_the_split() {
     let home = tempfile::tempdir().unwrap();
     let (a, b) = (address(1).text, address(2).text);
-    let mut expected = vec![(a.clone(), 0u64), (b.clone(), 0)];
+    let mut expected = [(a.clone(), 0u64), (b.clone(), 0)];
     expected.sort();
     for life in 1..=3u32 {
         let pool = Process::pool(home.path(), &format!("--node embedded:40 {}", scheme()));

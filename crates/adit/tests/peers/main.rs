@@ -23,6 +23,8 @@ mod several;
 mod shares;
 #[path = "../support/stratum_v1.rs"]
 mod stratum_v1;
+#[path = "../support/mod.rs"]
+mod support;
 mod templates;
 mod their_pool;
 mod transparent;
