@@ -87,6 +87,7 @@ fn make(folder: &Path, shape: &Shape) -> Result<(), Failure> {
                 version: 2,
                 height: 900_000,
                 is_block: false,
+                solo: false,
             }),
         );
         if n % 20_000 == 0 {

@@ -76,6 +76,7 @@ impl Pool {
             version: 0,
             height: 1,
             is_block: false,
+            solo: false,
         }
     }
 

@@ -175,6 +175,7 @@ fn other(random: &mut Random, time_us: u64) -> Entry {
             version: 2,
             height: 800_000,
             is_block: false,
+            solo: false,
         }),
     }
 }

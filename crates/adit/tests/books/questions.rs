@@ -24,6 +24,7 @@ fn share(owner: u64, machine: Option<u64>, minute: u64, work: u64, hash: u8) -> 
         version: 0,
         height: 900_000,
         is_block: false,
+        solo: false,
     })
 }
 
