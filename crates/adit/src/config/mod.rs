@@ -11,6 +11,7 @@ mod payout;
 mod rpc;
 mod security;
 mod settings;
+mod shown;
 mod source;
 pub mod table;
 mod values;
@@ -21,6 +22,7 @@ pub use origin::{Origin, Problem, suggestion};
 pub use payout::Payout;
 pub use rpc::RpcNode;
 pub use settings::{Settings, WORK_FLOOR};
+pub use shown::Shown;
 pub use source::{Config, Raw, Sources};
 pub use table::{Key, keys};
 pub use values::{
