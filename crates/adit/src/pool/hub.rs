@@ -21,6 +21,7 @@ use super::customs::Customs;
 use super::desk::{CUSTOM, ToDesk};
 use super::distributing::Desk as Receivers;
 use super::drain::Progress;
+use super::gallery::Gallery;
 use super::inspect::{Advice, Answer, Candidate, Inspector};
 use super::lanes::Lanes;
 use super::records;
@@ -28,7 +29,7 @@ use super::report::ToHub;
 use super::totals::Totals;
 use crate::books::View;
 use crate::keys::Ring;
-use crate::observe::{self as status, NodeState, Status};
+use crate::observe::{self as status, Fate, NodeState, Roster, Status};
 
 /// Between two pictures.
 const PICTURE_EVERY: Duration = Duration::from_millis(500);
@@ -66,6 +67,9 @@ pub(super) struct Hub {
     pub(super) work: watch::Sender<Option<Published>>,
     pub(super) status: watch::Sender<Arc<Status>>,
     pub(super) picture: Status,
+    /// Who is here, for those who want to see it.
+    pub(super) roster: watch::Sender<Arc<Roster>>,
+    pub(super) gallery: Gallery,
     pub(super) totals: Totals,
     pub(super) blocks: BlockPath,
     pub(super) lane: Lane,
@@ -147,6 +151,7 @@ impl Hub {
                         self.tend_keys();
                     }
                     self.publish();
+                    self.show_roster(beats);
                 }
             }
         }
@@ -245,7 +250,17 @@ impl Hub {
         }
     }
 
-    fn mines_own(&self) -> bool {
+    /// What the source says of the template that is mined, for the picture of its coinbase.
+    pub(super) fn template_picture(&self) -> Option<status::Coinbase> {
+        let (template, _) = self.state.template.as_ref()?;
+        Some(status::Coinbase {
+            fees_sat: template.fees,
+            transactions: template.transaction_count,
+            ..status::Coinbase::default()
+        })
+    }
+
+    pub(super) fn mines_own(&self) -> bool {
         self.branch
             .as_ref()
             .is_none_or(|uplink| matches!(*uplink.orders.borrow(), Orders::Solo))
@@ -300,6 +315,7 @@ impl Hub {
             Ok(job) => {
                 let job = Arc::new(job);
                 self.state.lanes = None;
+                self.gallery.job = Some(Arc::clone(&job));
                 self.work.send_replace(Some(Published {
                     job,
                     height,
@@ -374,7 +390,7 @@ impl Hub {
 
     /// A block is on its way: ledger, log and picture are told.
     pub(super) fn note_found(&mut self, record: BlockFound, account: AccountId, worker: Option<WorkerId>) {
-        let (now, height) = (self.clock.now(), record.height);
+        let (now, height, value) = (self.clock.now(), record.height, record.value);
         let hash = BlockHash::from_byte_array(record.hash);
         if self.lane.block(record).is_err() {
             tracing::warn!(
@@ -385,6 +401,15 @@ impl Hub {
         let name = self.totals.name_of_finder(account, worker);
         tracing::info!(height, %hash, worker = %name, "block found");
         self.state.finder = Some((account, worker));
+        let shown = status::Block {
+            height: u64::from(height),
+            hash: hash.to_string(),
+            at_us: now.0,
+            worker: name.clone(),
+            value_sat: Some(value).filter(|value| *value > 0),
+            ..status::Block::default()
+        };
+        self.gallery.found(shown, (account, worker));
         let blocks = &mut self.picture.blocks;
         blocks.found += 1;
         blocks.pending += 1;
@@ -402,6 +427,15 @@ impl Hub {
         let (height, hash) = (record.height, BlockHash::from_byte_array(found.hash));
         tracing::info!(height, %hash, "block found for the upstream");
         self.picture.blocks.found += 1;
+        let shown = status::Block {
+            height: u64::from(height),
+            hash: hash.to_string(),
+            at_us: self.clock.now().0,
+            worker: self.totals.name_of_finder(found.account, found.worker),
+            fate: Fate::Upstream,
+            ..status::Block::default()
+        };
+        self.gallery.found(shown, (found.account, found.worker));
         if self.lane.block(record).is_err() {
             tracing::warn!(height, "the ledger is down: this block is not noted");
         }
@@ -435,6 +469,7 @@ impl Hub {
             What::Buried(depth) => tracing::debug!(height, hash = %shown, depth, "block is safe"),
             What::Stale => tracing::warn!(height, hash = %shown, "another block took this one's place"),
         }
+        self.gallery.settled(&shown.to_string(), &what);
         if !matches!(what, What::Accepted) {
             self.blocks.ended(&hash);
         }
@@ -489,6 +524,11 @@ impl Hub {
             picture.node.template_age_ms = Some(now.0.saturating_sub(at.0) / 1000);
             picture.node.transactions = template.transaction_count;
             picture.node.fees_sat = template.fees;
+        }
+        if let Some(job) = &self.gallery.job {
+            picture.node.block_work = job.network().work();
+            let value = job.fields().coinbase.value();
+            picture.node.block_value_sat = (value > 0).then_some(value);
         }
         let found_bad = self.inspector.alarm.as_str();
         let mut alarms = vec![found_bad, self.state.alarm.as_str()];

@@ -8,6 +8,7 @@
 //!                            node
 //! ```
 
+pub mod admin;
 pub(crate) mod blocks;
 pub mod branch;
 pub(crate) mod coinbase;
@@ -18,6 +19,7 @@ mod declaring;
 mod desk;
 pub mod distributing;
 mod drain;
+mod gallery;
 mod hub;
 pub(crate) mod inspect;
 mod lanes;
@@ -26,6 +28,7 @@ pub(crate) mod mailbox;
 mod negotiation;
 pub(crate) mod open;
 mod parking;
+mod peers;
 mod records;
 mod report;
 mod sessions;
@@ -48,7 +51,7 @@ use adit_proto::sv1::difficulty::Difficulty;
 use adit_proto::vardiff::Steps;
 use adit_proto::{extension, mining, setup, sv1};
 use adit_wire::common::{flags, protocol};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::books::{Books, Consumer, Keeper};
@@ -56,12 +59,13 @@ use crate::config::table::PoolKeys;
 use crate::config::{Place, Settings};
 use crate::exit::Exit;
 use crate::http;
-use crate::observe::{self as status, Status};
+use crate::observe::{self as status, Roster, Status};
 use crate::shutdown::{Shutdown, Stop};
 use blocks::BlockPath;
 use branch::Branch;
 use control::Wish;
 use drain::Order;
+use gallery::Gallery;
 use hub::Hub;
 use totals::Totals;
 use worker::{Incoming, Plan, WorkerHandle};
@@ -74,6 +78,8 @@ pub use live::Live;
 const REPORTS_MAX: usize = 4096;
 /// News of blocks that may wait for the hub.
 const NEWS_MAX: usize = 256;
+/// Orders to close connections that may wait for a worker.
+const KICKS_MAX: usize = 256;
 
 /// A running pool. Dropping it stops it without waiting; [`Pool::stop`] stops it in order.
 #[derive(Debug)]
@@ -84,6 +90,7 @@ pub struct Pool {
     tls: Option<SocketAddr>,
     http: Option<SocketAddr>,
     status: watch::Receiver<Arc<Status>>,
+    roster: watch::Receiver<Arc<Roster>>,
     node: adit_node::Handle,
     stop: Stop,
     keys: PoolKeys,
@@ -167,6 +174,7 @@ impl Pool {
         let (ledger, ledger_rx) = watch::channel(());
         let (drain, drain_rx) = watch::channel(None);
         let (progress, progress_rx) = watch::channel(Progress::default());
+        let (kicks, _) = broadcast::channel(KICKS_MAX);
         opened.writer.watch(Arc::new(move || ledger.send_replace(())));
         let negotiation = negotiation::Plan::of(settings, branch.is_none());
         let (asks, asks_rx) = desk::queue();
@@ -213,6 +221,7 @@ impl Pool {
             },
             drain: drain_rx.clone(),
             rejects_every_us: settings.ledger.rejects_every_s * 1_000_000,
+            kicks: kicks.clone(),
             shutdown: shutdown.clone(),
         };
         let layout = branch.as_ref().map_or(Layout::POOL, |branch| branch.layout);
@@ -238,8 +247,10 @@ impl Pool {
                 asks_rx,
             )?;
         }
-        let picture = picture(settings, &clock, &url, listen);
+        let endpoints = endpoints(&url, &url_draft2022, settings, listen, settings.sv1.enabled, tls);
+        let picture = picture(settings, &clock, &url, listen, endpoints);
         let (status_tx, status) = watch::channel(Arc::new(picture.clone()));
+        let (roster_tx, roster) = watch::channel(Arc::new(Roster::default()));
         let refused = listener.refusals();
         let live = Live::new(settings, node.handle.clone());
         let mut hub = Hub {
@@ -253,7 +264,9 @@ impl Pool {
             work,
             status: status_tx,
             picture,
-            totals: Totals::starting(clock.now()),
+            roster: roster_tx,
+            gallery: Gallery::new(settings.network),
+            totals: Totals::starting(clock.now(), settings.shares.per_minute),
             blocks: BlockPath::new(node.handle.clone(), clock.clone(), opened.blocks, news),
             lane: opened.writer.lane(Arc::new(|| {})),
             ledger: Arc::clone(&opened.writer),
@@ -282,9 +295,24 @@ impl Pool {
             shutdown.clone(),
         ));
         let (wish, wishes) = mpsc::channel(1);
+        let admin = admin::Desk::new(wish.clone(), progress_rx.clone(), kicks);
         let control = control.map(|control| tokio::spawn(control.serve(wish, progress_rx)));
         let http_addr = http.as_ref().map(http::Server::addr);
-        let http_task = http.map(|server| tokio::spawn(server.serve(status.clone(), shutdown)));
+        let token = match &http {
+            Some(_) => Some(http::Token::of_data(&settings.data)?),
+            None => None,
+        };
+        let views = http::Views {
+            roster: roster.clone(),
+            admin: token.map(|token| Arc::new((token, admin))),
+            ..http::Views::of(status.clone(), settings)
+        };
+        if !settings.http.ckpool_files.is_empty() {
+            let folder = std::path::PathBuf::from(&settings.http.ckpool_files);
+            let kept = http::ckpool::keep(folder, status.clone(), roster.clone(), shutdown.clone());
+            tokio::spawn(kept);
+        }
+        let http_task = http.map(|server| tokio::spawn(server.serve(views, shutdown)));
         Ok(Self {
             url,
             url_draft2022,
@@ -292,6 +320,7 @@ impl Pool {
             tls,
             http: http_addr,
             status,
+            roster,
             node: node.handle,
             stop,
             keys: settings.pool.clone(),
@@ -360,6 +389,12 @@ impl Pool {
     #[must_use]
     pub fn status(&self) -> watch::Receiver<Arc<Status>> {
         self.status.clone()
+    }
+
+    /// Who is here, about once a second.
+    #[must_use]
+    pub fn roster(&self) -> watch::Receiver<Arc<Roster>> {
+        self.roster.clone()
     }
 
     /// The node behind the pool.
@@ -667,7 +702,57 @@ fn setup_settings(settings: &Settings, negotiates: bool) -> setup::Settings {
     }
 }
 
-fn picture(settings: &Settings, clock: &Clock, url: &Url, listen: SocketAddr) -> Status {
+/// What to type into which miner. `lines`: Stratum V1 is served, too.
+pub(crate) fn endpoints(
+    url: &Url,
+    draft2022: &Url,
+    settings: &Settings,
+    listen: SocketAddr,
+    lines: bool,
+    tls: Option<SocketAddr>,
+) -> Vec<status::Endpoint> {
+    // Whoever listens everywhere can be dialled by whatever name leads here.
+    let host = |at: SocketAddr| match at.ip().is_unspecified() {
+        true => String::new(),
+        false => at.ip().to_string(),
+    };
+    let of = |kind, scheme: &str, at: SocketAddr, key: Option<String>| {
+        let shown = open::shown_host(at);
+        let shown = if shown.contains(':') {
+            format!("[{shown}]")
+        } else {
+            shown
+        };
+        let tail = key.as_ref().map(|key| format!("/{key}")).unwrap_or_default();
+        status::Endpoint {
+            kind,
+            url: format!("{scheme}://{shown}:{}{tail}", at.port()),
+            host: host(at),
+            port: at.port(),
+            key,
+        }
+    };
+    let key = |url: &Url| url.key.as_ref().map(ToString::to_string);
+    let mut all = vec![of("stratum-v2", "stratum2+tcp", listen, key(url))];
+    if settings.security.draft2022 {
+        all.push(of("stratum-v2-draft2022", "stratum2+tcp", listen, key(draft2022)));
+    }
+    if lines {
+        all.push(of("stratum-v1", "stratum+tcp", listen, None));
+    }
+    if let Some(at) = tls {
+        all.push(of("stratum-v1-tls", "stratum+ssl", at, None));
+    }
+    all
+}
+
+fn picture(
+    settings: &Settings,
+    clock: &Clock,
+    url: &Url,
+    listen: SocketAddr,
+    endpoints: Vec<status::Endpoint>,
+) -> Status {
     let now = clock.now().0;
     Status {
         version: env!("CARGO_PKG_VERSION"),
@@ -677,6 +762,7 @@ fn picture(settings: &Settings, clock: &Clock, url: &Url, listen: SocketAddr) ->
             url: url.to_string(),
             key: url.key.as_ref().map(ToString::to_string).unwrap_or_default(),
             listen: listen.to_string(),
+            endpoints,
             ..status::PoolStatus::default()
         },
         node: status::NodeStatus {
