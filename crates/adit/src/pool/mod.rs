@@ -461,8 +461,18 @@ impl Pool {
         }
     }
 
-    /// Waits until somebody asks for a drain over the control socket; where to, if they say so.
-    async fn drain_wished(&mut self) -> Option<Place> {
+    /// Drains to `place`, or where the configuration says; `shutdown` cuts it short.
+    pub(crate) async fn leave(&self, place: Option<Place>, settings: &Settings, shutdown: &mut Shutdown) {
+        let configured = || settings.pool.drain_to.0.clone();
+        let place = place.or_else(configured).unwrap_or_default();
+        tokio::select! {
+            () = self.drain(&place) => {}
+            () = shutdown.requested() => tracing::warn!(left = self.peers(), "the drain is cut short"),
+        }
+    }
+
+    /// Waits until an operator asks for a drain, over the control socket or HTTP; where to, if they say so.
+    pub(crate) async fn drain_wished(&mut self) -> Option<Place> {
         match self.wishes.recv().await {
             Some(Wish::Drain(place)) => place,
             None => std::future::pending().await,
@@ -549,12 +559,7 @@ pub async fn serve(
         place = pool.drain_wished() => Some(place),
     };
     if let Some(place) = wish {
-        let configured = || settings.pool.drain_to.0.clone();
-        let place = place.or_else(configured).unwrap_or_default();
-        tokio::select! {
-            () = pool.drain(&place) => {}
-            () = shutdown.requested() => tracing::warn!(left = pool.peers(), "the drain is cut short"),
-        }
+        pool.leave(place, settings, &mut shutdown).await;
     }
     pool.stop().await
 }
