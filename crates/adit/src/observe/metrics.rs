@@ -1,7 +1,7 @@
 //! [`Status`] for Prometheus, in the OpenMetrics text format.
 //!
 //! Names start with `adit_` and stay. Beside them stand those that boards for other programs read: the reference
-//! implementation's (`sv2_`) and hydrapool's. Labels with names that peers chose are only on the series of the names with the
+//! implementation's (`sv2_`, `sv1_`), hydrapool's and Farm Proxy's (`FP_`). Labels with names that peers chose are only on the series of the names with the
 //! most hash rate, as many as `http.metrics_names_max` says: the page has a bounded size however many workers there are.
 
 use std::fmt;
@@ -15,7 +15,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::status::{BooksState, LedgerState, Light, NodeState, Status};
-use super::{Latency, Name, Roster};
+use super::{Latency, Name, Peer, Roster, Upstream};
 
 /// The content type of [`render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -53,6 +53,8 @@ impl Collector for Borrowed {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let out = &mut Writer(&mut encoder);
         reference(out, &self.status)?;
+        lines(out, &self.roster)?;
+        farm_proxy(out, &self.status)?;
         hydrapool(out, &self.status, &self.roster)?;
         self.names(out)
     }
@@ -103,6 +105,55 @@ fn reference(out: &mut Writer<'_, '_>, status: &Status) -> fmt::Result {
         "Blocks found for the upstream",
         figures.blocks,
     )
+}
+
+/// The same for miners of Stratum V1.
+fn lines(out: &mut Writer<'_, '_>, roster: &Roster) -> fmt::Result {
+    let peers = roster.peers.iter();
+    let old: Vec<&Peer> = peers
+        .filter(|peer| peer.protocol.starts_with(STRATUM_V1))
+        .collect();
+    let rates = old.iter().flat_map(|peer| &peer.channels);
+    let rate: f64 = rates.map(|channel| channel.pace.hash_rate).sum();
+    out.gauge(
+        "sv1_clients_total",
+        "Connections of Stratum V1 miners",
+        old.len() as f64,
+    )?;
+    out.gauge("sv1_hashrate_total", "Hashes a second of Stratum V1 miners", rate)
+}
+
+/// How the protocols of such connections begin.
+const STRATUM_V1: &str = "stratum-v1";
+
+/// Names of Farm Proxy, for each upstream of a proxy: there are a few.
+fn farm_proxy(out: &mut Writer<'_, '_>, status: &Status) -> fmt::Result {
+    let Some(uplink) = &status.uplink else {
+        return Ok(());
+    };
+    let each = |of: fn(&Upstream) -> f64| -> Vec<([(&str, &str); 2], f64)> {
+        let upstreams = uplink.upstreams.iter();
+        let labelled = upstreams.map(|it| ([("direction", "upstream"), ("target", &*it.name)], of(it)));
+        labelled.collect()
+    };
+    let accepted = each(|it| it.shares_accepted as f64);
+    out.gauges("FP_accepted_shares", "Shares that a target accepted", &accepted)?;
+    let rejected = each(|it| it.shares_refused as f64);
+    out.gauges("FP_rejected_shares", "Shares that a target refused", &rejected)?;
+    let connections = each(|it| it.connections as f64);
+    out.gauges(
+        "FP_connections_by_target",
+        "Miners that work for a target",
+        &connections,
+    )?;
+    let latency = each(|it| it.share_latency_us as f64 / 1e6);
+    out.gauges(
+        "FP_mean_latency_s",
+        "How long a target takes to answer a share",
+        &latency,
+    )?;
+    let ready = each(|it| f64::from(u8::from(it.ready)));
+    out.gauges("FP_target_status", "1: a target can be worked for", &ready)
 }
 
 /// Names of hydrapool and p2poolv2.
@@ -184,11 +235,40 @@ impl Borrowed {
         out.gauges("worker_best_share", "Difficulty of a worker's best share", &best)?;
         let rates = values(|row| row.pace.hash_rate);
         out.gauges("worker_hash_rate", "Hashes a second of a worker", &rates)?;
+        self.channels(out)?;
         let last = values(|row| row.last_share_us.unwrap_or(0) as f64 / 1e6);
         out.gauges(
             "worker_last_share_seconds",
             "When a worker's last share came, Unix time",
             &last,
+        )
+    }
+}
+
+impl Borrowed {
+    /// Series of the channels with the most hash rate, as many as names.
+    fn channels(&self, out: &mut Writer<'_, '_>) -> fmt::Result {
+        let peers = self.roster.peers.iter();
+        let mut channels: Vec<_> = peers
+            .flat_map(|peer| peer.channels.iter().map(move |channel| (peer.id, channel)))
+            .collect();
+        channels.sort_by(|(_, a), (_, b)| b.pace.hash_rate.total_cmp(&a.pace.hash_rate));
+        channels.truncate(self.names_max);
+        let rates: Vec<_> = channels
+            .iter()
+            .map(|(client, channel)| {
+                let labels = [
+                    ("client_id", client.to_string()),
+                    ("channel_id", channel.id.to_string()),
+                    ("user_identity", channel.name.clone()),
+                ];
+                (labels, channel.pace.hash_rate)
+            })
+            .collect();
+        out.gauges(
+            "sv2_client_channel_hashrate",
+            "Hashes a second of a channel",
+            &rates,
         )
     }
 }
