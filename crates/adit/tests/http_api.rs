@@ -472,6 +472,7 @@ async fn the_pages_are_ours_alone() {
         "/blocks",
         "/block/00",
         "/coinbase",
+        "/history",
         "/peers",
         "/settings",
     ] {

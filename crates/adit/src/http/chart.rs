@@ -7,6 +7,8 @@ use plotters::prelude::{IntoDrawingArea, LineSeries};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, IntoTextStyle, RGBColor};
 
+use adit_noise::Utc;
+
 use crate::observe::Point;
 
 /// Colours for a page of this brightness.
@@ -37,7 +39,9 @@ const MARGIN: u32 = 12;
 /// Blocks that are marked.
 const BLOCKS_MAX: usize = 60;
 /// Distances of time labels, in seconds.
-const TICKS_S: [i64; 10] = [60, 300, 600, 1_800, 3_600, 7_200, 14_400, 21_600, 43_200, 86_400];
+const TICKS_S: [i64; 13] = [
+    60, 300, 600, 1_800, 3_600, 7_200, 14_400, 21_600, 43_200, 86_400, 432_000, 1_728_000, 5_184_000,
+];
 /// Pixels that a time label needs.
 const TICK_WIDTH: u32 = 76;
 
@@ -163,7 +167,7 @@ fn times(
     let step = TICKS_S
         .into_iter()
         .find(|step| (now - from) / step <= i64::from(fit));
-    let step = step.unwrap_or(86_400);
+    let step = step.unwrap_or(5_184_000);
     let style = style.clone().pos(Pos::new(HPos::Center, VPos::Top));
     let first = (from + picture.utc_offset_s).div_euclid(step) * step + step - picture.utc_offset_s;
     let mut at = first;
@@ -183,8 +187,11 @@ fn times(
     Ok(())
 }
 
-/// `14:30`; `Mon 30` where a label is a day.
+/// `14:30`; `Mon` where a label is a day, `30 Nov` where it is some of them.
 fn time(local_s: i64, step: i64) -> String {
+    if step > 86_400 {
+        return date(local_s);
+    }
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     let (day, second) = (local_s.div_euclid(86_400), local_s.rem_euclid(86_400));
     let name = usize::try_from(day.rem_euclid(7))
@@ -196,6 +203,21 @@ fn time(local_s: i64, step: i64) -> String {
         (true, hour, minute) => format!("{name} {hour:02}:{minute:02}"),
         (false, hour, minute) => format!("{hour:02}:{minute:02}"),
     }
+}
+
+/// `30 Nov`.
+fn date(local_s: i64) -> String {
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let utc = Utc(u64::try_from(local_s).unwrap_or(0)).to_string();
+    let mut parts = utc
+        .split(['-', 'T'])
+        .skip(1)
+        .map_while(|part| part.parse::<usize>().ok());
+    let (month, day) = (parts.next().unwrap_or(1), parts.next().unwrap_or(1));
+    let month = MONTHS.get(month.saturating_sub(1)).copied().unwrap_or_default();
+    format!("{day} {month}")
 }
 
 /// The last point is not over yet, and says little while it is young.

@@ -25,6 +25,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/assets/workers.js", JS, include_str!("page/workers.js")),
     ("/assets/blocks.js", JS, include_str!("page/blocks.js")),
     ("/assets/peers.js", JS, include_str!("page/peers.js")),
+    ("/assets/history.js", JS, include_str!("page/history.js")),
     ("/assets/settings.js", JS, include_str!("page/settings.js")),
     ("/favicon.svg", SVG, include_str!("page/favicon.svg")),
 ];
@@ -37,6 +38,7 @@ const PAGES: &[&str] = &[
     "/blocks",
     "/block/{hash}",
     "/coinbase",
+    "/history",
     "/peers",
     "/settings",
 ];

@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::{Token, routes};
+use crate::books::Books;
 use crate::config::{HttpListen, Settings, Shown, table::Http};
 use crate::exit::Exit;
 use crate::observe::{Roster, Status};
@@ -53,6 +54,8 @@ pub struct Views {
     pub roster: watch::Receiver<Arc<Roster>>,
     /// Every key of the configuration, without secrets.
     pub settings: Arc<[Shown]>,
+    /// What outlives the process, where there is a database.
+    pub books: Option<Books>,
     /// Who shows this token may give orders there; nobody may otherwise.
     pub admin: Option<Arc<(Token, Desk)>>,
 }
@@ -66,6 +69,7 @@ impl Views {
             status,
             roster,
             settings: settings.shown.clone().into(),
+            books: None,
             admin: None,
         }
     }

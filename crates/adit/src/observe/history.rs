@@ -72,6 +72,11 @@ impl History {
         }
     }
 
+    /// When it started, seconds since the Unix epoch.
+    pub fn started_s(&self) -> u64 {
+        self.started_s
+    }
+
     /// Adds what happened at `now_s`.
     pub fn add(&mut self, now_s: u64, what: &Slot) {
         for (ring, (width_s, kept)) in self.rings.iter_mut().zip(RINGS) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use adit_ledger::{AccountId, WorkerId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -101,6 +102,9 @@ pub struct Name {
     pub device: Option<Device>,
     /// What that device speaks.
     pub protocol: &'static str,
+    /// The account and the worker in the ledger, whose names may be longer than what is shown.
+    #[serde(skip)]
+    pub id: Option<(AccountId, Option<WorkerId>)>,
 }
 
 /// One connection.
@@ -211,7 +215,7 @@ pub struct Block {
     pub value_sat: Option<u64>,
     /// What became of it.
     pub fate: Fate,
-    /// Blocks on it, itself included, when that was last noted: at 1 and when it is safe. 0 before it is in the chain.
+    /// Blocks on it, itself included; 0 where it is not in the chain.
     pub confirmations: u32,
     /// What the node said, where it refused the block.
     pub reason: String,

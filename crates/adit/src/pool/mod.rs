@@ -61,6 +61,7 @@ use crate::exit::Exit;
 use crate::http;
 use crate::observe::{self as status, Roster, Status};
 use crate::shutdown::{Shutdown, Stop};
+use admin::Errands;
 use blocks::BlockPath;
 use branch::Branch;
 use control::Wish;
@@ -101,6 +102,7 @@ pub struct Pool {
     /// Turns of each worker.
     beats: Vec<Arc<AtomicU64>>,
     live: Live,
+    errands: Errands,
     /// What callers of the control socket wish.
     wishes: mpsc::Receiver<Wish>,
     control: Option<JoinHandle<()>>,
@@ -295,7 +297,8 @@ impl Pool {
             shutdown.clone(),
         ));
         let (wish, wishes) = mpsc::channel(1);
-        let admin = admin::Desk::new(wish.clone(), progress_rx.clone(), kicks);
+        let errands = Errands::default();
+        let admin = admin::Desk::new(wish.clone(), progress_rx.clone(), kicks, errands.clone());
         let control = control.map(|control| tokio::spawn(control.serve(wish, progress_rx)));
         let http_addr = http.as_ref().map(http::Server::addr);
         let token = match &http {
@@ -305,6 +308,7 @@ impl Pool {
         let views = http::Views {
             roster: roster.clone(),
             admin: token.map(|token| Arc::new((token, admin))),
+            books: opened.books.clone(),
             ..http::Views::of(status.clone(), settings)
         };
         if !settings.http.ckpool_files.is_empty() {
@@ -329,6 +333,7 @@ impl Pool {
             loads,
             beats,
             live,
+            errands,
             wishes,
             control,
             accepting,
@@ -419,6 +424,12 @@ impl Pool {
     #[must_use]
     pub fn live(&self) -> Live {
         self.live.clone()
+    }
+
+    /// Errands of operators for whoever looks after the process; only the first who asks gets them.
+    #[must_use]
+    pub fn errands(&self) -> mpsc::Receiver<admin::Errand> {
+        self.errands.hear()
     }
 
     /// Connections that are there.

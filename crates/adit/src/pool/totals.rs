@@ -291,14 +291,16 @@ impl Totals {
             let live = liveliest.get(id).copied();
             status::Name {
                 workers: workers_of.get(id).copied().unwrap_or(0),
+                id: Some((id.0, None)),
                 ..self.row(now, account, live)
             }
         });
-        let workers = self.workers.iter().map(|((owner, _), worker)| {
+        let workers = self.workers.iter().map(|((owner, id), worker)| {
             let channel = worker.channel.filter(|channel| self.peers.has(*channel));
             let live = channel.map(|channel| (self.peers.state_on(now, channel, worker.last_share), channel));
             status::Name {
                 account: Some(self.name_of(*owner)),
+                id: Some((owner.0, Some(id.0))),
                 ..self.row(now, worker, live)
             }
         });
@@ -339,6 +341,7 @@ impl Totals {
             last_share_us: account.last_share.map(|time| time.0),
             device: seen.device.map(|device| status::Device::clone(&device)),
             protocol: seen.protocol,
+            id: None,
         }
     }
 

@@ -359,5 +359,46 @@ async fn a_running_pool_is_seen_as_it_is() {
         .until("the next coinbase", "document.body.innerText.includes('bcrt1')")
         .await;
     browser.check("up-coinbase", DESKTOP).await;
+    // What outlives the process.
+    let known = ["Who has mined here", "adit.device", "bob.rig", "sqlite:"];
+    for screen in [DESKTOP, PHONE.dark()] {
+        browser.visit(&format!("{page}history"), screen).await;
+        for fact in known {
+            let told = format!("document.body.innerText.includes({fact:?})");
+            browser.until(fact, &told).await;
+        }
+        browser
+            .until("best shares", "document.querySelectorAll('table').length > 1")
+            .await;
+        browser.check("up-history", screen).await;
+    }
+    browser.visit(&format!("{page}worker/bob.rig"), DESKTOP).await;
+    browser
+        .until(
+            "what it did ever",
+            "document.body.innerText.includes('Since the first share')",
+        )
+        .await;
+    browser
+        .until(
+            "its curve",
+            "document.querySelector('.past .chart img')?.naturalWidth > 0",
+        )
+        .await;
+    browser.check("up-worker", DESKTOP).await;
+    // An order without its token is refused, in words.
+    browser.visit(&format!("{page}settings"), DESKTOP).await;
+    browser
+        .until("orders", "document.querySelector('.orders button')")
+        .await;
+    browser
+        .eval("document.querySelector('.orders button').click();")
+        .await;
+    browser
+        .until(
+            "a refusal",
+            "document.body.innerText.includes('orders need the operator')",
+        )
+        .await;
     browser.close().await;
 }

@@ -12,6 +12,7 @@ use super::super::routes::Site;
 use super::super::serve::Views;
 use crate::config::Place;
 use crate::pool::admin::Desk;
+use crate::tell;
 
 /// Who has shown the token.
 pub(super) struct Operator(Desk);
@@ -91,6 +92,98 @@ pub(super) async fn drain(
             "/api/v1/status says how many are left",
         )),
     }
+}
+
+/// What a reload has changed.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct Reread {
+    /// Keys that count from now on.
+    changed: Vec<&'static str>,
+    /// Keys that have changed, too, and count from the next start.
+    later: Vec<&'static str>,
+}
+
+/// Reads the configuration again, as SIGHUP does. A mistake in it changes nothing: the old configuration goes on.
+#[utoipa::path(post, path = "/api/v1/admin/reload", tag = "admin", security(("token" = [])),
+    responses(
+        (status = 200, body = Reread),
+        (status = 401, body = Problem),
+        (status = 403, body = Problem),
+        (status = 409, description = "this role reads its configuration at its start only", body = Problem),
+        (status = 422, description = "the configuration has a mistake", body = Problem),
+    ))]
+pub(super) async fn reload(Operator(desk): Operator) -> Result<Response, Problem> {
+    match desk.reload().await {
+        Some(Ok(reloaded)) => Ok(json(&Reread {
+            changed: reloaded.changed,
+            later: reloaded.later,
+        })),
+        Some(Err(mistake)) => Err(Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            format!("the old configuration goes on: {}", mistake.message),
+            mistake.hint,
+        )),
+        None => Err(Problem::new(
+            StatusCode::CONFLICT,
+            "this role reads its configuration at its start only",
+            "restart it; `adit pool` can read it again",
+        )),
+    }
+}
+
+/// Whom to tell.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TestOrder {
+    /// `webhook`, `ntfy`, `telegram` or `mail`; all that are configured if not said.
+    way: Option<String>,
+}
+
+/// What came of one way.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct Told {
+    /// Which.
+    way: &'static str,
+    /// Whether the notice was taken.
+    sent: bool,
+    /// Why not.
+    reason: Option<String>,
+}
+
+/// Sends a notice for a test by the ways that are configured, and waits for what comes of it.
+#[utoipa::path(post, path = "/api/v1/admin/notify-test", tag = "admin", request_body = TestOrder,
+    security(("token" = [])),
+    responses(
+        (status = 200, body = Vec<Told>),
+        (status = 400, body = Problem),
+        (status = 401, body = Problem),
+        (status = 403, body = Problem),
+        (status = 409, description = "nobody is told anything here", body = Problem),
+    ))]
+pub(super) async fn notify_test(
+    Operator(desk): Operator,
+    Ordered(order): Ordered<TestOrder>,
+) -> Result<Response, Problem> {
+    let Some(keys) = desk.notify_keys().await else {
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            "this role tells nobody what happens",
+            "`adit pool` does; docs/operations.md says how",
+        ));
+    };
+    let attempts = tokio::task::spawn_blocking(move || {
+        tell::attempt(&keys, order.way.as_deref(), &adit_net::Clock::system())
+    });
+    let attempts = attempts
+        .await
+        .map_err(|error| Problem::bad(error.to_string(), "try it again"))?
+        .map_err(|exit| Problem::bad(exit.message, exit.hint))?;
+    let told = attempts.into_iter().map(|attempt| Told {
+        way: attempt.way,
+        sent: attempt.failed.is_none(),
+        reason: attempt.failed,
+    });
+    Ok(json(&told.collect::<Vec<_>>()))
 }
 
 /// Closes a connection. Its device may connect again.

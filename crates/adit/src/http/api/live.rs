@@ -116,7 +116,7 @@ pub(super) async fn node(State(site): State<Site>) -> Response {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct Reject {
     /// The refusal code.
-    code: &'static str,
+    code: String,
     /// Shares refused for it.
     count: u64,
     /// Why, in words.
@@ -142,10 +142,10 @@ impl Reject {
     }
 
     /// A reason in words.
-    pub(super) fn of(code: &'static str, count: u64) -> Self {
+    pub(super) fn of(code: &str, count: u64) -> Self {
         let known = refusal::SubmitShares::of_code(code.as_bytes());
         Self {
-            code,
+            code: code.to_owned(),
             count,
             cause: known.map_or("", refusal::SubmitShares::cause),
             cure: known.map_or("", refusal::SubmitShares::cure),

@@ -6,6 +6,7 @@
 mod admin;
 mod live;
 mod mined;
+mod past;
 mod people;
 mod series;
 mod settings;
@@ -26,7 +27,8 @@ use super::routes::Site;
         description = "What a running adit pool or proxy knows. Reading needs no password and changes nothing; orders \
                        (admin) need the token in `admin.token` of the data folder. Times are microseconds (`_us`) or \
                        seconds (`_s`) since the Unix epoch. Numbers are numbers; sums of work that are larger than 2^53 \
-                       are decimal text. Counts are since the start of the process.",
+                       are decimal text. Counts are since the start of the process; what was \
+                       before is in `/api/v1/books`.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     paths(
@@ -43,11 +45,20 @@ use super::routes::Site;
         mined::block,
         mined::best_share,
         mined::coinbase,
-        series::history,
+        past::history,
         series::chart,
         series::qr,
         settings::settings,
+        past::sums,
+        past::accounts,
+        past::account,
+        past::best_shares,
+        past::rejects,
+        past::sessions,
+        past::payouts,
         admin::drain,
+        admin::reload,
+        admin::notify_test,
         admin::close_peer,
         admin::close_channel,
     ),
@@ -88,11 +99,20 @@ pub(super) fn router() -> Router<Site> {
         .route("/api/v1/blocks", get(mined::blocks))
         .route("/api/v1/blocks/{hash}", get(mined::block))
         .route("/api/v1/coinbase", get(mined::coinbase))
-        .route("/api/v1/history", get(series::history))
+        .route("/api/v1/history", get(past::history))
         .route("/api/v1/chart/hash-rate.svg", get(series::chart))
         .route("/api/v1/qr.svg", get(series::qr))
         .route("/api/v1/settings", get(settings::settings))
+        .route("/api/v1/books", get(past::sums))
+        .route("/api/v1/books/accounts", get(past::accounts))
+        .route("/api/v1/books/accounts/{name}", get(past::account))
+        .route("/api/v1/books/best-shares", get(past::best_shares))
+        .route("/api/v1/books/rejects", get(past::rejects))
+        .route("/api/v1/books/sessions", get(past::sessions))
+        .route("/api/v1/books/payouts", get(past::payouts))
         .route("/api/v1/admin/drain", post(admin::drain))
+        .route("/api/v1/admin/reload", post(admin::reload))
+        .route("/api/v1/admin/notify-test", post(admin::notify_test))
         .route("/api/v1/admin/peers/{id}/close", post(admin::close_peer))
         .route(
             "/api/v1/admin/peers/{id}/channels/{channel_id}/close",
@@ -113,7 +133,7 @@ mod tests {
         let text = serde_json::to_string(&Document::openapi()).unwrap();
         let document: serde_json::Value = serde_json::from_str(&text).unwrap();
         let paths = document["paths"].as_object().unwrap();
-        assert_eq!(paths.len(), 20, "{:?}", paths.keys());
+        assert_eq!(paths.len(), 29, "{:?}", paths.keys());
         for part in text.split("\"#/components/schemas/").skip(1) {
             let name = part.split('"').next().unwrap();
             assert!(!document["components"]["schemas"][name].is_null(), "{name}");

@@ -5,83 +5,25 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use qrcode::QrCode;
 use qrcode::render::svg;
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::super::chart::{self, Theme};
-use super::super::problem::{Asked, Problem, json};
+use super::super::problem::{Asked, Problem};
 use super::super::routes::Site;
-use crate::observe::{Endpoint, Point};
-
-/// How far back, and how fine.
-#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Span {
-    /// How far back, in seconds; a day if not said, a week at most.
-    #[param(minimum = 60, maximum = 604_800)]
-    seconds: Option<u64>,
-    /// Most points of the curve; 288 if not said.
-    #[param(minimum = 2, maximum = 2_000)]
-    points: Option<usize>,
-}
-
-/// A curve.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub(super) struct Series {
-    /// Where it ends, seconds since the Unix epoch.
-    now_s: u64,
-    /// Oldest first, without gaps; it begins with the process at the earliest.
-    points: Vec<Point>,
-}
+use super::past::{self, Curve};
+use crate::observe::Endpoint;
 
 const DAY_S: u64 = 86_400;
 /// A picture shows at least this much time: a pool that was just started has no more.
 const SHOWN_MIN_S: u64 = 600;
 
-impl Series {
-    /// Where a picture of the last `seconds` begins: what was before the start is not worth its place. The page reckons
-    /// so too.
-    fn begins_s(&self, seconds: u64) -> u64 {
-        let first = self.points.first().map_or(self.now_s, |point| point.start_s);
-        let earliest = self.now_s.saturating_sub(seconds);
-        earliest.max(first.min(self.now_s.saturating_sub(SHOWN_MIN_S)))
-    }
-}
-
-impl Span {
-    fn checked(&self) -> Result<(u64, usize), Problem> {
-        let (seconds, points) = (self.seconds.unwrap_or(DAY_S), self.points.unwrap_or(288));
-        if !(60..=7 * DAY_S).contains(&seconds) || !(2..=2_000).contains(&points) {
-            return Err(Problem::bad(
-                format!("there is no curve of {seconds} seconds in {points} points"),
-                "ask for 60 to 604800 seconds, and for 2 to 2000 points",
-            ));
-        }
-        Ok((seconds, points))
-    }
-}
-
-fn curve(site: &Site, seconds: u64, points: usize) -> Series {
-    let roster = site.roster();
-    let now_s = roster.taken_at_us / 1_000_000;
-    let history = roster.history.as_ref();
-    Series {
-        now_s,
-        points: history
-            .map(|history| history.curve(now_s, seconds, points))
-            .unwrap_or_default(),
-    }
-}
-
-/// The pool over time: hash rate with its error, shares, channels.
-#[utoipa::path(get, path = "/api/v1/history", tag = "series", params(Span), responses(
-    (status = 200, body = Series),
-    (status = 400, body = Problem),
-))]
-pub(super) async fn history(State(site): State<Site>, Asked(span): Asked<Span>) -> Result<Response, Problem> {
-    let (seconds, points) = span.checked()?;
-    Ok(json(&curve(&site, seconds, points)))
+/// Where a picture of the last `seconds` begins: what was before the start is not worth its place. The page reckons so
+/// too.
+fn begins_s(curve: &Curve, seconds: u64) -> u64 {
+    let first = curve.points.first().map_or(curve.now_s, |point| point.start_s);
+    let earliest = curve.now_s.saturating_sub(seconds);
+    earliest.max(first.min(curve.now_s.saturating_sub(SHOWN_MIN_S)))
 }
 
 /// How a chart is to look.
@@ -89,8 +31,11 @@ pub(super) async fn history(State(site): State<Site>, Asked(span): Asked<Span>) 
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Look {
-    /// How far back, in seconds; a day if not said, a week at most.
-    #[param(minimum = 60, maximum = 604_800)]
+    /// An account or a worker, as the lists have it; the whole pool if not said.
+    #[param(max_length = 1024)]
+    name: Option<String>,
+    /// How far back, in seconds; a day if not said, a year (with a database) at most.
+    #[param(minimum = 60, maximum = 31_622_400)]
     seconds: Option<u64>,
     /// Width in pixels; 900 if not said.
     #[param(minimum = 240, maximum = 2_000)]
@@ -105,17 +50,15 @@ pub(super) struct Look {
     utc_offset: Option<i32>,
 }
 
-/// The pool's hash rate as a picture: the curve, how far luck may have moved it, and the blocks.
+/// The hash rate of the pool or of a name as a picture: the curve, how far luck may have moved it, and the blocks.
 #[utoipa::path(get, path = "/api/v1/chart/hash-rate.svg", tag = "series", params(Look), responses(
     (status = 200, content_type = "image/svg+xml", body = String),
     (status = 400, body = Problem),
+    (status = 404, body = Problem),
+    (status = 503, body = Problem),
 ))]
 pub(super) async fn chart(State(site): State<Site>, Asked(look): Asked<Look>) -> Result<Response, Problem> {
-    let (seconds, _) = Span {
-        seconds: look.seconds,
-        points: None,
-    }
-    .checked()?;
+    let seconds = look.seconds.unwrap_or(DAY_S);
     let theme = match look.theme.as_deref() {
         None | Some("light") => Theme::Light,
         Some("dark") => Theme::Dark,
@@ -131,21 +74,20 @@ pub(super) async fn chart(State(site): State<Site>, Asked(look): Asked<Look>) ->
         ));
     }
     // Neighbouring points are four pixels apart.
-    let series = curve(&site, seconds, (width / 4) as usize);
+    let name = look.name.as_deref();
+    let curve = past::chart_of(&site, name, seconds, (width / 4) as usize).await?;
     let roster = site.roster();
-    let blocks: Vec<u64> = roster
-        .blocks
-        .iter()
-        .map(|block| block.at_us / 1_000_000)
-        .collect();
+    let own = |worker: &str| name.is_none_or(|name| worker == name);
+    let found = roster.blocks.iter().filter(|block| own(&block.worker));
+    let blocks: Vec<u64> = found.map(|block| block.at_us / 1_000_000).collect();
     let picture = chart::Picture {
         width,
         height,
         theme,
         utc_offset_s: i64::from(utc_offset) * 60,
-        from_s: series.begins_s(seconds),
-        now_s: series.now_s,
-        points: &series.points,
+        from_s: begins_s(&curve, seconds),
+        now_s: curve.now_s,
+        points: &curve.points,
         blocks_s: &blocks,
     };
     Ok(image(chart::draw(&picture)))

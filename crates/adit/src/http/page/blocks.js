@@ -6,19 +6,35 @@ import { FATES, ago, bitcoin, difficulty, percent, sats, when, whole } from "./w
 import { fate } from "./home.js";
 import { named } from "./workers.js";
 
+const PER_PAGE = 50;
+
 export function blocks(main, signal) {
   const list = h("section", { class: "card" });
+  const rows = h("div");
+  const pages = h("div", { class: "pages" });
   let nowUs = Date.now() * 1000;
-  main.append(h("div", { class: "title" }, h("h1", null, "Blocks"), h("p", null, "What our miners found since adit was started, newest first.")), list);
+  let page = 1;
+  list.append(rows, pages);
+  main.append(h("div", { class: "title" }, h("h1", null, "Blocks"), h("p", null, "What our miners found, the highest first.")), list);
   listen(({ status }) => { if (status) nowUs = status.taken_at_us; }, signal);
-  every(4000, "/api/v1/blocks", (found) => put(list, found.length ? table("Blocks", [
-    { name: "Height", class: "left", cell: (b) => link(`/block/${b.hash}`, whole(b.height)) },
-    { name: "State", class: "left", cell: (b) => fate(b.fate) },
-    { name: "Found by", class: "left grow wide", cell: (b) => (b.worker ? named(b.worker) : "\u2013") },
-    { name: "Pays", class: "wide", cell: (b) => (b.value_sat === null ? "\u2013" : bitcoin(b.value_sat)) },
-    { name: "Found", cell: (b) => ago(b.at_us, nowUs) },
-  ], found) : h("p", { class: "empty" }, "None yet. The overview says how long one takes at this hash rate.")), signal);
+  const go = (to) => { page = to; ask(); };
+  const ask = every(4000, () => `/api/v1/blocks?page=${page}&per_page=${PER_PAGE}`, (found) => {
+    put(rows, found.length ? table("Blocks", [
+      { name: "Height", class: "left", cell: (b) => link(`/block/${b.hash}`, whole(b.height)) },
+      { name: "State", class: "left", cell: (b) => [fate(b.fate), b.confirmations > 0 && h("span", { class: "note" }, confirmations(b))] },
+      { name: "Found by", class: "left grow wide", cell: (b) => (b.worker ? named(b.worker) : "\u2013") },
+      { name: "Pays", class: "wide", cell: (b) => (b.value_sat === null ? "\u2013" : bitcoin(b.value_sat)) },
+      { name: "Found", cell: (b) => ago(b.at_us, nowUs) },
+    ], found) : h("p", { class: "empty" }, page > 1 ? "No more." : "None yet. The overview says how long one takes at this hash rate."));
+    const more = found.length === PER_PAGE;
+    put(pages, page > 1 || more ? [h("span", null, `Page ${page}`), h("span", null,
+      h("button", { class: "button", type: "button", disabled: page <= 1, onclick: () => go(page - 1) }, "Back"),
+      h("button", { class: "button", type: "button", disabled: !more, onclick: () => go(page + 1) }, "More"))] : []);
+  }, signal);
 }
+
+// What makes a block final is what stands on it.
+const confirmations = (b) => (b.confirmations === 1 ? "1 confirmation" : `${whole(b.confirmations)} confirmations`);
 
 export function block(main, signal, hash) {
   const body = h("div");
@@ -31,6 +47,7 @@ export function block(main, signal, hash) {
         ["Found", when(b.at_us)],
         ["Found by", b.worker ? named(b.worker) : "not known any more"],
         ["Pays", b.value_sat === null ? "not known here" : bitcoin(b.value_sat)],
+        ["Confirmations", b.confirmations ? whole(b.confirmations) : null],
         ["The node said", b.reason],
       ])));
   }, signal, (refused) => put(body, h("div", { class: "title" }, h("h1", null, "Block")),

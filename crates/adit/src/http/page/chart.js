@@ -4,20 +4,22 @@ import { h, put } from "./dom.js";
 import { every } from "./live.js";
 import { error, rate, whole } from "./words.js";
 
-const SPANS = [["1 h", 3600], ["6 h", 21600], ["24 h", 86400], ["7 d", 604800]];
+const SPANS = [["1 h", 3600], ["6 h", 21600], ["24 h", 86400], ["7 d", 604800], ["30 d", 2592000], ["1 y", 31536000]];
+const WEEK_S = 604800;
 const REFRESH_MS = 15000;
 const SHOWN_MIN_S = 600;
 // Pixels of the picture beside the curve, as http/chart.rs has them.
 const LEFT = 84;
 const RIGHT = 12;
 
-export function hashRateChart(signal) {
+// The pool's, or that of a name.
+export function hashRateChart(signal, name, first = 3600) {
   const image = h("img", { alt: "" });
   const cross = h("div", { class: "cross", hidden: true });
   const tip = h("div", { class: "tip", hidden: true });
   const figure = h("div", { class: "chart" }, image, cross, tip);
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  let seconds = 3600;
+  let seconds = first;
   let series = null;
 
   const draw = () => {
@@ -27,6 +29,7 @@ export function hashRateChart(signal) {
       height: Math.min(1000, Math.max(120, figure.clientHeight)), utc_offset: -new Date().getTimezoneOffset(),
     });
     const next = new Image();
+    if (name !== undefined) query.set("name", name);
     const address = `/api/v1/chart/hash-rate.svg?${query}`;
     // The old picture stays until the new one is there.
     next.addEventListener("load", () => { image.src = next.src; });
@@ -40,7 +43,12 @@ export function hashRateChart(signal) {
       ? `Hash rate over the last ${span}: from ${rate(Math.min(...rates))} to ${rate(Math.max(...rates))}, now ${rate(rates.at(-1))}.`
       : `No share in the last ${span}.`;
   };
-  const ask = every(REFRESH_MS, () => `/api/v1/history?seconds=${seconds}&points=240`, (answer) => {
+  const path = () => {
+    const query = new URLSearchParams({ seconds, points: 240 });
+    if (name !== undefined) query.set("name", name);
+    return `/api/v1/history?${query}`;
+  };
+  const ask = every(REFRESH_MS, path, (answer) => {
     series = answer;
     describe();
     draw();
@@ -56,7 +64,8 @@ export function hashRateChart(signal) {
     const at = from + (series.now_s - from) * part;
     const found = series.points.find((one) => at >= one.start_s && at < one.start_s + one.seconds);
     if (!found) return hide();
-    const time = new Date(found.start_s * 1000).toLocaleString(undefined, { weekday: "short", hour: "2-digit", minute: "2-digit" });
+    const day = seconds > WEEK_S ? { day: "numeric", month: "short" } : { weekday: "short" };
+    const time = new Date(found.start_s * 1000).toLocaleString(undefined, { ...day, hour: "2-digit", minute: "2-digit" });
     put(tip, h("div", null, time), h("div", null, `${rate(found.hash_rate)} ${error(found.error)}`), h("div", null, `${whole(found.accepted)} shares`));
     cross.hidden = tip.hidden = false;
     const x = event.clientX - box.left;

@@ -15,6 +15,7 @@ export function home(main, signal) {
   const chart = hashRateChart(signal);
   const connect = connectCard();
   let nowUs = 0;
+  let ever = null;
   main.append(h("h1", { class: "skip" }, "Overview"), h("div", { class: "grid" },
     h("section", { class: "card w7 tall" },
       h("div", { class: "head" }, h("h2", null, "Hash rate"), chart.spans), part("rate"), chart.figure),
@@ -41,6 +42,8 @@ export function home(main, signal) {
   }, signal);
   every(5000, "/api/v1/workers?per_page=8", showWorkers, signal);
   every(10000, "/api/v1/rejects", showRejects, signal);
+  // Without a database nobody knows what was before the start.
+  every(30000, "/api/v1/books", (books) => { ever = books; }, signal);
 
   function showStatus(s) {
     const { hash_rate: r, shares: n } = s;
@@ -64,7 +67,8 @@ export function home(main, signal) {
     put(parts.best, h("p", { class: "big" }, best ? difficulty(best.work) : "\u2013"),
       best ? [h("p", { class: "note" }, "by ", best.worker ? named(best.worker) : "somebody", `, ${ago(best.at_us, nowUs)}`),
         s.node.block_work ? h("p", { class: "note" }, Number(best.work) >= Number(s.node.block_work) ? "good enough for a block" : `${percent(Number(best.work) / Number(s.node.block_work))} of a block`) : null]
-        : h("p", { class: "note" }, "difficulty; none has come yet"));
+        : h("p", { class: "note" }, "difficulty; none has come yet"),
+      ever && Number(ever.best_work) > Number(best?.work ?? 0) ? h("p", { class: "note" }, link("/history", `best ever ${difficulty(ever.best_work)}`)) : null);
   }
 
   function showNext(s) {

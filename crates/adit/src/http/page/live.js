@@ -22,6 +22,17 @@ export async function get(path, signal) {
   return body;
 }
 
+// Orders need the operator's token.
+export async function order(path, token, body) {
+  const answer = await fetch(path, {
+    method: "POST", signal: AbortSignal.timeout(60000), body: JSON.stringify(body ?? {}),
+    headers: { Authorization: `Bearer ${token}`, "Content-Type": "application/json" },
+  });
+  const said = await answer.json();
+  if (!answer.ok) throw new Refused(answer.status, said.error?.message ?? `status ${answer.status}`, said.error?.help ?? "");
+  return said;
+}
+
 // Calls `tell` with {status} or {shares} or {lost} as they come, until `signal`.
 export function listen(tell, signal) {
   listeners.add(tell);

@@ -95,7 +95,7 @@ export const STATES = {
 export const FATES = {
   pending: ["Pending", "info", "The node has not answered yet; it is sent again until it does."],
   accepted: ["Accepted", "good", "The node took it. It counts once other blocks build on it."],
-  confirmed: ["In the chain", "good", "It is in the best chain."],
+  confirmed: ["In the chain", "good", "It is in the best chain. Its reward can be spent after 100 confirmations."],
   stale: ["Orphaned", "warn", "Another block has its place in the chain, so that it pays nothing."],
   rejected: ["Refused", "bad", "The node refused it."],
   upstream: ["Sent up", "good", "It went to the upstream that gave the job; they publish it."],

@@ -4,6 +4,8 @@ import { card, h, link, put, row, table } from "./dom.js";
 import { every, listen } from "./live.js";
 import { STATES, address, ago, device, difficulty, duration, error, protocol, rate, short, when, whole } from "./words.js";
 import { why } from "./home.js";
+import { hashRateChart } from "./chart.js";
+import { bestShares, refused, totals } from "./history.js";
 
 export const state = (name) => h("span", { class: `state ${name}` }, h("span", { class: "dot", "aria-hidden": "true" }), STATES[name] ?? name);
 // A name that leads to its page.
@@ -76,13 +78,32 @@ export function turn(node, page, go) {
 
 export function worker(main, signal, name) {
   const body = h("div");
-  main.append(body);
+  main.append(body, past(name, signal));
   let nowUs = Date.now() * 1000;
   listen(({ status }) => { if (status) nowUs = status.taken_at_us; }, signal);
   every(3000, `/api/v1/workers/${encodeURIComponent(name)}`, (w) => draw(body, w, nowUs), signal, (refused) => {
     put(body, h("div", { class: "title" }, h("h1", null, name)),
       h("section", { class: "card" }, h("p", null, refused.code === 404 ? "Nobody of that name was seen here for some hours." : refused.message), h("p", null, link("/workers", "All workers"))));
   });
+}
+
+// What the books have of a name: nothing where there is no database.
+function past(name, signal) {
+  const query = new URLSearchParams({ name });
+  const [all, best, rejects] = [h("div"), h("div"), h("div")];
+  const grid = h("div", { class: "grid past", hidden: true });
+  let chart = null;
+  every(15000, `/api/v1/books/accounts/${encodeURIComponent(name)}`, (known) => {
+    put(all, totals(known));
+    if (chart) return;
+    chart = hashRateChart(signal, name, 86400);
+    grid.hidden = false;
+    grid.append(h("section", { class: "card w12 tall" }, h("div", { class: "head" }, h("h2", null, "Hash rate over time"), chart.spans), chart.figure),
+      card("w12", "Since the first share", all), card("w6", "Best shares of 30 days", best), card("w6", "Refused shares of 30 days", rejects));
+    every(15000, `/api/v1/books/best-shares?per_page=6&${query}`, (rows) => put(best, bestShares(rows, false)), signal);
+    every(15000, `/api/v1/books/rejects?${query}`, (rows) => put(rejects, refused(rows)), signal);
+  }, signal, () => {});
+  return grid;
 }
 
 function draw(body, w, nowUs) {
