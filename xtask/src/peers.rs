@@ -7,6 +7,7 @@ mod cache;
 mod core;
 mod packages;
 mod reference;
+mod web;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -64,6 +65,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
 fn all() -> Vec<Peer> {
     let mut peers = vec![core::peer()];
     peers.extend(reference::peers());
+    peers.extend(web::peers());
     peers
 }
 

@@ -195,6 +195,7 @@ fn attend(
         rereader,
         settings.clone(),
         hangups,
+        pool.errands(),
         pool.live(),
         pool.status(),
         until.clone(),

@@ -1,4 +1,4 @@
-//! SIGHUP: the configuration is read again, and what can change in a running pool changes.
+//! SIGHUP, or an order over HTTP: the configuration is read again, and what can change in a running pool changes.
 //!
 //! A configuration with a mistake changes nothing: the mistake is logged with its line, and the old one goes on. Which keys are live
 //! is said by the table of keys ([`Key::is_live`](crate::config::Key::is_live)); what they do is here.
@@ -7,14 +7,15 @@ use std::sync::Arc;
 
 use adit_net::Clock;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::cli::Command;
-use crate::config::{Config, Settings, Sources};
+use crate::config::{Config, Key, Settings, Sources};
 use crate::exit::Exit;
 use crate::observe::{Status, logs};
 use crate::pool::Live;
+use crate::pool::admin::{Errand, Reloaded};
 use crate::shutdown::{Shutdown, Stop};
 use crate::{service, tell};
 
@@ -80,6 +81,7 @@ pub async fn serve(
     reader: Reader,
     settings: Settings,
     mut hangups: Signal,
+    mut errands: mpsc::Receiver<Errand>,
     live: Live,
     status: watch::Receiver<Arc<Status>>,
     mut shutdown: Shutdown,
@@ -89,27 +91,44 @@ pub async fn serve(
         .ok();
     let (mut settings, mut config) = (settings, reader.config());
     loop {
-        tokio::select! {
+        let answer = tokio::select! {
             () = shutdown.requested() => return,
-            hangup = hangups.recv() => if hangup.is_none() { return },
-        }
+            hangup = hangups.recv() => match hangup {
+                Some(()) => None,
+                None => return,
+            },
+            Some(errand) = errands.recv() => match errand {
+                Errand::Reload(answer) => Some(answer),
+                Errand::Notify(answer) => {
+                    let _ = answer.send(settings.notify.clone());
+                    continue;
+                }
+            },
+        };
         service::reloading();
-        match read(&reader, &settings) {
+        let told = match read(&reader, &settings) {
             Ok((next, again)) => {
                 let after = reader.config();
-                report(&config, &after);
+                let reloaded = compare(&config, &after);
+                report(if answer.is_some() { "HTTP" } else { "SIGHUP" }, &reloaded);
                 live.apply(&next).await;
                 logs::set_level(next.log.level);
                 if again {
                     _told = Told::start(&next, &status).ok();
                 }
                 (settings, config) = (next, after);
+                Ok(reloaded)
             }
             Err(exit) => {
                 tracing::error!(mistake = %exit.message, help = %exit.hint, "the configuration has a mistake: the old one goes on");
+                Err(exit)
             }
-        }
+        };
         service::ready("serving");
+        if let Some(answer) = answer {
+            // Whoever asked may have gone.
+            let _ = answer.send(told);
+        }
     }
 }
 
@@ -123,14 +142,19 @@ fn read(reader: &Reader, now: &Settings) -> Result<(Settings, bool), Exit> {
 }
 
 /// What has changed, and what of it only a start will change.
-fn report(before: &Config, after: &Config) {
+fn compare(before: &Config, after: &Config) -> Reloaded {
     let changed = before.changed(after);
-    let names = |live: bool| {
-        let rows = changed.iter().filter(|key| key.is_live() == live);
-        rows.map(|key| key.path).collect::<Vec<_>>().join(", ")
-    };
-    let (now, later) = (names(true), names(false));
-    tracing::info!(changed = %now, "SIGHUP: the configuration is read again");
+    let (now, later): (Vec<_>, Vec<_>) = changed.iter().partition(|key| key.is_live());
+    let names = |keys: Vec<&&'static Key>| keys.into_iter().map(|key| key.path).collect();
+    Reloaded {
+        changed: names(now),
+        later: names(later),
+    }
+}
+
+fn report(cause: &str, reloaded: &Reloaded) {
+    let (now, later) = (reloaded.changed.join(", "), reloaded.later.join(", "));
+    tracing::info!(changed = %now, "{cause}: the configuration is read again");
     if !later.is_empty() {
         tracing::warn!(keys = %later, "these have changed, too, and count from the next start");
     }

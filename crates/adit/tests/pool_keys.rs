@@ -143,7 +143,8 @@ async fn a_certificate_is_replaced_without_dropping_a_miner() {
         "{}",
         now.pool.keys_warning
     );
-    let page = adit::observe::metrics::render(&std::sync::Arc::new(now)).unwrap();
+    let page =
+        adit::observe::metrics::render(&std::sync::Arc::new(now), &std::sync::Arc::default(), 0).unwrap();
     assert!(page.contains("adit_keys_warning 1"), "{page}");
     assert!(
         page.contains(&format!(

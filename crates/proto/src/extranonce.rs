@@ -136,7 +136,7 @@ impl FullSize {
     }
 
     /// A size for somebody else's extranonce of `bytes`, at most [`FULL_SIZE_MAX`]: nothing of it is prefix.
-    pub(crate) fn whole(bytes: usize) -> Self {
+    pub fn whole(bytes: usize) -> Self {
         Self {
             prefix: 0,
             full: bytes.min(FULL_SIZE_MAX) as u8,

@@ -36,6 +36,21 @@ pub(super) fn ensure(cache: &Cache) -> Result<(), Failure> {
     if missing.is_empty() {
         return Ok(());
     }
+    install(cache, &missing)
+}
+
+/// Installs the packages of programs that are not on the PATH; each with the name of its package.
+pub(super) fn programs(cache: &Cache, wanted: &[(&str, &str)]) -> Result<(), Failure> {
+    let missing = wanted.iter().filter(|(program, _)| !on_path(program));
+    let missing: Vec<&str> = missing.map(|(_, package)| *package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    install(cache, &missing)
+}
+
+/// Installs packages where that is possible, otherwise says which to install.
+pub(super) fn install(cache: &Cache, missing: &[&str]) -> Result<(), Failure> {
     if !(on_path("apt-get") && is_root()) {
         return Err(format!(
             "these packages are missing: {0}\ninstall them and run this again:\n  \
@@ -81,7 +96,7 @@ fn is_root() -> bool {
     exec::output("packages", Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0")
 }
 
-fn on_path(program: &str) -> bool {
+pub(super) fn on_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| Path::new(&folder).join(program).is_file())
 }

@@ -12,9 +12,9 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use lists::{
     AccountRow, Best, BlockRow, Order, PayoutRow, SessionRow, WorkerRow, account, account_named, accounts,
-    best_shares, blocks, payouts, sessions, totals, worker, workers,
+    best_shares, block, blocks, front_ends, payouts, sessions, totals, worker, worker_named, workers,
 };
-pub use series::{Point, Refused, Span, rejects, rejects_series, series};
+pub use series::{Point, Refused, Span, refused_series, rejects, rejects_series, series};
 
 use super::delta::{ALL, Key};
 use super::error::StoreError;

@@ -12,6 +12,7 @@ mod payouts;
 mod rpc;
 mod security;
 mod settings;
+mod shown;
 mod source;
 pub mod table;
 mod values;
@@ -24,6 +25,7 @@ pub(crate) use payout::name as network_name;
 pub use payouts::Payouts;
 pub use rpc::RpcNode;
 pub use settings::{Settings, WORK_FLOOR};
+pub use shown::Shown;
 pub use source::{Config, Raw, Sources};
 pub use table::{Key, keys};
 pub use values::{

@@ -9,6 +9,7 @@ use bitcoin::Network;
 use super::origin::{Origin, Problem};
 use super::payout::{Payout, name};
 use super::payouts::Payouts;
+use super::shown::{self, Shown};
 use super::source::{Config, Sources};
 use super::table::{
     BooksKeys, Coinbase, Device, Embedded, Extensions, Http, Ipc, KeyKeys, LedgerKeys, Limits, Log,
@@ -84,6 +85,8 @@ pub struct Settings {
     pub log: Log,
     /// Who is told what happens.
     pub notify: NotifyKeys,
+    /// Every key as it was given, without secrets, for people to look at.
+    pub shown: Vec<Shown>,
 }
 
 /// `shares.*` with the floor of the network put in.
@@ -222,6 +225,7 @@ impl Settings {
             extensions: extensions?,
             log: log?,
             notify: notify?,
+            shown: shown::all(config),
         })
     }
 }

@@ -158,6 +158,14 @@ impl Config {
         self.nodeless && self.origin("node") == Origin::Default
     }
 
+    /// What was given for a key, if anything was, and where.
+    pub(super) fn given(&self, key: &str) -> (Option<&Raw>, Origin) {
+        match self.given.get(key) {
+            Some((raw, origin)) => (Some(raw), origin.clone()),
+            None => (None, Origin::Default),
+        }
+    }
+
     /// Where the value of a key comes from.
     pub fn origin(&self, key: &str) -> Origin {
         self.given

@@ -145,6 +145,12 @@ table! {
         connections_max: u32 = "64", 1..=4096;
         /// A request must arrive within this, or its connection ends: nobody holds a place by trickling.
         request_ms: u64 = "5000", 100..=60000, unit "milliseconds";
+        /// Accounts and workers that have series of their own in `/metrics`, those with the most hash rate. Each costs
+        /// about 600 bytes; 0 is none, so that no name that a peer chose gets there.
+        metrics_names_max: u32 = "100", 0..=1000;
+        /// Folder in which status files are kept as ckpool has them (`pool/pool.status`, `users/NAME`), written once
+        /// a minute for tools that read those. Empty: none are; `/pool/pool.status` and `/users/NAME` are served in any case.
+        ckpool_files: String = "", 0..=4096;
     }
     /// Who is paid.
     ["payout."] PayoutKeys {

@@ -1,127 +1,73 @@
-//! What is answered.
+//! What is answered: all paths together.
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::{self, Next};
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::{Router, routing::get};
-use serde::Serialize;
-use tokio::sync::watch;
+use axum::{Router, middleware, routing::get};
+use tokio::sync::Semaphore;
 
-use super::host;
-use crate::observe::{Health, Status, metrics};
+use super::problem::Problem;
+use super::{Views, api, compat, files, guard};
+use crate::observe::{Roster, Status, metrics};
 
-const PAGE: &str = include_str!("page.html");
-const STYLE: &str = include_str!("page.css");
-const SCRIPT: &str = include_str!("page.js");
+/// Longest body of a request, in bytes.
+const BODY_BYTES_MAX: usize = 16 * 1024;
 
-/// Nothing but our own files: no foreign script, style, image, font or frame, and nobody may frame us.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
-                      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// What every answer is made from.
+#[derive(Clone, Debug)]
+pub(super) struct Site {
+    pub(super) views: Views,
+    pub(super) hosts: Arc<[String]>,
+    pub(super) metrics_names_max: usize,
+    /// Places for those who listen to events.
+    pub(super) streams: Arc<Semaphore>,
+}
 
-/// On every answer.
-const HEADERS: [(HeaderName, &str); 6] = [
-    (header::CONTENT_SECURITY_POLICY, POLICY),
-    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (header::X_FRAME_OPTIONS, "DENY"),
-    (header::REFERRER_POLICY, "no-referrer"),
-    (header::CACHE_CONTROL, "no-store"),
-    (
-        HeaderName::from_static("cross-origin-resource-policy"),
-        "same-origin",
-    ),
-];
+impl Site {
+    pub(super) fn status(&self) -> Arc<Status> {
+        Arc::clone(&self.views.status.borrow())
+    }
 
-#[derive(Clone)]
-struct Site {
-    status: watch::Receiver<Arc<Status>>,
-    hosts: Arc<[String]>,
+    pub(super) fn roster(&self) -> Arc<Roster> {
+        Arc::clone(&self.views.roster.borrow())
+    }
 }
 
 /// All paths.
-pub(super) fn router(status: watch::Receiver<Arc<Status>>, hosts: &[String]) -> Router {
-    let site = Site {
-        status,
-        hosts: hosts.into(),
-    };
+pub(super) fn router(site: Site) -> Router {
     Router::new()
-        .route("/", get(|| file("text/html; charset=utf-8", PAGE)))
-        .route("/page.css", get(|| file("text/css; charset=utf-8", STYLE)))
-        .route("/page.js", get(|| file("text/javascript; charset=utf-8", SCRIPT)))
-        .route("/api/v1/status", get(status_json))
+        .merge(files::router())
+        .merge(api::router())
+        .merge(compat::router())
         .route("/metrics", get(prometheus))
-        .fallback(|| {
-            refuse(
-                StatusCode::NOT_FOUND,
-                "no such path: there are /, /api/v1/status and /metrics",
+        .fallback(|| async {
+            Problem::missing(
+                "no such path",
+                "the pages start at /, and /api/v1/openapi.json lists what else there is",
             )
         })
-        .method_not_allowed_fallback(|| refuse(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD"))
-        .layer(middleware::from_fn_with_state(site.clone(), guard))
+        .method_not_allowed_fallback(|| async {
+            Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this path does not know that method",
+                "read with GET; orders are POST /api/v1/admin/..",
+            )
+        })
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(site.clone(), guard::guard))
         .with_state(site)
 }
 
-async fn guard(State(site): State<Site>, request: Request, next: Next) -> Response {
-    let mut response = if names_us(request.headers(), &site.hosts) {
-        next.run(request).await
-    } else {
-        let right = "the Host header names another machine; allow the name with http.hosts";
-        refuse(StatusCode::MISDIRECTED_REQUEST, right).await
-    };
-    let headers = response.headers_mut();
-    for (name, value) in HEADERS {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    response
-}
-
-fn names_us(headers: &HeaderMap, hosts: &[String]) -> bool {
-    let mut values = headers.get_all(header::HOST).iter();
-    match (values.next(), values.next()) {
-        (Some(only), None) => only.to_str().is_ok_and(|name| host::allowed(name, hosts)),
-        _ => false,
-    }
-}
-
-async fn file(kind: &'static str, text: &'static str) -> Response {
-    ([(header::CONTENT_TYPE, kind)], text).into_response()
-}
-
-async fn refuse(code: StatusCode, why: &str) -> Response {
-    let body = serde_json::json!({ "error": { "code": code.as_u16(), "message": why } });
-    (
-        code,
-        [(header::CONTENT_TYPE, "application/json")],
-        body.to_string(),
-    )
-        .into_response()
-}
-
-/// The status and what follows from it.
-#[derive(Serialize)]
-struct View<'a> {
-    health: Health,
-    #[serde(flatten)]
-    status: &'a Status,
-}
-
-async fn status_json(State(site): State<Site>) -> Response {
-    let status = Arc::clone(&site.status.borrow());
-    match serde_json::to_string(&View {
-        health: status.health(),
-        status: &status,
-    }) {
-        Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
-        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()).await,
-    }
-}
-
 async fn prometheus(State(site): State<Site>) -> Response {
-    let status = Arc::clone(&site.status.borrow());
-    match metrics::render(&status) {
+    match metrics::render(&site.status(), &site.roster(), site.metrics_names_max) {
         Ok(body) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], body).into_response(),
-        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()).await,
+        Err(error) => Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            error.to_string(),
+            "this is a mistake of adit: please report it",
+        )
+        .into_response(),
     }
 }

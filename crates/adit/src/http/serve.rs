@@ -13,10 +13,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::routes;
-use crate::config::{HttpListen, table::Http};
+use super::{Token, routes};
+use crate::books::Books;
+use crate::config::{HttpListen, Settings, Shown, table::Http};
 use crate::exit::Exit;
-use crate::observe::Status;
+use crate::observe::{Roster, Status};
+use crate::pool::admin::Desk;
 use crate::shutdown::Shutdown;
 
 /// A connection is asked to end after this, so that none holds its place for ever.
@@ -39,7 +41,38 @@ pub struct Server {
     addr: SocketAddr,
     hosts: Vec<String>,
     connections_max: usize,
+    metrics_names_max: usize,
     request: Duration,
+}
+
+/// What there is to be seen and to be ordered.
+#[derive(Clone, Debug)]
+pub struct Views {
+    /// The sums.
+    pub status: watch::Receiver<Arc<Status>>,
+    /// Who is here.
+    pub roster: watch::Receiver<Arc<Roster>>,
+    /// Every key of the configuration, without secrets.
+    pub settings: Arc<[Shown]>,
+    /// What outlives the process, where there is a database.
+    pub books: Option<Books>,
+    /// Who shows this token may give orders there; nobody may otherwise.
+    pub admin: Option<Arc<(Token, Desk)>>,
+}
+
+impl Views {
+    /// Sums and settings: nobody is shown one by one, and nothing can be ordered.
+    pub fn of(status: watch::Receiver<Arc<Status>>, settings: &Settings) -> Self {
+        // Nobody will ever send another one.
+        let (_, roster) = watch::channel(Arc::new(Roster::default()));
+        Self {
+            status,
+            roster,
+            settings: settings.shown.clone().into(),
+            books: None,
+            admin: None,
+        }
+    }
 }
 
 /// Binds what `http.listen` says; `None` when it is off. With `or_free_port`, a busy port that nobody
@@ -68,6 +101,7 @@ pub async fn bind(http: &Http, or_free_port: bool) -> Result<Option<Server>, Exi
         addr,
         hosts: http.hosts.0.clone(),
         connections_max: usize::try_from(http.connections_max).unwrap_or(usize::MAX),
+        metrics_names_max: http.metrics_names_max as usize,
         request: Duration::from_millis(http.request_ms),
     }))
 }
@@ -83,9 +117,15 @@ impl Server {
         format!("http://{}/", self.addr)
     }
 
-    /// Serves until `shutdown` is wished for. Reads `status` only; nothing here can slow the pool down.
-    pub async fn serve(self, status: watch::Receiver<Arc<Status>>, mut shutdown: Shutdown) {
-        let router = routes::router(status, &self.hosts);
+    /// Serves until `shutdown` is wished for. Reads pictures only; nothing here can slow the pool down.
+    pub async fn serve(self, views: Views, mut shutdown: Shutdown) {
+        let router = routes::router(routes::Site {
+            views,
+            hosts: self.hosts.clone().into(),
+            metrics_names_max: self.metrics_names_max,
+            // Whoever only listens must leave room for those who ask.
+            streams: Arc::new(Semaphore::new((self.connections_max / 2).max(1))),
+        });
         let request = self.request;
         let places = Arc::new(Semaphore::new(self.connections_max));
         let mut connections = JoinSet::new();

@@ -45,9 +45,10 @@ pub enum Tended {
 }
 
 /// How long one suite's certificate is good.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Window {
     /// Of which suite.
+    #[schema(value_type = String)]
     pub suite: Suite,
     /// First second, Unix time.
     pub valid_from_s: u32,

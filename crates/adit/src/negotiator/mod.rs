@@ -207,7 +207,7 @@ fn supervisor_settings() -> supervisor::Settings {
     supervisor::Settings::default()
 }
 
-/// Runs a negotiator until `shutdown`. `started` is told where it listens.
+/// Runs a negotiator until `shutdown`, or until an operator drains it. `started` is told where it listens.
 ///
 /// # Errors
 /// See [`Negotiator::start`] and [`Negotiator::stop`].
@@ -216,8 +216,14 @@ pub async fn run(
     mut shutdown: Shutdown,
     started: impl FnOnce(&Negotiator),
 ) -> Result<Arc<Status>, Exit> {
-    let negotiator = Negotiator::start(settings, false).await?;
+    let mut negotiator = Negotiator::start(settings, false).await?;
     started(&negotiator);
-    shutdown.requested().await;
+    let wish = tokio::select! {
+        () = shutdown.requested() => None,
+        place = negotiator.pool.drain_wished() => Some(place),
+    };
+    if let Some(place) = wish {
+        negotiator.pool.leave(place, settings, &mut shutdown).await;
+    }
     negotiator.stop().await
 }

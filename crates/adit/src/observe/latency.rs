@@ -1,6 +1,7 @@
 //! How long things take: counts in fixed buckets, cheap to add to and to merge.
 
 use serde::{Serialize, Serializer, ser::SerializeStruct};
+use utoipa::ToSchema;
 
 /// Upper bounds of the buckets, in microseconds; the last bucket has none.
 const BOUNDS_US: [u64; 20] = [
@@ -72,6 +73,26 @@ impl Latency {
         let bounds = BOUNDS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
         bounds.zip(self.buckets).collect()
     }
+}
+
+/// How long something takes, in microseconds; quantiles are upper bounds of their buckets.
+#[derive(ToSchema)]
+#[schema(as = Latency)]
+#[expect(
+    dead_code,
+    reason = "the shape of what is serialized, for the OpenAPI document"
+)]
+pub(super) struct LatencyShape {
+    /// How many were counted.
+    count: u64,
+    /// What half of them do not exceed.
+    p50_us: u64,
+    /// What 99 of 100 do not exceed.
+    p99_us: u64,
+    /// The longest.
+    max_us: u64,
+    /// All together.
+    sum_us: u64,
 }
 
 impl Serialize for Latency {

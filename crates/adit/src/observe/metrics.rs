@@ -1,18 +1,21 @@
 //! [`Status`] for Prometheus, in the OpenMetrics text format.
 //!
-//! Names start with `adit_` and stay. No label carries a name that a peer chose, so the number of
-//! series is fixed however many workers there are.
+//! Names start with `adit_` and stay. Beside them stand those that boards for other programs read: the reference
+//! implementation's (`sv2_`, `sv1_`), hydrapool's and Farm Proxy's (`FP_`). Labels with names that peers chose are only on the series of the names with the
+//! most hash rate, as many as `http.metrics_names_max` says: the page has a bounded size however many workers there are.
 
 use std::fmt;
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeCounterValue, NoLabelSet, text};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeCounterValue, EncodeLabelSet, EncodeLabelValue, NoLabelSet, text,
+};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use super::Latency;
 use super::status::{BooksState, LedgerState, Light, NodeState, Status};
+use super::{Latency, Name, Peer, Roster, Upstream};
 
 /// The content type of [`render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -21,16 +24,254 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 ///
 /// # Errors
 /// Never in practice: writing to a string does not fail.
-pub fn render(status: &Arc<Status>) -> Result<String, fmt::Error> {
-    let mut registry = Registry::with_prefix("adit");
-    registry.register_collector(Box::new(Picture(Arc::clone(status))));
-    let mut page = String::with_capacity(16 * 1024);
+pub fn render(status: &Arc<Status>, roster: &Arc<Roster>, names_max: usize) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    let ours = registry.sub_registry_with_prefix("adit");
+    ours.register_collector(Box::new(Picture(Arc::clone(status))));
+    registry.register_collector(Box::new(Borrowed {
+        status: Arc::clone(status),
+        roster: Arc::clone(roster),
+        names_max,
+    }));
+    let mut page = String::with_capacity(32 * 1024);
     text::encode(&mut page, &registry)?;
     Ok(page)
 }
 
 #[derive(Debug)]
 struct Picture(Arc<Status>);
+
+/// What boards for other programs read.
+#[derive(Debug)]
+struct Borrowed {
+    status: Arc<Status>,
+    roster: Arc<Roster>,
+    names_max: usize,
+}
+
+impl Collector for Borrowed {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let out = &mut Writer(&mut encoder);
+        reference(out, &self.status)?;
+        lines(out, &self.roster)?;
+        farm_proxy(out, &self.status)?;
+        hydrapool(out, &self.status, &self.roster)?;
+        self.names(out)
+    }
+}
+
+/// Hashes a unit of difficulty.
+const DIFFICULTY: f64 = 4_294_967_296.0;
+
+/// Names of the reference implementation. It counts clients one by one; here they are sums.
+fn reference(out: &mut Writer<'_, '_>, status: &Status) -> fmt::Result {
+    out.gauge(
+        "sv2_uptime_seconds",
+        "How long the process has run",
+        status.uptime_ms as f64 / 1e3,
+    )?;
+    let open = status.connections.open as f64;
+    out.gauge("sv2_clients_total", "Open connections of miners", open)?;
+    out.gauges(
+        "sv2_client_channels",
+        "Open channels by kind",
+        &[
+            ([("channel_type", "standard")], status.channels.standard as f64),
+            ([("channel_type", "extended")], status.channels.extended as f64),
+        ],
+    )?;
+    let rate = status.hash_rate.m10;
+    out.gauge("sv2_client_hashrate_total", "Hashes a second of all miners", rate)?;
+    let shares = &status.shares;
+    out.counter("sv2_client_shares_accepted", "Accepted shares", shares.accepted)?;
+    out.counter("sv2_client_shares_rejected", "Refused shares", shares.rejected)?;
+    out.counter("sv2_client_blocks_found", "Blocks found", status.blocks.found)?;
+    let Some(uplink) = &status.uplink else {
+        return Ok(());
+    };
+    let figures = &uplink.figures;
+    out.counter(
+        "sv2_server_shares_accepted",
+        "Shares that the upstream accepted",
+        figures.shares_accepted,
+    )?;
+    out.counter(
+        "sv2_server_shares_rejected",
+        "Shares that the upstream refused",
+        figures.shares_refused,
+    )?;
+    out.counter(
+        "sv2_server_blocks_found",
+        "Blocks found for the upstream",
+        figures.blocks,
+    )
+}
+
+/// The same for miners of Stratum V1.
+fn lines(out: &mut Writer<'_, '_>, roster: &Roster) -> fmt::Result {
+    let peers = roster.peers.iter();
+    let old: Vec<&Peer> = peers
+        .filter(|peer| peer.protocol.starts_with(STRATUM_V1))
+        .collect();
+    let rates = old.iter().flat_map(|peer| &peer.channels);
+    let rate: f64 = rates.map(|channel| channel.pace.hash_rate).sum();
+    out.gauge(
+        "sv1_clients_total",
+        "Connections of Stratum V1 miners",
+        old.len() as f64,
+    )?;
+    out.gauge("sv1_hashrate_total", "Hashes a second of Stratum V1 miners", rate)
+}
+
+/// How the protocols of such connections begin.
+const STRATUM_V1: &str = "stratum-v1";
+
+/// Names of Farm Proxy, for each upstream of a proxy: there are a few.
+fn farm_proxy(out: &mut Writer<'_, '_>, status: &Status) -> fmt::Result {
+    let Some(uplink) = &status.uplink else {
+        return Ok(());
+    };
+    let each = |of: fn(&Upstream) -> f64| -> Vec<([(&str, &str); 2], f64)> {
+        let upstreams = uplink.upstreams.iter();
+        let labelled = upstreams.map(|it| ([("direction", "upstream"), ("target", &*it.name)], of(it)));
+        labelled.collect()
+    };
+    let accepted = each(|it| it.shares_accepted as f64);
+    out.gauges("FP_accepted_shares", "Shares that a target accepted", &accepted)?;
+    let rejected = each(|it| it.shares_refused as f64);
+    out.gauges("FP_rejected_shares", "Shares that a target refused", &rejected)?;
+    let connections = each(|it| it.connections as f64);
+    out.gauges(
+        "FP_connections_by_target",
+        "Miners that work for a target",
+        &connections,
+    )?;
+    let latency = each(|it| it.share_latency_us as f64 / 1e6);
+    out.gauges(
+        "FP_mean_latency_s",
+        "How long a target takes to answer a share",
+        &latency,
+    )?;
+    let ready = each(|it| f64::from(u8::from(it.ready)));
+    out.gauges("FP_target_status", "1: a target can be worked for", &ready)
+}
+
+/// Names of hydrapool and p2poolv2.
+fn hydrapool(out: &mut Writer<'_, '_>, status: &Status, roster: &Roster) -> fmt::Result {
+    let shares = &status.shares;
+    out.counter("shares_accepted", "Accepted shares", shares.accepted)?;
+    out.counter("shares_rejected", "Refused shares", shares.rejected)?;
+    let best = status.best_share.as_ref().map_or(0, |best| best.work) as f64 / DIFFICULTY;
+    out.gauge("best_share", "Difficulty of the best share", best)?;
+    out.gauge(
+        "best_share_ever",
+        "Difficulty of the best share of this process",
+        best,
+    )?;
+    let difficulty = status.node.block_work as f64 / DIFFICULTY;
+    out.gauge("pool_difficulty", "Difficulty of a block", difficulty)?;
+    let started = (status.started_at_us / 1_000_000) as f64;
+    out.gauge(
+        "start_time_seconds",
+        "When the process started, Unix time",
+        started,
+    )?;
+    let outputs: Vec<([(&str, &str); 1], f64)> = (roster.coinbase.iter())
+        .flat_map(|coinbase| &coinbase.outputs)
+        .filter_map(|output| {
+            let address = output.address.as_deref()?;
+            Some(([("address", address)], output.value_sat as f64))
+        })
+        .take(OUTPUTS_MAX)
+        .collect();
+    out.gauges("coinbase_output", "Satoshis that the next block pays", &outputs)?;
+    let blocks: Vec<([(&str, String); 2], f64)> = (roster.blocks.iter().take(BLOCKS_MAX))
+        .map(|block| {
+            let labels = [
+                ("blockhash", block.hash.clone()),
+                ("height", block.height.to_string()),
+            ];
+            (labels, (block.at_us / 1_000_000) as f64)
+        })
+        .collect();
+    out.gauges(
+        "bitcoin_block_found_time_seconds",
+        "When a block was found, Unix time",
+        &blocks,
+    )
+}
+
+/// Blocks, and outputs of the coinbase, that have series of their own.
+const BLOCKS_MAX: usize = 32;
+const OUTPUTS_MAX: usize = 256;
+
+impl Borrowed {
+    /// Series of the names with the most hash rate.
+    fn names(&self, out: &mut Writer<'_, '_>) -> fmt::Result {
+        let mut names: Vec<&Name> = self.roster.names.iter().filter(|row| row.workers == 0).collect();
+        names.sort_unstable_by(|a, b| {
+            let rates = b.pace.hash_rate.total_cmp(&a.pace.hash_rate);
+            rates.then_with(|| a.name.cmp(&b.name))
+        });
+        names.truncate(self.names_max);
+        if names.is_empty() {
+            return Ok(());
+        }
+        let labels = |row: &&Name| {
+            let account = row.account.as_deref().unwrap_or(&row.name);
+            let worker = row.name.strip_prefix(account).unwrap_or_default();
+            let worker = worker.trim_start_matches('.').to_owned();
+            [("btcaddress", account.to_owned()), ("workername", worker)]
+        };
+        let counts =
+            |of: fn(&Name) -> u64| -> Vec<_> { names.iter().map(|row| (labels(row), of(row))).collect() };
+        let values =
+            |of: fn(&Name) -> f64| -> Vec<_> { names.iter().map(|row| (labels(row), of(row))).collect() };
+        let accepted = counts(|row| row.accepted);
+        out.counters("worker_shares_valid", "Accepted shares of a worker", &accepted)?;
+        let rejected = counts(|row| row.rejected);
+        out.counters("worker_shares_invalid", "Refused shares of a worker", &rejected)?;
+        let best = values(|row| row.best_work as f64 / DIFFICULTY);
+        out.gauges("worker_best_share", "Difficulty of a worker's best share", &best)?;
+        let rates = values(|row| row.pace.hash_rate);
+        out.gauges("worker_hash_rate", "Hashes a second of a worker", &rates)?;
+        self.channels(out)?;
+        let last = values(|row| row.last_share_us.unwrap_or(0) as f64 / 1e6);
+        out.gauges(
+            "worker_last_share_seconds",
+            "When a worker's last share came, Unix time",
+            &last,
+        )
+    }
+}
+
+impl Borrowed {
+    /// Series of the channels with the most hash rate, as many as names.
+    fn channels(&self, out: &mut Writer<'_, '_>) -> fmt::Result {
+        let peers = self.roster.peers.iter();
+        let mut channels: Vec<_> = peers
+            .flat_map(|peer| peer.channels.iter().map(move |channel| (peer.id, channel)))
+            .collect();
+        channels.sort_by(|(_, a), (_, b)| b.pace.hash_rate.total_cmp(&a.pace.hash_rate));
+        channels.truncate(self.names_max);
+        let rates: Vec<_> = channels
+            .iter()
+            .map(|(client, channel)| {
+                let labels = [
+                    ("client_id", client.to_string()),
+                    ("channel_id", channel.id.to_string()),
+                    ("user_identity", channel.name.clone()),
+                ];
+                (labels, channel.pace.hash_rate)
+            })
+            .collect();
+        out.gauges(
+            "sv2_client_channel_hashrate",
+            "Hashes a second of a channel",
+            &rates,
+        )
+    }
+}
 
 impl Collector for Picture {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
@@ -303,6 +544,11 @@ fn peers(out: &mut Writer<'_, '_>, status: &Status) -> fmt::Result {
         ],
     )?;
     out.gauge("workers", "Names that submit shares", status.workers_total as f64)?;
+    out.gauge(
+        "silent_channels",
+        "Channels that are open and send no share",
+        status.silent as f64,
+    )?;
     out.histogram(
         "job_fan_out_seconds",
         "From a template's arrival to the last connection's job",
@@ -443,6 +689,7 @@ fn ledger(out: &mut Writer<'_, '_>, status: &Status) -> fmt::Result {
 struct Writer<'a, 'e>(&'a mut DescriptorEncoder<'e>);
 
 type Label = [(&'static str, &'static str); 1];
+type Labels<V, const N: usize> = [(&'static str, V); N];
 
 impl Writer<'_, '_> {
     fn gauge(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
@@ -451,7 +698,15 @@ impl Writer<'_, '_> {
             .encode_gauge(&value)
     }
 
-    fn gauges(&mut self, name: &str, help: &str, values: &[(Label, f64)]) -> fmt::Result {
+    fn gauges<const N: usize, V: EncodeLabelValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: &[(Labels<V, N>, f64)],
+    ) -> fmt::Result
+    where
+        Labels<V, N>: EncodeLabelSet,
+    {
         let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (label, value) in values {
             metric.encode_family(label)?.encode_gauge(value)?;
@@ -464,7 +719,15 @@ impl Writer<'_, '_> {
         metric.encode_counter::<NoLabelSet, _, f64>(&value, None)
     }
 
-    fn counters(&mut self, name: &str, help: &str, values: &[(Label, u64)]) -> fmt::Result {
+    fn counters<const N: usize, V: EncodeLabelValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: &[(Labels<V, N>, u64)],
+    ) -> fmt::Result
+    where
+        Labels<V, N>: EncodeLabelSet,
+    {
         let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
         for (label, value) in values {
             metric

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::latency::Latency;
+use super::number;
 use super::rate::Rates;
 
 /// Everything that is shown of a pool. All times are microseconds since the Unix epoch (`*_us`) or
 /// durations in the unit of their name; all counts are since the start of the process.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct Status {
     /// Version of adit.
     pub version: &'static str,
@@ -43,6 +45,10 @@ pub struct Status {
     pub workers: Vec<Worker>,
     /// How many names there are, shown or not.
     pub workers_total: u64,
+    /// Channels that are open, and no share has come for many times as long as one takes.
+    pub silent: u64,
+    /// The first of them by name.
+    pub silent_names: Vec<String>,
     /// The journal.
     pub ledger: LedgerStatus,
     /// The database made from it.
@@ -52,13 +58,15 @@ pub struct Status {
     /// Job distribution, where jobs are distributed.
     pub distribution: Option<Distribution>,
     /// From the first byte of a share read to its acknowledgement written.
+    #[schema(value_type = super::latency::LatencyShape)]
     pub ack_latency: Latency,
     /// From a template's arrival to the moment the last connection got its job.
+    #[schema(value_type = super::latency::LatencyShape)]
     pub fan_out_latency: Latency,
 }
 
 /// Job negotiation: counts since the start, and what is there now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Negotiation {
     /// Tokens given out.
     pub tokens: u64,
@@ -83,7 +91,7 @@ pub struct Negotiation {
 }
 
 /// Job distribution: counts since the start, and who is there now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Distribution {
     /// Receivers that are connected.
     pub receivers: u64,
@@ -106,7 +114,7 @@ pub struct Distribution {
 }
 
 /// Where devices connect.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct PoolStatus {
     /// `stratum2+tcp://HOST:PORT/KEY`.
     pub url: String,
@@ -114,14 +122,31 @@ pub struct PoolStatus {
     pub key: String,
     /// The socket.
     pub listen: String,
+    /// What to type into which miner.
+    pub endpoints: Vec<Endpoint>,
     /// How long the certificates are good that connections are shown.
     pub certificates: Vec<crate::keys::Window>,
     /// What somebody should do about the keys soon; empty when all is well.
     pub keys_warning: String,
 }
 
+/// What to type into a miner.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Endpoint {
+    /// `stratum-v2`, `stratum-v2-draft2022`, `stratum-v1` or `stratum-v1-tls`.
+    pub kind: &'static str,
+    /// Whole, for miners with one field for it.
+    pub url: String,
+    /// For miners with several fields. Empty: listening everywhere, any name of this machine will do.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The pool's key, where the protocol has one.
+    pub key: Option<String>,
+}
+
 /// Whether a node answers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum NodeState {
     /// It has not answered yet.
@@ -134,7 +159,7 @@ pub enum NodeState {
 }
 
 /// The Bitcoin node.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct NodeStatus {
     /// As configured: `embedded`, `ipc:PATH`.
     pub spec: String,
@@ -152,6 +177,12 @@ pub struct NodeStatus {
     pub height: u64,
     /// Hash of the tip, as explorers write it.
     pub tip: String,
+    /// Expected hashes of a block; 0 before the first template.
+    #[serde(serialize_with = "number::wide")]
+    #[schema(schema_with = number::schema)]
+    pub block_work: u128,
+    /// What a block pays at the moment, in satoshis, as far as it is known here.
+    pub block_value_sat: Option<u64>,
     /// How old the template is that is mined on; `None` before the first.
     pub template_age_ms: Option<u64>,
     /// Its transactions besides the coinbase, where the node says so.
@@ -167,7 +198,7 @@ pub struct NodeStatus {
 }
 
 /// What was submitted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Shares {
     /// Accepted, and on disk.
     pub accepted: u64,
@@ -176,13 +207,21 @@ pub struct Shares {
     /// Refused, by refusal code (`stale-share`).
     pub by_reason: BTreeMap<&'static str, u64>,
     /// Expected hashes of all accepted shares together.
+    #[serde(serialize_with = "number::wide")]
+    #[schema(schema_with = number::schema)]
     pub work: u128,
+    /// Accepted in the last ten minutes.
+    pub accepted_10m: u64,
+    /// Refused in the last ten minutes.
+    pub rejected_10m: u64,
 }
 
 /// The share with the most work.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct BestShare {
     /// Expected hashes of its header hash (not of its target).
+    #[serde(serialize_with = "number::wide")]
+    #[schema(schema_with = number::schema)]
     pub work: u128,
     /// Who found it; made harmless with [`text::clean`](super::text::clean).
     pub worker: String,
@@ -191,7 +230,7 @@ pub struct BestShare {
 }
 
 /// Blocks that our miners found.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Blocks {
     /// All.
     pub found: u64,
@@ -204,11 +243,12 @@ pub struct Blocks {
     /// The newest.
     pub last: Option<LastBlock>,
     /// From the winning share read to the node asked for the first time.
+    #[schema(value_type = super::latency::LatencyShape)]
     pub submit_latency: Latency,
 }
 
 /// The newest block.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct LastBlock {
     /// Its height.
     pub height: u64,
@@ -221,7 +261,7 @@ pub struct LastBlock {
 }
 
 /// Peers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Connections {
     /// Open now.
     pub open: u64,
@@ -237,7 +277,7 @@ pub struct Connections {
 }
 
 /// All peers are being sent elsewhere.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Drain {
     /// Where to: `HOST:PORT`, `HOST`, `:PORT` or `same`.
     pub to: String,
@@ -248,7 +288,7 @@ pub struct Drain {
 }
 
 /// Open channels.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Channels {
     /// Standard channels.
     pub standard: u64,
@@ -257,12 +297,14 @@ pub struct Channels {
 }
 
 /// One name's work.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct Worker {
     /// The name, made harmless with [`text::clean`](super::text::clean).
     pub name: String,
-    /// Hashes a second over the last ten minutes.
+    /// Hashes a second over the last minutes.
     pub hash_rate: f64,
+    /// How far luck may have moved that, as a part of it; nothing where no share was counted.
+    pub error: Option<f64>,
     /// Its channels now.
     pub channels: u64,
     /// Accepted shares.
@@ -270,13 +312,15 @@ pub struct Worker {
     /// Refused shares.
     pub rejected: u64,
     /// Expected hashes of its best share.
+    #[serde(serialize_with = "number::wide")]
+    #[schema(schema_with = number::schema)]
     pub best_work: u128,
     /// When its last share came; `None` before the first.
     pub last_share_us: Option<u64>,
 }
 
 /// Whether shares are made durable.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LedgerState {
     /// They are.
@@ -287,7 +331,7 @@ pub enum LedgerState {
 }
 
 /// The journal.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct LedgerStatus {
     /// Whether shares are made durable.
     pub state: LedgerState,
@@ -296,11 +340,12 @@ pub struct LedgerStatus {
     /// Sequence number up to which records are durable.
     pub committed: u64,
     /// Duration of one group commit.
+    #[schema(value_type = super::latency::LatencyShape)]
     pub commit_latency: Latency,
 }
 
 /// Whether the database follows the journal.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BooksState {
     /// There is none.
@@ -313,7 +358,7 @@ pub enum BooksState {
 }
 
 /// The database that is made from the journal.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct BooksStatus {
     /// Whether it follows the journal.
     pub state: BooksState,
@@ -334,11 +379,12 @@ pub struct BooksStatus {
     /// Failed tries.
     pub failures: u64,
     /// Duration of one transaction.
+    #[schema(value_type = super::latency::LatencyShape)]
     pub apply_latency: Latency,
 }
 
 /// The colour of the first line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Light {
     /// All is well.
@@ -350,7 +396,7 @@ pub enum Light {
 }
 
 /// Is it working? In one line.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Health {
     /// The colour.
     pub light: Light,
@@ -359,6 +405,8 @@ pub struct Health {
 }
 
 impl Status {
+    /// Most silent devices that a picture names.
+    pub const SILENT_MAX: usize = 3;
     /// Most workers in a picture, so that it stays small however many names there are.
     pub const WORKERS_MAX: usize = 100;
     /// A template older than this is suspect, in milliseconds: Core refreshes far more often.
@@ -385,7 +433,7 @@ impl Status {
     }
 
     fn light(&self) -> (Light, String) {
-        let (node, ledger) = (&self.node, &self.ledger);
+        let ledger = &self.ledger;
         if ledger.state == LedgerState::Down {
             return (
                 Light::Red,
@@ -401,21 +449,8 @@ impl Status {
                 ),
             );
         }
-        match node.state {
-            NodeState::Down => return (Light::Red, format!("no Bitcoin node: {}", node.reason)),
-            NodeState::Starting => return (Light::Amber, "waiting for the Bitcoin node".into()),
-            NodeState::Up if !node.alarm.is_empty() => return (Light::Amber, node.alarm.clone()),
-            NodeState::Up => {}
-        }
-        match node.template_age_ms {
-            None => return (Light::Amber, "waiting for the first template".into()),
-            Some(age) if age > Self::TEMPLATE_AGE_MAX_MS && node.network != "regtest" => {
-                return (
-                    Light::Amber,
-                    format!("the template is {} old", super::text::duration_ms(age)),
-                );
-            }
-            Some(_) => {}
+        if let Some(trouble) = self.upstream_light().or_else(|| self.node_light()) {
+            return trouble;
         }
         if self.books.state == BooksState::Down {
             return (
@@ -451,14 +486,72 @@ impl Status {
         if self.channels.standard + self.channels.extended == 0 {
             return (Light::Amber, "no miner is connected".into());
         }
-        let submitted = self.shares.accepted.saturating_add(self.shares.rejected);
-        if self.shares.rejected.saturating_mul(Self::REJECT_SHARE) > submitted && submitted > 100 {
+        let rejected = self.shares.rejected_10m;
+        let submitted = self.shares.accepted_10m.saturating_add(rejected);
+        if rejected.saturating_mul(Self::REJECT_SHARE) > submitted && submitted > 100 {
             return (
                 Light::Amber,
-                format!("{} of {submitted} shares refused", self.shares.rejected),
+                format!("{rejected} of {submitted} shares refused in the last ten minutes"),
             );
         }
+        if self.silent > 0 {
+            return (Light::Amber, self.who_is_silent());
+        }
         (Light::Green, "mining".into())
+    }
+
+    /// What is wrong above us, where we are somebody else's miner.
+    fn upstream_light(&self) -> Option<(Light, String)> {
+        let uplink = self.uplink.as_ref().filter(|uplink| uplink.upstream.is_empty())?;
+        let tries = match uplink.changes {
+            0 => "no upstream is reached yet",
+            _ => "no upstream is left",
+        };
+        Some(match self.has_node() {
+            true => (Light::Amber, format!("{tries}: mining on our own node")),
+            false => (
+                Light::Red,
+                format!("{tries}: what is mined meanwhile is in our own journal only"),
+            ),
+        })
+    }
+
+    fn has_node(&self) -> bool {
+        self.node.spec != "none"
+    }
+
+    /// What is wrong with the node, where its templates are mined.
+    fn node_light(&self) -> Option<(Light, String)> {
+        let node = &self.node;
+        if !self.has_node() {
+            return None;
+        }
+        match node.state {
+            NodeState::Down => return Some((Light::Red, format!("no Bitcoin node: {}", node.reason))),
+            NodeState::Starting => return Some((Light::Amber, "waiting for the Bitcoin node".into())),
+            NodeState::Up if !node.alarm.is_empty() => return Some((Light::Amber, node.alarm.clone())),
+            NodeState::Up => {}
+        }
+        match node.template_age_ms {
+            None => Some((Light::Amber, "waiting for the first template".into())),
+            Some(age) if age > Self::TEMPLATE_AGE_MAX_MS && node.network != "regtest" => Some((
+                Light::Amber,
+                format!("the template is {} old", super::text::duration_ms(age)),
+            )),
+            Some(_) => None,
+        }
+    }
+
+    fn who_is_silent(&self) -> String {
+        let devices = super::text::count(self.silent, "device");
+        let are = if self.silent == 1 { "is" } else { "are" };
+        let named = self.silent_names.join(", ");
+        let more = if self.silent > self.silent_names.len() as u64 {
+            ", ..."
+        } else {
+            ""
+        };
+        format!("{devices} {are} connected but no share comes: {named}{more}")
     }
 }
 
@@ -500,6 +593,49 @@ mod tests {
         status.ledger.state = LedgerState::Down;
         assert_eq!(status.health().light, Light::Red);
         assert!(status.health().reason.contains("disk"));
+    }
+
+    #[test]
+    fn a_proxy_is_well_without_a_node_and_not_without_an_upstream() {
+        let mut status = mining();
+        status.node = NodeStatus {
+            spec: "none".into(),
+            ..NodeStatus::default()
+        };
+        status.uplink = Some(super::super::Uplink {
+            upstream: "pool.example:3333".into(),
+            changes: 1,
+            ..super::super::Uplink::default()
+        });
+        assert_eq!(status.health().light, Light::Green);
+        if let Some(uplink) = &mut status.uplink {
+            uplink.upstream.clear();
+        }
+        assert_eq!(status.health().light, Light::Red);
+        status.node = mining().node;
+        assert_eq!(
+            status.health().reason,
+            "no upstream is left: mining on our own node"
+        );
+    }
+
+    #[test]
+    fn refused_shares_and_silent_devices_are_pointed_out() {
+        let mut status = mining();
+        status.silent = 1;
+        status.silent_names = vec!["bob".into()];
+        assert_eq!(
+            status.health().reason,
+            "1 device is connected but no share comes: bob"
+        );
+        (status.shares.accepted_10m, status.shares.rejected_10m) = (150, 10);
+        assert_eq!(
+            status.health().reason,
+            "10 of 160 shares refused in the last ten minutes"
+        );
+        status.shares.rejected_10m = 5;
+        status.silent = 0;
+        assert_eq!(status.health().light, Light::Green);
     }
 
     #[test]

@@ -24,7 +24,8 @@ pub fn clean(text: &str) -> String {
     clean
 }
 
-pub(super) fn invisible(character: char) -> bool {
+/// Whether a character cannot be seen, or turns others around.
+pub fn invisible(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')

@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::number;
 use crate::uplink::Cause;
 
 /// What faces upstreams.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Uplink {
     /// The upstream that is worked for, `HOST:PORT`; empty: we mine alone.
     pub upstream: String,
     /// Its place in the list, from 0.
+    #[schema(value_type = Option<u64>)]
     pub place: Option<usize>,
     /// `full-template` or `coinbase-only`; `aggregate` or `transparent` for a proxy, which makes no jobs
     /// itself.
@@ -21,6 +24,7 @@ pub struct Uplink {
     /// Times that an upstream was turned to.
     pub changes: u64,
     /// Why upstreams were left, and how often.
+    #[schema(value_type = BTreeMap<String, u64>)]
     pub causes: BTreeMap<Cause, u64>,
     /// What was done on all connections together.
     pub figures: Figures,
@@ -31,7 +35,7 @@ pub struct Uplink {
 }
 
 /// One upstream, and what it was found to have.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Upstream {
     /// `HOST:PORT`.
     pub name: String,
@@ -46,6 +50,8 @@ pub struct Upstream {
     /// Connections below that mine for it, where work is split.
     pub connections: u64,
     /// Expected hashes of the shares that it was sent and has not refused.
+    #[serde(serialize_with = "number::wide64")]
+    #[schema(schema_with = number::schema)]
     pub work: u64,
     /// Shares that it was sent.
     pub shares_sent: u64,
@@ -62,11 +68,12 @@ pub struct Upstream {
     /// Whether shares name their worker there (extension 0x0002).
     pub worker_names: bool,
     /// Why it was left last; nothing since it is ready again.
+    #[schema(value_type = Option<String>)]
     pub trouble: Option<Cause>,
 }
 
 /// What was done on connections upwards.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Figures {
     /// Custom jobs that the miners got.
     pub jobs_published: u64,

@@ -26,7 +26,8 @@ use super::branch::Mined;
 use super::declaring::{self, Seat};
 use super::desk::{Answer, CUSTOM, UNSEEN};
 use super::drain::SETTLE_MAX;
-use super::mailbox::{CLOSING, COMMITTED, DISTRIBUTED, DRAIN, LEDGER, Mailbox, WORK};
+use super::mailbox::{CLOSING, COMMITTED, DISTRIBUTED, DRAIN, KICK, LEDGER, Mailbox, WORK};
+use super::peers::{ChannelKey, PeerId, Role};
 use super::records;
 use super::report::ToHub;
 use super::sessions::{self, Channel, Client};
@@ -77,6 +78,9 @@ pub(super) struct Connection {
     worker: Rc<Worker>,
     mailbox: Rc<Mailbox>,
     peer: SocketAddr,
+    id: PeerId,
+    /// The hub knows what it is.
+    told: bool,
     stage: Stage,
     tickets: VecDeque<Ticket>,
     /// Index of the newest share handed to the worker, and of the newest one that has a ticket.
@@ -113,7 +117,13 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(worker: Rc<Worker>, mailbox: Rc<Mailbox>, peer: SocketAddr, client: Client) -> Self {
+    pub(super) fn new(
+        worker: Rc<Worker>,
+        mailbox: Rc<Mailbox>,
+        peer: SocketAddr,
+        id: PeerId,
+        client: Client,
+    ) -> Self {
         let now = worker.plan.clock.now();
         let machine = setup::Server::new(now, worker.plan.setup_for(peer.ip()));
         let messages = Budget::new(worker.plan.messages_per_second, now);
@@ -122,6 +132,8 @@ impl Connection {
             worker,
             mailbox,
             peer,
+            id,
+            told: false,
             stage: Stage::ExpectSetup(machine),
             tickets: VecDeque::new(),
             shared: 0,
@@ -179,7 +191,8 @@ impl Connection {
     fn close_channels(&mut self, ending: Ending) {
         let mut report = self.worker.report.borrow_mut();
         for channel in self.channels.drain(..) {
-            report.closed(channel.account, channel.kind);
+            let (peer, channel_id) = (self.id, channel.id);
+            report.closed(ChannelKey { peer, channel_id }, channel.account, channel.kind);
             if let Some(closed) = channel.end(ending) {
                 self.worker.note_closed(closed);
             }
@@ -198,6 +211,31 @@ impl Connection {
             let opened = channel.begin(self.worker.next_session(), share, &self.client);
             self.worker.note_opened(opened);
             self.idle -= 1;
+        }
+    }
+
+    fn channel(&self, channel_id: u32) -> ChannelKey {
+        let peer = self.id;
+        ChannelKey { peer, channel_id }
+    }
+
+    /// The peer has said what it wants and what it is, in its own words.
+    fn tell_device(&mut self, role: Role, device: &setup::Device) {
+        let said = [&device.vendor, &device.hardware_version, &device.firmware];
+        let mut report = self.worker.report.borrow_mut();
+        report.told(self.id, role, said.map(|text| text.as_bytes()));
+        self.told = true;
+    }
+
+    /// The same for a miner of Stratum V1, as soon as it has subscribed.
+    fn tell_agent(&mut self) {
+        if let Stage::StratumV1(server) = &self.stage
+            && server.is_subscribed()
+        {
+            let (name, version) = server.agent().split_once('/').unwrap_or((server.agent(), ""));
+            let said = [name, "", version].map(str::as_bytes);
+            self.worker.report.borrow_mut().told(self.id, "mining", said);
+            self.told = true;
         }
     }
 
@@ -226,10 +264,10 @@ impl Connection {
             self.channels.push(Channel::new(channel_id, account, kind, now));
             self.idle += 1;
             self.worker.name(account, identity.as_bytes());
-            self.worker
-                .report
-                .borrow_mut()
-                .opened(account, kind, identity.as_bytes());
+            let key = self.channel(channel_id);
+            let (work, name) = (server.share_work(), identity.as_bytes());
+            let mut report = self.worker.report.borrow_mut();
+            report.opened(key, account, kind, name, work, 0.0);
         }
         self.entered = server.channel().map(|(id, identity)| (id, identity.into()));
         let through = server.mining().share_count();
@@ -288,14 +326,19 @@ impl Connection {
                 setup::ServerOutput::Established(established)
                     if established.protocol == protocol::JOB_DECLARATION =>
                 {
+                    self.tell_device("job-declaration", &established.device);
                     self.start_declaring(now, &established, out)?;
                 }
                 setup::ServerOutput::Established(established)
                     if established.protocol == protocol::JOB_DISTRIBUTION =>
                 {
+                    self.tell_device("job-distribution", &established.device);
                     self.start_distributing(now, established.flags, out)?;
                 }
-                setup::ServerOutput::Established(established) => self.start_mining(now, &established, out)?,
+                setup::ServerOutput::Established(established) => {
+                    self.tell_device("mining", &established.device);
+                    self.start_mining(now, &established, out)?;
+                }
             }
         }
         result
@@ -446,6 +489,23 @@ impl Connection {
         self.mining(now, Input::Drain, out)
     }
 
+    /// The operator wants a channel closed, or the connection.
+    fn kicked(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
+        let reason = refusal::CloseChannel::ClosedByOperator;
+        for kick in self.worker.kicked(self.id) {
+            tracing::info!(peer = %self.peer, channel_id = kick, "closed by the operator");
+            // A miner of Stratum V1 has nothing but its connection.
+            match kick.filter(|_| !matches!(self.stage, Stage::StratumV1(_))) {
+                Some(channel_id) => self.mining(now, Input::CloseChannel { channel_id, reason }, out)?,
+                None => {
+                    self.mining(now, Input::Close { reason }, out)?;
+                    self.closing = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Goes on with a leave whose time has come, or whose last share is on disk.
     fn see_off(&mut self, now: Time, out: &mut Vec<u8>) -> Result<(), Fault> {
         match self.leaving {
@@ -568,7 +628,7 @@ impl Connection {
 
     fn share(&mut self, now: Time, share: &Share) {
         self.shared = share.index;
-        self.worker.report.borrow_mut().accepted(now, share);
+        self.worker.report.borrow_mut().accepted(now, self.id, share);
         if share.template & (CUSTOM | UNSEEN) == CUSTOM | UNSEEN {
             self.worker.credit_unseen(share.account, share.work);
         }
@@ -595,7 +655,8 @@ impl Connection {
                 kind,
                 user_identity,
                 account,
-                ..
+                target,
+                nominal_hash_rate,
             } => {
                 if let Stage::StratumV1(server) = &self.stage {
                     self.client.device = server.agent().into();
@@ -608,7 +669,8 @@ impl Connection {
                 }
                 self.entered = Some((channel_id, name));
                 self.worker.name(account, &user_identity);
-                report.opened(account, kind, &user_identity);
+                let (key, work) = (self.channel(channel_id), target.share_work());
+                report.opened(key, account, kind, &user_identity, work, nominal_hash_rate);
             }
             Event::Closed { channel_id } => {
                 self.identities.remove(&channel_id);
@@ -618,7 +680,7 @@ impl Connection {
                 }
                 if let Some(at) = self.channels.iter().position(|it| it.id == channel_id) {
                     let channel = self.channels.swap_remove(at);
-                    report.closed(channel.account, channel.kind);
+                    report.closed(self.channel(channel_id), channel.account, channel.kind);
                     match channel.end(Ending::Closed) {
                         Some(closed) => self.worker.note_closed(closed),
                         None => self.idle -= 1,
@@ -636,7 +698,7 @@ impl Connection {
             Event::Refused { channel_id, refusal } => {
                 let owner = self.channels.iter().find(|it| it.id == channel_id);
                 let account = owner.map(|channel| channel.account);
-                report.refused(refusal.code(), account);
+                report.refused(refusal.code(), owner.map(|_| self.channel(channel_id)));
                 self.worker.refused(account, refusal.code());
             }
             Event::CustomAccepted {
@@ -661,6 +723,7 @@ impl Connection {
                 hash_rate,
             } => {
                 tracing::trace!(peer = %self.peer, channel_id, work, hash_rate, "new target");
+                report.retargeted(self.channel(channel_id), work);
             }
         }
     }
@@ -879,6 +942,9 @@ impl Protocol for Connection {
         }
         self.resume(now, line)?;
         self.stratum_v1(now, sv1::server::Input::Line(line), out)?;
+        if !self.told {
+            self.tell_agent();
+        }
         if self.leaving == Leaving::Due {
             return self.send_away(now, out);
         }
@@ -938,6 +1004,9 @@ impl Protocol for Connection {
         }
         if news & DRAIN != 0 {
             self.send_away(now, out)?;
+        }
+        if news & KICK != 0 {
+            self.kicked(now, out)?;
         }
         self.take_answers(now, out)?;
         self.closing |= news & CLOSING != 0;

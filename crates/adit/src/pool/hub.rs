@@ -22,6 +22,7 @@ use super::customs::Customs;
 use super::desk::{CUSTOM, ToDesk};
 use super::distributing::Desk as Receivers;
 use super::drain::Progress;
+use super::gallery::Gallery;
 use super::inspect::{Advice, Answer, Candidate, Inspector};
 use super::lanes::Lanes;
 use super::paying::Paying;
@@ -30,7 +31,7 @@ use super::report::ToHub;
 use super::totals::Totals;
 use crate::books::View;
 use crate::keys::Ring;
-use crate::observe::{self as status, NodeState, Status};
+use crate::observe::{self as status, Fate, NodeState, Roster, Status};
 use crate::payout::Purse;
 
 /// Between two pictures.
@@ -72,6 +73,9 @@ pub(super) struct Hub {
     pub(super) work: watch::Sender<Option<Published>>,
     pub(super) status: watch::Sender<Arc<Status>>,
     pub(super) picture: Status,
+    /// Who is here, for those who want to see it.
+    pub(super) roster: watch::Sender<Arc<Roster>>,
+    pub(super) gallery: Gallery,
     pub(super) totals: Totals,
     pub(super) blocks: BlockPath,
     pub(super) lane: Lane,
@@ -155,6 +159,7 @@ impl Hub {
                     }
                     self.renew_payouts();
                     self.publish();
+                    self.show_roster(beats);
                 }
             }
         }
@@ -261,6 +266,16 @@ impl Hub {
         }
     }
 
+    /// What the source says of the template that is mined, for the picture of its coinbase.
+    pub(super) fn template_picture(&self) -> Option<status::Coinbase> {
+        let (template, _) = self.state.template.as_ref()?;
+        Some(status::Coinbase {
+            fees_sat: template.fees,
+            transactions: template.transaction_count,
+            ..status::Coinbase::default()
+        })
+    }
+
     pub(super) fn mines_own(&self) -> bool {
         self.branch
             .as_ref()
@@ -325,6 +340,7 @@ impl Hub {
                 let made_of = job.payouts();
                 self.paying.made = made_of.map(|number| (self.clock.now(), number));
                 let purse = made_of.map(|_| self.paying.purse());
+                self.gallery.job = Some(Arc::clone(&job));
                 self.work.send_replace(Some(Published {
                     job,
                     purse,
@@ -405,7 +421,7 @@ impl Hub {
 
     /// A block is on its way: ledger, log and picture are told.
     pub(super) fn note_found(&mut self, record: BlockFound, account: AccountId, worker: Option<WorkerId>) {
-        let (now, height) = (self.clock.now(), record.height);
+        let (now, height, value) = (self.clock.now(), record.height, record.value);
         let hash = BlockHash::from_byte_array(record.hash);
         if self.lane.block(record).is_err() {
             tracing::warn!(
@@ -416,6 +432,15 @@ impl Hub {
         let name = self.totals.name_of_finder(account, worker);
         tracing::info!(height, %hash, worker = %name, "block found");
         self.state.finder = Some((account, worker));
+        let shown = status::Block {
+            height: u64::from(height),
+            hash: hash.to_string(),
+            at_us: now.0,
+            worker: name.clone(),
+            value_sat: Some(value).filter(|value| *value > 0),
+            ..status::Block::default()
+        };
+        self.gallery.found(shown, (account, worker));
         let blocks = &mut self.picture.blocks;
         blocks.found += 1;
         blocks.pending += 1;
@@ -433,6 +458,15 @@ impl Hub {
         let (height, hash) = (record.height, BlockHash::from_byte_array(found.hash));
         tracing::info!(height, %hash, "block found for the upstream");
         self.picture.blocks.found += 1;
+        let shown = status::Block {
+            height: u64::from(height),
+            hash: hash.to_string(),
+            at_us: self.clock.now().0,
+            worker: self.totals.name_of_finder(found.account, found.worker),
+            fate: Fate::Upstream,
+            ..status::Block::default()
+        };
+        self.gallery.found(shown, (found.account, found.worker));
         if self.lane.block(record).is_err() {
             tracing::warn!(height, "the ledger is down: this block is not noted");
         }
@@ -469,6 +503,7 @@ impl Hub {
             }
             What::Stale => tracing::warn!(height, hash = %shown, "another block took this one's place"),
         }
+        self.gallery.settled(&shown.to_string(), &what);
         if !matches!(what, What::Accepted) {
             self.blocks.ended(&hash);
         }
@@ -524,6 +559,11 @@ impl Hub {
             picture.node.template_age_ms = Some(now.0.saturating_sub(at.0) / 1000);
             picture.node.transactions = template.transaction_count;
             picture.node.fees_sat = template.fees;
+        }
+        if let Some(job) = &self.gallery.job {
+            picture.node.block_work = job.network().work();
+            let value = job.fields().coinbase.value();
+            picture.node.block_value_sat = (value > 0).then_some(value);
         }
         let found_bad = self.inspector.alarm.as_str();
         let mut alarms = vec![found_bad, self.state.alarm.as_str()];

@@ -83,6 +83,7 @@ impl Hub {
         if let Some(Lane { job, height, .. }) = rest.or_else(|| lanes.all().next()).cloned() {
             let lanes = Arc::new(lanes);
             self.state.lanes = Some(Arc::clone(&lanes));
+            self.gallery.job = Some(Arc::clone(&job));
             self.work.send_replace(Some(Published {
                 job,
                 purse: None,

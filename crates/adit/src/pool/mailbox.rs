@@ -19,6 +19,8 @@ pub(crate) const CLOSING: u8 = 8;
 pub(super) const DRAIN: u8 = 16;
 /// There is another job to distribute.
 pub(super) const DISTRIBUTED: u8 = 32;
+/// A channel of this peer, or all of it, is to be closed from this side.
+pub(super) const KICK: u8 = 64;
 
 /// One connection's flags; worker and connection are on the same thread.
 #[derive(Debug, Default)]

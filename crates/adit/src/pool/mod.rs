@@ -8,6 +8,7 @@
 //!                            node
 //! ```
 
+pub mod admin;
 pub(crate) mod blocks;
 pub mod branch;
 pub(crate) mod coinbase;
@@ -18,6 +19,7 @@ mod declaring;
 mod desk;
 pub mod distributing;
 mod drain;
+mod gallery;
 mod hub;
 pub(crate) mod inspect;
 mod lanes;
@@ -27,6 +29,7 @@ mod negotiation;
 pub(crate) mod open;
 mod parking;
 mod paying;
+mod peers;
 mod records;
 mod report;
 mod sessions;
@@ -53,7 +56,7 @@ use adit_proto::sv1::difficulty::Difficulty;
 use adit_proto::vardiff::Steps;
 use adit_proto::{extension, mining, setup, sv1};
 use adit_wire::common::{flags, protocol};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::books::{Books, Consumer, Keeper};
@@ -61,15 +64,17 @@ use crate::config::table::PoolKeys;
 use crate::config::{Place, Settings};
 use crate::exit::Exit;
 use crate::http;
-use crate::observe::{self as status, Status};
+use crate::observe::{self as status, Roster, Status};
 use crate::payout;
 use crate::payout::prove::OpenChannels;
 use crate::payout::{Names, Prover, Purse, treasury::Treasury};
 use crate::shutdown::{Shutdown, Stop};
+use admin::Errands;
 use blocks::BlockPath;
 use branch::Branch;
 use control::Wish;
 use drain::Order;
+use gallery::Gallery;
 use hub::Hub;
 use paying::Paying;
 use totals::Totals;
@@ -83,6 +88,8 @@ pub use live::Live;
 const REPORTS_MAX: usize = 4096;
 /// News of blocks that may wait for the hub.
 const NEWS_MAX: usize = 256;
+/// Orders to close connections that may wait for a worker.
+const KICKS_MAX: usize = 256;
 
 /// A running pool. Dropping it stops it without waiting; [`Pool::stop`] stops it in order.
 #[derive(Debug)]
@@ -93,6 +100,7 @@ pub struct Pool {
     tls: Option<SocketAddr>,
     http: Option<SocketAddr>,
     status: watch::Receiver<Arc<Status>>,
+    roster: watch::Receiver<Arc<Roster>>,
     node: adit_node::Handle,
     stop: Stop,
     keys: PoolKeys,
@@ -103,6 +111,7 @@ pub struct Pool {
     /// Turns of each worker.
     beats: Vec<Arc<AtomicU64>>,
     live: Live,
+    errands: Errands,
     /// What callers of the control socket wish.
     wishes: mpsc::Receiver<Wish>,
     control: Option<JoinHandle<()>>,
@@ -191,6 +200,7 @@ impl Pool {
         let (ledger, ledger_rx) = watch::channel(());
         let (drain, drain_rx) = watch::channel(None);
         let (progress, progress_rx) = watch::channel(Progress::default());
+        let (kicks, _) = broadcast::channel(KICKS_MAX);
         opened.writer.watch(Arc::new(move || ledger.send_replace(())));
         // Below an upstream nobody here is paid by name.
         let pays_users = settings.payouts.pays_users() && branch.is_none();
@@ -251,6 +261,7 @@ impl Pool {
             },
             drain: drain_rx.clone(),
             rejects_every_us: settings.ledger.rejects_every_s * 1_000_000,
+            kicks: kicks.clone(),
             shutdown: shutdown.clone(),
         };
         let layout = branch.as_ref().map_or(Layout::POOL, |branch| branch.layout);
@@ -276,8 +287,10 @@ impl Pool {
                 asks_rx,
             )?;
         }
-        let picture = picture(settings, &clock, &url, listen);
+        let endpoints = endpoints(&url, &url_draft2022, settings, listen, settings.sv1.enabled, tls);
+        let picture = picture(settings, &clock, &url, listen, endpoints);
         let (status_tx, status) = watch::channel(Arc::new(picture.clone()));
+        let (roster_tx, roster) = watch::channel(Arc::new(Roster::default()));
         let refused = listener.refusals();
         let live = Live::new(settings, node.handle.clone());
         let mut hub = Hub {
@@ -291,7 +304,9 @@ impl Pool {
             work,
             status: status_tx,
             picture,
-            totals: Totals::starting(clock.now()),
+            roster: roster_tx,
+            gallery: Gallery::new(settings.network),
+            totals: Totals::starting(clock.now(), settings.shares.per_minute),
             blocks: BlockPath::new(node.handle.clone(), clock.clone(), opened.blocks, news),
             lane: opened.writer.lane(Arc::new(|| {})),
             ledger: Arc::clone(&opened.writer),
@@ -320,10 +335,27 @@ impl Pool {
             shutdown.clone(),
         ));
         let (wish, wishes) = mpsc::channel(1);
+        let errands = Errands::default();
+        let admin = admin::Desk::new(wish.clone(), progress_rx.clone(), kicks, errands.clone());
         let told = prover.clone();
         let control = control.map(|control| tokio::spawn(control.serve(wish, progress_rx, told)));
         let http_addr = http.as_ref().map(http::Server::addr);
-        let http_task = http.map(|server| tokio::spawn(server.serve(status.clone(), shutdown)));
+        let token = match &http {
+            Some(_) => Some(http::Token::of_data(&settings.data)?),
+            None => None,
+        };
+        let views = http::Views {
+            roster: roster.clone(),
+            admin: token.map(|token| Arc::new((token, admin))),
+            books: opened.books.clone(),
+            ..http::Views::of(status.clone(), settings)
+        };
+        if !settings.http.ckpool_files.is_empty() {
+            let folder = std::path::PathBuf::from(&settings.http.ckpool_files);
+            let kept = http::ckpool::keep(folder, status.clone(), roster.clone(), shutdown.clone());
+            tokio::spawn(kept);
+        }
+        let http_task = http.map(|server| tokio::spawn(server.serve(views, shutdown)));
         Ok(Self {
             url,
             url_draft2022,
@@ -331,6 +363,7 @@ impl Pool {
             tls,
             http: http_addr,
             status,
+            roster,
             node: node.handle,
             stop,
             keys: settings.pool.clone(),
@@ -339,6 +372,7 @@ impl Pool {
             loads,
             beats,
             live,
+            errands,
             wishes,
             control,
             accepting,
@@ -402,6 +436,12 @@ impl Pool {
         self.status.clone()
     }
 
+    /// Who is here, about once a second.
+    #[must_use]
+    pub fn roster(&self) -> watch::Receiver<Arc<Roster>> {
+        self.roster.clone()
+    }
+
     /// The node behind the pool.
     #[must_use]
     pub fn node(&self) -> &adit_node::Handle {
@@ -430,6 +470,12 @@ impl Pool {
     #[must_use]
     pub fn prover(&self) -> &Prover {
         &self.prover
+    }
+
+    /// Errands of operators for whoever looks after the process; only the first who asks gets them.
+    #[must_use]
+    pub fn errands(&self) -> mpsc::Receiver<admin::Errand> {
+        self.errands.hear()
     }
 
     /// Connections that are there.
@@ -472,8 +518,18 @@ impl Pool {
         }
     }
 
-    /// Waits until somebody asks for a drain over the control socket; where to, if they say so.
-    async fn drain_wished(&mut self) -> Option<Place> {
+    /// Drains to `place`, or where the configuration says; `shutdown` cuts it short.
+    pub(crate) async fn leave(&self, place: Option<Place>, settings: &Settings, shutdown: &mut Shutdown) {
+        let configured = || settings.pool.drain_to.0.clone();
+        let place = place.or_else(configured).unwrap_or_default();
+        tokio::select! {
+            () = self.drain(&place) => {}
+            () = shutdown.requested() => tracing::warn!(left = self.peers(), "the drain is cut short"),
+        }
+    }
+
+    /// Waits until an operator asks for a drain, over the control socket or HTTP; where to, if they say so.
+    pub(crate) async fn drain_wished(&mut self) -> Option<Place> {
         match self.wishes.recv().await {
             Some(Wish::Drain(place)) => place,
             None => std::future::pending().await,
@@ -560,12 +616,7 @@ pub async fn serve(
         place = pool.drain_wished() => Some(place),
     };
     if let Some(place) = wish {
-        let configured = || settings.pool.drain_to.0.clone();
-        let place = place.or_else(configured).unwrap_or_default();
-        tokio::select! {
-            () = pool.drain(&place) => {}
-            () = shutdown.requested() => tracing::warn!(left = pool.peers(), "the drain is cut short"),
-        }
+        pool.leave(place, settings, &mut shutdown).await;
     }
     pool.stop().await
 }
@@ -757,7 +808,57 @@ fn setup_settings(settings: &Settings, negotiates: bool) -> setup::Settings {
     }
 }
 
-fn picture(settings: &Settings, clock: &Clock, url: &Url, listen: SocketAddr) -> Status {
+/// What to type into which miner. `lines`: Stratum V1 is served, too.
+pub(crate) fn endpoints(
+    url: &Url,
+    draft2022: &Url,
+    settings: &Settings,
+    listen: SocketAddr,
+    lines: bool,
+    tls: Option<SocketAddr>,
+) -> Vec<status::Endpoint> {
+    // Whoever listens everywhere can be dialled by whatever name leads here.
+    let host = |at: SocketAddr| match at.ip().is_unspecified() {
+        true => String::new(),
+        false => at.ip().to_string(),
+    };
+    let of = |kind, scheme: &str, at: SocketAddr, key: Option<String>| {
+        let shown = open::shown_host(at);
+        let shown = if shown.contains(':') {
+            format!("[{shown}]")
+        } else {
+            shown
+        };
+        let tail = key.as_ref().map(|key| format!("/{key}")).unwrap_or_default();
+        status::Endpoint {
+            kind,
+            url: format!("{scheme}://{shown}:{}{tail}", at.port()),
+            host: host(at),
+            port: at.port(),
+            key,
+        }
+    };
+    let key = |url: &Url| url.key.as_ref().map(ToString::to_string);
+    let mut all = vec![of("stratum-v2", "stratum2+tcp", listen, key(url))];
+    if settings.security.draft2022 {
+        all.push(of("stratum-v2-draft2022", "stratum2+tcp", listen, key(draft2022)));
+    }
+    if lines {
+        all.push(of("stratum-v1", "stratum+tcp", listen, None));
+    }
+    if let Some(at) = tls {
+        all.push(of("stratum-v1-tls", "stratum+ssl", at, None));
+    }
+    all
+}
+
+fn picture(
+    settings: &Settings,
+    clock: &Clock,
+    url: &Url,
+    listen: SocketAddr,
+    endpoints: Vec<status::Endpoint>,
+) -> Status {
     let now = clock.now().0;
     Status {
         version: env!("CARGO_PKG_VERSION"),
@@ -767,6 +868,7 @@ fn picture(settings: &Settings, clock: &Clock, url: &Url, listen: SocketAddr) ->
             url: url.to_string(),
             key: url.key.as_ref().map(ToString::to_string).unwrap_or_default(),
             listen: listen.to_string(),
+            endpoints,
             ..status::PoolStatus::default()
         },
         node: status::NodeStatus {

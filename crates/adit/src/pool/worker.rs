@@ -19,7 +19,7 @@ use adit_net::{Clock, End, Identities, Link, LinkError, Permit, Rules, Shared, T
 use adit_proto::extranonce::{Slot, Space};
 use adit_proto::mining::server::{AccountId, WorkerName};
 use adit_proto::{extension, mining, setup, sv1};
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, broadcast, mpsc, watch};
 
 use super::branch::{HELD_MAX, Mined};
 use super::connection::Connection;
@@ -27,11 +27,13 @@ use super::desk::{Door, ToDesk};
 use super::distributing;
 use super::drain::Order;
 use super::hub::Published;
-use super::mailbox::{CLOSING, COMMITTED, DISTRIBUTED, DRAIN, LEDGER, Mailbox, WORK};
+use super::mailbox::{CLOSING, COMMITTED, DISTRIBUTED, DRAIN, KICK, LEDGER, Mailbox, WORK};
 use super::parking::Parking;
+use super::peers::{Door as CameBy, Kick, Kicks, PeerId};
 use super::records;
 use super::report::{ByAccount, ByWorker, Report, ToHub, WorkerKey};
 use super::sessions::{Client, Counted, Refused};
+use super::totals::{STRATUM_V1, STRATUM_V1_TLS};
 use crate::exit::Exit;
 use crate::payout::prove::OpenChannels;
 use crate::shutdown::Shutdown;
@@ -91,6 +93,8 @@ pub(super) struct Plan {
     pub(super) drain: watch::Receiver<Option<Order>>,
     /// How long refused shares are summed up before they are noted.
     pub(super) rejects_every_us: u64,
+    /// Who is to be closed from this side.
+    pub(super) kicks: broadcast::Sender<Kick>,
     pub(super) shutdown: Shutdown,
 }
 
@@ -177,6 +181,10 @@ pub(super) struct Worker {
     waiting: RefCell<VecDeque<(u64, Rc<Mailbox>)>>,
     flush: Notify,
     seats: RefCell<Seats>,
+    /// Connections that came so far.
+    came: Cell<u64>,
+    /// What is to be closed of whom.
+    kicks: RefCell<Kicks>,
     /// Somebody left.
     left: Notify,
     /// The work everybody is on, and the ledger's state, as last looked at.
@@ -221,6 +229,7 @@ struct Seats {
 }
 
 struct Seat {
+    peer: PeerId,
     mailbox: Rc<Mailbox>,
     connection: Rc<Shared<Connection>>,
 }
@@ -237,6 +246,12 @@ impl Seats {
                 self.taken.len() - 1
             }
         }
+    }
+
+    fn of(&self, wanted: PeerId) -> Option<&Mailbox> {
+        let taken = self.taken.iter().flatten();
+        let mut of = taken.filter(|seat| seat.peer == wanted);
+        of.next().map(|seat| &*seat.mailbox)
     }
 
     fn leave(&mut self, seat: usize) {
@@ -280,6 +295,8 @@ impl Worker {
             waiting: RefCell::default(),
             flush: Notify::new(),
             seats: RefCell::default(),
+            came: Cell::new(0),
+            kicks: RefCell::default(),
             left: Notify::new(),
             work: RefCell::new(None),
             newer: Notify::new(),
@@ -313,6 +330,7 @@ impl Worker {
         let distribution = self.plan.distribution.as_ref();
         let mut distributed = distribution.map(|desk| desk.distribution.states.clone());
         let mut shutdown = self.plan.shutdown.clone();
+        let mut kicks = self.plan.kicks.subscribe();
         let mut beat = tokio::time::interval(REPORT_EVERY);
         work.mark_changed();
         loop {
@@ -330,6 +348,8 @@ impl Worker {
                     self.seats.borrow().ring(LEDGER);
                 }
                 Some(incoming) = arrivals.recv() => self.admit(incoming),
+                // Who asked too often at once may ask again.
+                Ok(kick) = kicks.recv() => self.kick(kick),
                 _ = beat.tick() => {
                     self.hand_up();
                     self.collect();
@@ -367,6 +387,22 @@ impl Worker {
         }
         self.note_refused(0);
         self.send_report();
+    }
+
+    /// Somebody of ours is to be closed.
+    fn kick(&self, kick: Kick) {
+        if kick.peer.worker() == self.number
+            && let Some(mailbox) = self.seats.borrow().of(kick.peer)
+        {
+            let mut kicks = self.kicks.borrow_mut();
+            kicks.entry(kick.peer).or_default().push(kick.channel_id);
+            mailbox.ring(KICK);
+        }
+    }
+
+    /// What is to be closed of a connection: channels, or all of it.
+    pub(super) fn kicked(&self, peer: PeerId) -> Vec<Option<u32>> {
+        self.kicks.borrow_mut().remove(&peer).unwrap_or_default()
     }
 
     /// Hands each turn's shares to the ledger once every connection that was ready has had its turn.
@@ -706,22 +742,22 @@ impl Worker {
                 return;
             }
         };
-        match link.is_lines() {
-            true => self.report.borrow_mut().entered_lines(link.is_tls()),
-            false => self.report.borrow_mut().entered(link.suite()),
-        }
+        let id = PeerId::new(self.number, self.came.get());
+        self.came.set(self.came.get() + 1);
+        self.enter(id, peer, &link);
         let mailbox = Rc::new(Mailbox::default());
         if self.draining.get() {
             mailbox.ring(DRAIN);
         }
         let client = Client::on(&link);
-        let mut connection = Connection::new(Rc::clone(&self), Rc::clone(&mailbox), peer, client);
+        let mut connection = Connection::new(Rc::clone(&self), Rc::clone(&mailbox), peer, id, client);
         let started = match link.is_lines() {
             true => connection.serve_lines(),
             false => Ok(()),
         };
         let connection = Shared::new(link, connection, self.plan.clock.clone(), self.plan.bounds);
         let seat = self.seats.borrow_mut().take(Seat {
+            peer: id,
             mailbox,
             connection: Rc::clone(&connection),
         });
@@ -730,9 +766,35 @@ impl Worker {
             Err(fault) => End::Fault(fault),
         };
         connection.with(|connection| connection.ended(&end));
+        self.report.borrow_mut().left(id);
+        self.kicks.borrow_mut().remove(&id);
         self.seats.borrow_mut().leave(seat);
         self.left.notify_one();
         drop(permit);
+    }
+}
+
+impl Worker {
+    fn enter(&self, id: PeerId, address: SocketAddr, link: &Link) {
+        let mut report = self.report.borrow_mut();
+        let protocol = match (link.is_lines(), link.is_tls()) {
+            (false, _) => link.suite().name(),
+            (true, false) => STRATUM_V1,
+            (true, true) => STRATUM_V1_TLS,
+        };
+        match link.is_lines() {
+            true => report.entered_lines(link.is_tls()),
+            false => report.entered(link.suite()),
+        }
+        let at = self.plan.clock.now();
+        report.came(
+            id,
+            CameBy {
+                address,
+                protocol,
+                at,
+            },
+        );
     }
 }
 

@@ -123,7 +123,8 @@ impl Provider {
             .map_err(|error| Exit::failed(format!("cannot start the provider's thread: {error}")))?;
         let accepting = tokio::spawn(accept(listener, incoming, shutdown.clone()));
         let http_addr = http.as_ref().map(http::Server::addr);
-        let http_task = http.map(|server| tokio::spawn(server.serve(status.clone(), shutdown)));
+        let http_task = http
+            .map(|server| tokio::spawn(server.serve(http::Views::of(status.clone(), settings), shutdown)));
         Ok(Self {
             url,
             url_draft2022,

@@ -240,7 +240,40 @@ pub fn watch(
     })))
 }
 
-/// `adit notify-test`: one attempt by each way, or by one of them, now.
+/// What came of one attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Which way.
+    pub way: &'static str,
+    /// Why it failed; nothing where it did not.
+    pub failed: Option<String>,
+}
+
+/// One attempt by each way, or by one of them, now. Waits for each no longer than ten seconds.
+///
+/// # Errors
+/// When nothing is configured.
+pub fn attempt(keys: &NotifyKeys, only: Option<&str>, clock: &Clock) -> Result<Vec<Attempt>, Exit> {
+    let mut ways = Way::all(keys)?;
+    ways.retain(|way| only.is_none_or(|only| way.name() == only));
+    if ways.is_empty() {
+        return Err(Exit::usage(
+            "nobody is to be told: none of notify.webhook, ntfy, telegram, mail is configured",
+        )
+        .help("docs/operations.md says what each of them is to hold"));
+    }
+    let notice = Notice::test(clock.now().0);
+    let attempt = |way: &Way| Attempt {
+        way: way.name(),
+        failed: match way.send(&notice) {
+            Ok(()) => None,
+            Err(Fail::Later(why) | Fail::Never(why)) => Some(why),
+        },
+    };
+    Ok(ways.iter().map(attempt).collect())
+}
+
+/// `adit notify-test`: [`attempt`], told line by line.
 ///
 /// # Errors
 /// When nothing is configured, or a way failed.
@@ -250,31 +283,16 @@ pub fn test(
     clock: &Clock,
     mut say: impl FnMut(&str),
 ) -> Result<(), Exit> {
-    let ways = Way::all(keys)?;
-    let wanted: Vec<&Way> = ways
-        .iter()
-        .filter(|way| only.is_none_or(|only| way.name() == only))
-        .collect();
-    if wanted.is_empty() {
-        return Err(Exit::usage(
-            "nobody is to be told: none of notify.webhook, ntfy, telegram, mail is configured",
-        )
-        .help("docs/operations.md says what each of them is to hold"));
-    }
-    let notice = Notice::test(clock.now().0);
-    let mut failed = 0;
-    for way in wanted {
-        match way.send(&notice) {
-            Ok(()) => say(&format!("{}  sent", way.name())),
-            Err(Fail::Later(why) | Fail::Never(why)) => {
-                failed += 1;
-                say(&format!("{}  failed: {why}", way.name()));
-            }
+    let attempts = attempt(keys, only, clock)?;
+    for Attempt { way, failed } in &attempts {
+        match failed {
+            None => say(&format!("{way}  sent")),
+            Some(why) => say(&format!("{way}  failed: {why}")),
         }
     }
-    match failed {
+    match attempts.iter().filter(|attempt| attempt.failed.is_some()).count() {
         0 => Ok(()),
-        _ => Err(Exit::failed(format!("{failed} of them failed"))),
+        failed => Err(Exit::failed(format!("{failed} of them failed"))),
     }
 }
 

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use adit::config::Settings;
-use adit::http::bind;
-use adit::observe::Status;
+use adit::http::{Views, bind};
+use adit::observe::{Roster, Status};
 use adit::shutdown::{Shutdown, Stop};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 pub(crate) struct Site {
     pub(crate) addr: SocketAddr,
     pub(crate) publish: watch::Sender<Arc<Status>>,
+    pub(crate) roster: watch::Sender<Arc<Roster>>,
     pub(crate) stop: Stop,
     pub(crate) task: JoinHandle<()>,
 }
@@ -34,10 +35,16 @@ impl Site {
         let (publish, watch) = watch::channel(Arc::new(status));
         let (stop, shutdown) = Shutdown::new();
         let addr = server.addr();
-        let task = tokio::spawn(server.serve(watch, shutdown));
+        let (roster, roster_rx) = watch::channel(Arc::new(Roster::default()));
+        let views = Views {
+            roster: roster_rx,
+            ..Views::of(watch, &settings)
+        };
+        let task = tokio::spawn(server.serve(views, shutdown));
         Self {
             addr,
             publish,
+            roster,
             stop,
             task,
         }

@@ -8,10 +8,11 @@ use std::time::Duration;
 use adit::device::{self, Channel, Extensions, Live};
 use adit::shutdown::{Shutdown, Stop};
 use adit_net::Url;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 
 use super::support::miner::{How, Miner};
-use super::support::process::{Process, run};
+use super::support::process::{Process, adit, run};
 use super::support::{shares, until};
 
 /// How long a miner may be without work in a rolling restart. What it needs is a handshake and a channel: some milliseconds on a
@@ -173,6 +174,51 @@ async fn miners_that_ignore_reconnect_are_closed_after_the_deadline() {
         assert_eq!((mine.len(), miner.acknowledged.len()), (80, 80), "{}", miner.name);
     }
     assert!(!data.join("control.sock").exists());
+}
+
+/// An order over HTTP drains `adit up`, too: its own device stops, everybody else is sent away, and it ends with status 0.
+#[tokio::test]
+async fn adit_up_is_drained_over_http() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    let line = format!(
+        "up --data {} --listen 127.0.0.1:0 --http 127.0.0.1:0 --node embedded:60 --set device.threads=1 \
+         --set pool.drain_ms=0 --set pool.drain_deadline_ms=60000",
+        data.display()
+    );
+    let mut process = Process::start(adit(home.path(), &line));
+    let url = process.url();
+    let page = process.line_with("page  http://");
+    let site = page
+        .rsplit("http://")
+        .next()
+        .unwrap()
+        .trim_end_matches('/')
+        .to_owned();
+    let mut miner = Miner::start(&url, How::Extended, "alice").await;
+    miner.mine(0..20).await;
+    let token = std::fs::read_to_string(data.join(adit::http::TOKEN_FILE)).unwrap();
+    let body = r#"{"to": "b.example:4444"}"#;
+    let order = format!(
+        "POST /api/v1/admin/drain HTTP/1.1\r\nHost: {site}\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        token.trim(),
+        body.len()
+    );
+    let mut stream = tokio::net::TcpStream::connect(&site).await.unwrap();
+    stream.write_all(order.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
+    while miner.sent_away.is_none() {
+        assert!(miner.hear().await, "it is told first");
+    }
+    let to = miner.sent_away.clone().unwrap();
+    assert_eq!((&*to.new_host, to.new_port), (&b"b.example"[..], 4444));
+    drop(miner);
+    assert_eq!(process.ended().await.code(), Some(0));
+    let kept = shares(&data).into_iter().filter(|(name, _)| name == "alice");
+    assert_eq!(kept.count(), 20);
 }
 
 /// The control socket is its owner's; a pool that is not there, and a place that is none, are told.

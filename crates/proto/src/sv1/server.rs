@@ -199,6 +199,11 @@ impl Server {
         &self.agent
     }
 
+    /// Expected hashes of a share at the difficulty that it was last told; 0 before that.
+    pub fn share_work(&self) -> u64 {
+        self.difficulty.map_or(0, |difficulty| difficulty.work())
+    }
+
     /// Whether `mining.subscribe` was answered: before that nothing else may be told.
     pub fn is_subscribed(&self) -> bool {
         self.subscribed

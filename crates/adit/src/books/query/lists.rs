@@ -264,6 +264,31 @@ pub fn account_named(store: &mut dyn Store, name: &str) -> Result<Option<Account
     rows.first().map(|row| row.bytes(0)).transpose()
 }
 
+/// Front ends whose journals are in the database.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn front_ends(store: &mut dyn Store) -> Result<u64, StoreError> {
+    let rows = store.rows("SELECT COUNT(*) FROM positions", &[])?;
+    rows.first().map_or(Ok(0), |row| row.int(0))
+}
+
+/// The worker of that very name behind an account.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn worker_named(
+    store: &mut dyn Store,
+    account: AccountId,
+    name: &str,
+) -> Result<Option<WorkerId>, StoreError> {
+    let rows = store.rows(
+        "SELECT worker FROM workers WHERE account = $1 AND name = $2 LIMIT 1",
+        &[bytes(&account), text(name)],
+    )?;
+    rows.first().map(|row| row.bytes(0)).transpose()
+}
+
 /// One worker of an account; `None` when it never did anything.
 ///
 /// # Errors
@@ -437,27 +462,47 @@ pub fn blocks(
         values.push(bytes(&account));
     }
     let statement = format!(
-        "SELECT it.hash, it.height, it.satoshis, it.account, {NAME}, it.worker, it.found_us, it.outcome, it.confirmations,
-            it.reason, it.outcome_us
-         FROM blocks AS it {} ORDER BY it.height DESC, it.hash LIMIT $1 OFFSET $2",
+        "SELECT {} FROM blocks AS it {} ORDER BY it.height DESC, it.hash LIMIT $1 OFFSET $2",
+        block_columns(),
         filter(&wishes)
     );
-    let block = |row: &Row| {
-        Ok(BlockRow {
-            hash: row.bytes(0)?,
-            height: row.narrow(1)?,
-            satoshis: row.int(2)?,
-            account: row.bytes(3)?,
-            name: row.text(4),
-            worker: somebody(row.bytes(5)?),
-            found_us: row.int(6)?,
-            outcome: Outcome::of(row.narrow(7)?),
-            confirmations: row.narrow(8)?,
-            reason: row.text(9),
-            outcome_us: row.int(10)?,
-        })
-    };
-    store.rows(&statement, &values)?.iter().map(block).collect()
+    store.rows(&statement, &values)?.iter().map(block_row).collect()
+}
+
+/// The found block of that hash, its highest byte first.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn block(store: &mut dyn Store, hash: &[u8; 32]) -> Result<Option<BlockRow>, StoreError> {
+    let statement = format!(
+        "SELECT {} FROM blocks AS it WHERE it.hash = $1 ORDER BY it.front_end LIMIT 1",
+        block_columns()
+    );
+    let rows = store.rows(&statement, &[bytes(hash)])?;
+    rows.first().map(block_row).transpose()
+}
+
+fn block_columns() -> String {
+    format!(
+        "it.hash, it.height, it.satoshis, it.account, {NAME}, it.worker, it.found_us, it.outcome, it.confirmations,
+            it.reason, it.outcome_us"
+    )
+}
+
+fn block_row(row: &Row) -> Result<BlockRow, StoreError> {
+    Ok(BlockRow {
+        hash: row.bytes(0)?,
+        height: row.narrow(1)?,
+        satoshis: row.int(2)?,
+        account: row.bytes(3)?,
+        name: row.text(4),
+        worker: somebody(row.bytes(5)?),
+        found_us: row.int(6)?,
+        outcome: Outcome::of(row.narrow(7)?),
+        confirmations: row.narrow(8)?,
+        reason: row.text(9),
+        outcome_us: row.int(10)?,
+    })
 }
 
 /// Payouts, the last changed first; of one account, or of all.

@@ -133,6 +133,35 @@ pub fn rejects_series(store: &mut dyn Store, whose: Whose, span: Span) -> Result
     rows.iter().rev().map(refused).collect()
 }
 
+/// Refused shares by step, whatever the reason, oldest first, at most [`ROWS_MAX`] steps: the newest ones. Each has its first
+/// second and the count.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn refused_series(
+    store: &mut dyn Store,
+    whose: Whose,
+    span: Span,
+) -> Result<Vec<(u64, u64)>, StoreError> {
+    let (account, worker) = whose.key();
+    let [resolution, from, until] = span.values()?;
+    let rows = store.rows(
+        "SELECT start_s, CAST(SUM(refused) AS BIGINT) FROM rejects
+         WHERE account = $1 AND worker = $2 AND resolution = $3 AND start_s >= $4 AND start_s < $5
+         GROUP BY start_s ORDER BY start_s DESC LIMIT $6",
+        &[
+            bytes(&account),
+            bytes(&worker),
+            resolution,
+            from,
+            until,
+            Value::Int(ROWS_MAX.into()),
+        ],
+    )?;
+    let step = |row: &super::super::store::Row| Ok((row.int(0)?, row.int(1)?));
+    rows.iter().rev().map(step).collect()
+}
+
 fn refused(row: &super::super::store::Row) -> Result<Refused, StoreError> {
     Ok(Refused {
         start_s: row.int(0)?,

@@ -33,7 +33,8 @@ use crate::config::Settings;
 use crate::exit::Exit;
 use crate::http;
 use crate::keys::Ring;
-use crate::observe::{self, Status, Uplink};
+use crate::observe::{self, Roster, Status, Uplink};
+use crate::pool;
 use crate::pool::open::{listen, raise_file_limit, shown_host};
 use crate::shutdown::{Shutdown, Stop};
 use crate::uplink::{Speech, Upstream, supervisor};
@@ -104,12 +105,14 @@ impl Transparent {
         };
         let http = http::bind(&settings.http, false).await?;
         let (stop, shutdown) = Shutdown::new();
-        let first = first_picture(settings, &clock, &url, local);
+        let endpoints = pool::endpoints(&url, &url_draft2022, settings, local, false, None);
+        let first = first_picture(settings, &clock, &url, local, endpoints);
         let (status_tx, status) = watch::channel(Arc::new(first.clone()));
         let (picture_tx, picture) = watch::channel(Uplink {
             mode: MODE,
             ..Uplink::default()
         });
+        let (roster_tx, roster) = watch::channel(Arc::new(Roster::default()));
         let door = Arc::clone(&listener);
         let parts = Parts {
             plan: plan(settings, clock, shutdown.clone()),
@@ -120,6 +123,7 @@ impl Transparent {
             certificate_warning_days: settings.keys.certificate_warning_days,
             status: status_tx,
             picture: picture_tx,
+            roster: roster_tx,
             first,
             refused_at_the_door: Box::new(move || door.refused()),
         };
@@ -127,7 +131,11 @@ impl Transparent {
         let thread = spawn(parts, arrivals)?;
         let accepting = tokio::spawn(accept(listener, incoming, shutdown.clone()));
         let http_addr = http.as_ref().map(http::Server::addr);
-        let http_task = http.map(|server| tokio::spawn(server.serve(status.clone(), shutdown)));
+        let views = http::Views {
+            roster,
+            ..http::Views::of(status.clone(), settings)
+        };
+        let http_task = http.map(|server| tokio::spawn(server.serve(views, shutdown)));
         Ok(Self {
             url,
             url_draft2022,
@@ -306,7 +314,13 @@ async fn accept(listener: Arc<Listener>, incoming: mpsc::Sender<Incoming>, mut s
     }
 }
 
-fn first_picture(settings: &Settings, clock: &Clock, url: &Url, listen: SocketAddr) -> Status {
+fn first_picture(
+    settings: &Settings,
+    clock: &Clock,
+    url: &Url,
+    listen: SocketAddr,
+    endpoints: Vec<observe::Endpoint>,
+) -> Status {
     let now = clock.now().0;
     Status {
         version: env!("CARGO_PKG_VERSION"),
@@ -316,6 +330,7 @@ fn first_picture(settings: &Settings, clock: &Clock, url: &Url, listen: SocketAd
             url: url.to_string(),
             key: url.key.as_ref().map(ToString::to_string).unwrap_or_default(),
             listen: listen.to_string(),
+            endpoints,
             ..observe::PoolStatus::default()
         },
         node: observe::NodeStatus {

@@ -21,7 +21,7 @@ use super::tally::Tally;
 use super::upstreams::Upstreams;
 use super::upward::Upward;
 use crate::keys::{Ring, Tended};
-use crate::observe::{Status, Uplink};
+use crate::observe::{Roster, Status, Uplink};
 use crate::shutdown::Shutdown;
 use crate::uplink::{Cause, Upstream, supervisor};
 
@@ -68,6 +68,7 @@ pub(super) struct Parts {
     pub(super) certificate_warning_days: u32,
     pub(super) status: watch::Sender<Arc<Status>>,
     pub(super) picture: watch::Sender<Uplink>,
+    pub(super) roster: watch::Sender<Arc<Roster>>,
     pub(super) first: Status,
     pub(super) refused_at_the_door: Box<dyn Fn() -> u64 + Send>,
 }
@@ -112,12 +113,13 @@ pub(super) async fn run(parts: Parts, mut arrivals: mpsc::Receiver<Incoming>) {
         certificate_warning_days,
         status,
         picture,
+        roster,
         first,
         refused_at_the_door,
     } = parts;
     let mut shutdown = plan.shutdown.clone();
     let room = Rc::new(Room {
-        tally: RefCell::new(Tally::new(plan.clock.now(), first, status, picture)),
+        tally: RefCell::new(Tally::new(plan.clock.now(), first, status, picture, roster)),
         plan,
         relay: RefCell::new(relay),
         outputs: RefCell::default(),

@@ -10,21 +10,31 @@ use adit_wire::refusal;
 use tokio::sync::watch;
 
 use crate::keys::Ring;
-use crate::observe::{HashRate, NodeState, Status, Uplink};
+use crate::observe::{HashRate, History, NodeState, Roster, Slot, Status, Uplink};
 use crate::uplink::Cause;
 
 /// Hashes of one unit of difficulty in SubmitShares.Success.
 const DIFFICULTY: u128 = 1 << 32;
 /// Between two log lines about jobs that are too large for small devices, in microseconds.
 const OVERSIZED_EVERY_US: u64 = 600_000_000;
+/// A day, and what is called lately, in seconds.
+const DAY_S: u64 = 86_400;
+const LATELY_S: u64 = 600;
+/// Between two pictures of the time since the start, in microseconds.
+const ROSTER_EVERY_US: u64 = 1_000_000;
 
 /// Figures on their way to the page.
 pub(super) struct Tally {
     status: watch::Sender<Arc<Status>>,
     picture: watch::Sender<Uplink>,
+    roster: watch::Sender<Arc<Roster>>,
     now: Status,
     uplink: Uplink,
     rate: HashRate,
+    history: History,
+    /// Shares accepted and refused, work, and the sum of its squares, since the last picture.
+    fresh: Slot,
+    shown_us: u64,
     job_at: Option<Time>,
     oversized_at: Option<Time>,
     turned_away: u64,
@@ -36,14 +46,19 @@ impl Tally {
         first: Status,
         status: watch::Sender<Arc<Status>>,
         picture: watch::Sender<Uplink>,
+        roster: watch::Sender<Arc<Roster>>,
     ) -> Self {
         let uplink = picture.borrow().clone();
         Self {
             uplink,
             status,
             picture,
+            roster,
             now: first,
             rate: HashRate::starting(now.unix_s()),
+            history: History::starting(now.unix_s()),
+            fresh: Slot::default(),
+            shown_us: 0,
             job_at: None,
             oversized_at: None,
             turned_away: 0,
@@ -62,11 +77,17 @@ impl Tally {
                 let work = u128::from(difficulty_sum) * DIFFICULTY;
                 self.now.shares.accepted += u64::from(count);
                 self.now.shares.work += work;
-                self.rate.add(now.unix_s(), work);
+                // They are told of together: as good as equal ones.
+                let squares = (work as f64).powi(2) / f64::from(count.max(1));
+                self.rate.add(now.unix_s(), work, squares);
+                self.fresh.work += work as f64;
+                self.fresh.squares += squares;
+                self.fresh.accepted += u64::from(count);
             }
             Event::Rejected { code } => {
                 figures.shares_refused += 1;
                 self.now.shares.rejected += 1;
+                self.fresh.rejected += 1;
                 // Only codes that are known: what an upstream writes must not grow the page.
                 let known = refusal::SubmitShares::of_code(code.as_bytes());
                 let reason = known.map_or("other", refusal::SubmitShares::code);
@@ -75,6 +96,7 @@ impl Tally {
             Event::Withheld => {
                 figures.shares_stale += 1;
                 self.now.shares.rejected += 1;
+                self.fresh.rejected += 1;
             }
             Event::Job { .. } => {
                 figures.jobs_published += 1;
@@ -152,7 +174,24 @@ impl Tally {
         status.connections.refused = refused_at_the_door + self.turned_away;
         status.channels.standard = standard as u64;
         status.channels.extended = extended as u64;
-        status.hash_rate = self.rate.rates(now.unix_s());
+        let slot = Slot {
+            channels: (standard + extended) as u64,
+            ..std::mem::take(&mut self.fresh)
+        };
+        self.history.add(now.unix_s(), &slot);
+        status.hash_rate = self
+            .rate
+            .rates(now.unix_s(), self.history.over(now.unix_s(), DAY_S));
+        let (accepted, rejected) = self.history.shares(now.unix_s(), LATELY_S);
+        (status.shares.accepted_10m, status.shares.rejected_10m) = (accepted, rejected);
+        if now.0.saturating_sub(self.shown_us) >= ROSTER_EVERY_US {
+            self.shown_us = now.0;
+            self.roster.send_replace(Arc::new(Roster {
+                taken_at_us: now.0,
+                history: Some(Arc::new(self.history.clone())),
+                ..Roster::default()
+            }));
+        }
         // What gives the jobs is the upstream: it stands where a pool has its node.
         status.node.name.clone_from(&self.uplink.upstream);
         status.node.template_age_ms = self
