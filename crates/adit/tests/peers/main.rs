@@ -17,6 +17,7 @@ mod para;
 mod pool;
 mod program;
 mod proxy;
+mod publisher;
 mod reference;
 mod several;
 mod shares;
