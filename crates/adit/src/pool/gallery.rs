@@ -62,7 +62,7 @@ impl Gallery {
         };
         block.fate = match what {
             What::Submitted(_) => return,
-            What::Buried(_) => Fate::Confirmed,
+            What::Buried(_) | What::Matured(_) => Fate::Confirmed,
             What::Accepted => Fate::Accepted,
             What::Confirmed => Fate::Confirmed,
             What::Stale => Fate::Stale,

@@ -18,6 +18,7 @@ mod payouts;
 mod pool;
 mod program;
 mod proxy;
+mod publisher;
 mod reference;
 mod several;
 mod shares;

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use crate::negotiator::ALONE;
 use crate::pool::{Pool, adit, device};
 use crate::program::{Program, wait};
+use crate::publisher::Publisher;
 use crate::reference::{self, Translator, says};
 use crate::stratum_v1;
 use crate::templates::provider;
@@ -22,6 +23,8 @@ const HASH_RATE: u64 = 600_000;
 const STRATUM_V1_RATE: u64 = 300_000;
 /// Blocks that have to be found.
 const BLOCKS: u64 = 2;
+/// Difficulty at a pool of Stratum V1: some 40,000 hashes.
+const OLD_DIFFICULTY: &str = "0.00001";
 /// The name at the pool.
 const FARM: &str = "the.farm";
 
@@ -34,6 +37,10 @@ struct Proxy {
 
 impl Proxy {
     fn start(upstreams: &[&str], more: &[&str]) -> Self {
+        Self::start_as(FARM, upstreams, more)
+    }
+
+    fn start_as(user: &str, upstreams: &[&str], more: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut command = adit();
         command
@@ -44,7 +51,7 @@ impl Proxy {
                 "--http",
                 "off",
                 "--user",
-                FARM,
+                user,
             ])
             .args(["--set", &format!("upstream.hash_rate={HASH_RATE}")])
             .args(["--set", "shares.per_minute=600", "--set", "shares.vardiff=false"])
@@ -204,6 +211,35 @@ fn our_proxy_mines_on_their_stratum_v1() {
         pool.ledger("verify").pop().expect("a report")["duplicate_hashes"],
         0
     );
+}
+
+/// A whole pool of Stratum V1 that somebody else wrote, above our proxy: devices of both protocols below find its blocks.
+#[test]
+fn our_proxy_mines_on_an_old_pool() {
+    if peers::need(["para"]).is_none() {
+        return;
+    }
+    let Some(node) = BitcoinNode::start_with_rpc() else {
+        return;
+    };
+    node.mine(1);
+    let publisher = Publisher::start(&node);
+    let folder = tempfile::tempdir().expect("a folder");
+    let (pool, address) = reference::old_pool(folder.path(), &publisher, OLD_DIFFICULTY);
+    let base = node.height();
+    let user = format!("{MINE_TO}.farm");
+    let proxy = Proxy::start_as(&user, &[&format!("stratum+tcp://{address}")], &[]);
+    let new = device(proxy.folder(), &proxy.url.to_string(), "new", "extended", &[]);
+    wait("blocks of a new device", &[&pool, &proxy.program, &new], || {
+        (node.height() >= base + BLOCKS).then_some(())
+    });
+    drop(new);
+    let base = node.height();
+    let tally = stratum_v1::mine(&proxy.address(), "old.rig", 3);
+    assert!(tally.accepted >= 3, "{tally:?}");
+    wait("blocks of an old device", &[&pool, &proxy.program], || {
+        (node.height() > base).then_some(())
+    });
 }
 
 /// A Stratum V1 miner that somebody else wrote below our proxy.

@@ -8,6 +8,7 @@ use adit_testkit::{BitcoinNode, MINE_TO, peers, until};
 
 use crate::pool::Pool;
 use crate::program::{LIMIT, Program, free_port, wait};
+use crate::publisher::Publisher;
 
 /// The test key pair that the reference implementation publishes with its examples.
 const AUTHORITY: (&str, &str) = (
@@ -216,15 +217,20 @@ share_batch_size = 1
 /// Starts a program that is told its port by a configuration file, and waits until somebody listens there.
 fn on_free_port(name: &str, folder: &Path, config: impl Fn(u16) -> String) -> (Program, u16) {
     let path = peers::program(name).expect("checked by the test");
-    for _ in 1..PORTS_MAX {
-        let port = free_port();
+    listening(name, folder, |port| {
         let file = folder.join(format!("{name}.toml"));
         std::fs::write(&file, config(port)).expect("a configuration file");
-        let mut program = Program::start(
-            name,
-            folder,
-            Command::new(&path).arg("-c").arg(&file).env("RUST_LOG", "info"),
-        );
+        let mut command = Command::new(&path);
+        command.arg("-c").arg(&file);
+        command
+    })
+}
+
+/// Starts a program that is told its port, and waits until somebody listens there.
+fn listening(name: &str, folder: &Path, told: impl Fn(u16) -> Command) -> (Program, u16) {
+    for _ in 1..PORTS_MAX {
+        let port = free_port();
+        let mut program = Program::start(name, folder, told(port).env("RUST_LOG", "info"));
         let listens = until(LIMIT, || {
             let ended = program.has_ended();
             let answers = std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
@@ -237,6 +243,24 @@ fn on_free_port(name: &str, folder: &Path, config: impl Fn(u16) -> String) -> (P
         }
     }
     panic!("no free port for {name}")
+}
+
+/// `para pool` on a node in front of which `publisher` stands: the pool, and `HOST:PORT` for Stratum V1.
+pub(crate) fn old_pool(folder: &Path, publisher: &Publisher, difficulty: &str) -> (Program, String) {
+    let path = peers::program("para").expect("checked by the test");
+    let (program, port) = listening("para", folder, |port| {
+        let mut command = Command::new(&path);
+        command
+            .args(["pool", "--chain", "regtest", "--disable-bouncer"])
+            .args(["--address", "127.0.0.1", "--port", &port.to_string()])
+            .args(["--bitcoin-rpc-port", &publisher.rpc.port().to_string()])
+            .args(["--bitcoin-rpc-username", "u", "--bitcoin-rpc-password", "p"])
+            .args(["--zmq-block-notifications", &publisher.tips])
+            .args(["--start-diff", difficulty, "--data-dir"])
+            .arg(folder.join("para"));
+        command
+    });
+    (program, format!("127.0.0.1:{port}"))
 }
 
 /// Waits until a program has said `part`.
