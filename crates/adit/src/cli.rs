@@ -675,7 +675,7 @@ pub struct PayoutArgs {
     common: Common,
 }
 
-/// What to do with payouts; none changes anything.
+/// What to do with payouts.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum PayoutAction {
     /// The next coinbase line by line: of the pool that runs, or else as the book has it.
@@ -692,11 +692,38 @@ pub enum PayoutAction {
     },
     /// What everybody has earned, has received and is owed: CSV, or JSON.
     Balances,
-    /// What can be paid now, as outputs: CSV of address and satoshis, or JSON for a PSBT.
+    /// What can be paid now, as outputs: CSV of address and satoshis, JSON, or what wallets make a PSBT of. Changes nothing,
+    /// unless a batch is named: that is booked as sent, and told again as it is when it is named again.
     Export {
+        /// Book it under this name: a pool runs, and balances go down by what is listed
+        #[arg(long, value_name = "NAME")]
+        batch: Option<String>,
+        /// Print the outputs as `bitcoin-cli walletcreatefundedpsbt` and `createpsbt` take them
+        #[arg(long, conflicts_with = "json")]
+        psbt: bool,
         /// Smallest payment, in satoshis [default: payout.minimum_sat]
         #[arg(long, value_name = "SAT", value_parser = clap::value_parser!(u64).range(1..=2_100_000_000_000_000))]
         minimum: Option<u64>,
+    },
+    /// The batches of payments, the first one first.
+    Batches,
+    /// A batch's transaction is in the chain.
+    Settle {
+        /// The batch's name
+        #[arg(value_name = "BATCH")]
+        batch: String,
+        /// The transaction's id
+        #[arg(value_name = "TXID")]
+        txid: String,
+        /// Height of its block
+        #[arg(long, value_name = "HEIGHT", default_value_t = 0)]
+        height: u32,
+    },
+    /// A batch's transaction will never be in the chain: what it was to pay is owed again.
+    Cancel {
+        /// The batch's name
+        #[arg(value_name = "BATCH")]
+        batch: String,
     },
 }
 

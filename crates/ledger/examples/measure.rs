@@ -16,7 +16,10 @@ fn main() -> Result<(), Failure> {
     let folder = arguments.next().ok_or("usage: measure FOLDER [RECORDS]")?;
     let records = arguments.next().map_or(Ok(10_000_000), |count| count.parse())?;
     let folder = Path::new(&folder);
-    encode()?;
+    // Who mines alone is no part of the window that others share by.
+    for (what, solo) in [("window", false), ("no window", true)] {
+        encode(what, solo)?;
+    }
     syncs(&folder.join("sync"))?;
     lanes(&folder.join("lanes"), 20_000)?;
     lanes(&folder.join("lanes-fast"), 500_000)?;
@@ -44,7 +47,7 @@ fn share(n: u64) -> Share {
 }
 
 /// What a record costs without a disk: encode, checksum, chain, book.
-fn encode() -> Result<(), Failure> {
+fn encode(what: &str, solo: bool) -> Result<(), Failure> {
     let (mut journal, _) = adit_ledger::Journal::open(
         MemDisk::new(1),
         Settings {
@@ -58,14 +61,18 @@ fn encode() -> Result<(), Failure> {
     for group in 0..COUNT / 1000 {
         let at = Instant::now();
         for n in 0..1000 {
-            journal.append(0, &Entry::Share(share(group * 1000 + n)));
+            let share = Share {
+                solo,
+                ..share(group * 1000 + n)
+            };
+            journal.append(0, &Entry::Share(share));
         }
         appending += at.elapsed();
         journal.commit()?;
     }
     let all = began.elapsed();
     println!(
-        "encode and append {:.1} M records/s; with chain, book and a copy in memory {:.1} M records/s",
+        "{what}: encode and append {:.1} M records/s; with chain, book and a copy in memory {:.1} M records/s",
         COUNT as f64 / appending.as_secs_f64() / 1e6,
         COUNT as f64 / all.as_secs_f64() / 1e6
     );

@@ -274,6 +274,7 @@ impl Book {
     }
 
     fn payout(&mut self, payout: &Payout) {
+        self.money.payout(payout);
         let sums = self.accounts.entry(payout.account).or_default();
         let sum = match payout.state {
             PayoutState::Sent => &mut sums.paid,
@@ -281,10 +282,6 @@ impl Book {
             PayoutState::Planned | PayoutState::Confirmed => return,
         };
         *sum = sum.saturating_add(payout.satoshis);
-        match payout.state {
-            PayoutState::Cancelled => self.money.unpay(payout.account, payout.satoshis),
-            _ => self.money.pay(payout.account, payout.satoshis),
-        }
     }
 
     fn outcome(&mut self, note: OutcomeNote) {

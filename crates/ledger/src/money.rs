@@ -4,9 +4,13 @@
 //! [`MATURITY`] blocks stand on it, what it earned may be spent, and it is folded into the sums. Of each block the sums of
 //! earned and received are equal, so that all balances are zero together, before batches of payments.
 
+mod batch;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use crate::record::{AccountId, Credit, Hash, Outcome, OutcomeNote};
+pub use batch::{Batch, BatchId, Batches, LINES_KEPT_MAX};
+
+use crate::record::{AccountId, Credit, Hash, Outcome, OutcomeNote, Payout, PayoutState};
 
 /// Blocks, its own included, that make the outputs of a coinbase spendable (consensus).
 pub const MATURITY: u32 = 100;
@@ -22,6 +26,7 @@ pub struct Money {
     /// Blocks that are not mature, by height and hash.
     open: BTreeMap<(u32, Hash), OpenBlock>,
     folded: VecDeque<Hash>,
+    batches: Batches,
 }
 
 /// Sums of one account, satoshis.
@@ -109,16 +114,20 @@ impl Money {
         }
     }
 
-    /// Satoshis of a batch.
-    pub fn pay(&mut self, account: AccountId, sat: u64) {
-        let paid = &mut self.balances.entry(account).or_default().paid_sat;
-        *paid = paid.saturating_add(sat);
+    /// A step of a batch: what is sent is paid, what is cancelled is owed again.
+    pub(crate) fn payout(&mut self, payout: &Payout) {
+        self.batches.note(payout);
+        let paid = &mut self.balances.entry(payout.account).or_default().paid_sat;
+        match payout.state {
+            PayoutState::Sent => *paid = paid.saturating_add(payout.satoshis),
+            PayoutState::Cancelled => *paid = paid.saturating_sub(payout.satoshis),
+            PayoutState::Planned | PayoutState::Confirmed => {}
+        }
     }
 
-    /// Satoshis of a batch that will never be in the chain.
-    pub fn unpay(&mut self, account: AccountId, sat: u64) {
-        let paid = &mut self.balances.entry(account).or_default().paid_sat;
-        *paid = paid.saturating_sub(sat);
+    /// The batches of payments.
+    pub fn batches(&self) -> &Batches {
+        &self.batches
     }
 
     /// Whether all credits of a block were counted already.
@@ -178,6 +187,7 @@ impl Money {
         }
         self.folded.extend(&other.folded);
         self.forget_folded();
+        self.batches.merge(&other.batches);
     }
 
     fn counting(&self) -> impl Iterator<Item = &Credit> {
@@ -228,6 +238,10 @@ impl Money {
     pub(crate) fn insert_open(&mut self, key: (u32, Hash), outcome: Option<Outcome>, lines: Vec<Credit>) {
         let lines = lines.into_iter().map(|credit| (credit.line, credit)).collect();
         self.open.insert(key, OpenBlock { lines, outcome });
+    }
+
+    pub(crate) fn batches_mut(&mut self) -> &mut Batches {
+        &mut self.batches
     }
 
     pub(crate) fn insert_folded(&mut self, hash: Hash) {

@@ -388,4 +388,42 @@ mod tests {
         let (twice, once) = (paid_hopper * 2, paid_steady);
         assert!(twice.abs_diff(once) * 32 < once, "{twice} {once}");
     }
+
+    /// Pays a block of a million by the last `window` of work. Gives what the account earns.
+    fn earned(kept: &Window, window: u128, account: AccountId) -> u128 {
+        let weights = kept.weights(window);
+        let own = weights.accounts.iter().find(|(of, _)| *of == account);
+        own.map_or(0, |(_, work)| share_of(1_000_000, *work, weights.work))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(6))]
+
+        /// However somebody comes and goes, its work earns what work is worth: not more, and not less.
+        #[test]
+        fn coming_and_going_gains_nothing(there in prop::collection::vec(any::<bool>(), 4..40), every in 20u64..90) {
+            let (steady, hopper) = ([1; 16], [2; 16]);
+            let (window, block) = (3_000_000u128, 9_000u64);
+            let mut kept = Window::default();
+            let (mut done, mut paid, mut since) = (0u128, 0u128, 0u64);
+            // Before and after it comes, the window is full of others' work.
+            for second in 0..18_000u64 {
+                let us = second * 1_000_000;
+                kept.add(steady, 1_000, us);
+                since += 1_000;
+                let turn = (second / every) as usize % there.len();
+                if (4_000..12_000).contains(&second) && there[turn] {
+                    kept.add(hopper, 1_000, us);
+                    (done, since) = (done + 1_000, since + 1_000);
+                }
+                if since >= block {
+                    since -= block;
+                    paid += earned(&kept, window, hopper);
+                    kept.keep(window);
+                }
+            }
+            let worth = done * 1_000_000 / u128::from(block);
+            prop_assert!(paid.abs_diff(worth) * 20 <= worth, "{paid} for {worth}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use adit_ledger::payout::{Claim, Custody, DUST_SAT, Payee, Room, Rules, Snapshot, Split, solo};
-use adit_ledger::record::{BlockFound, Credit, Entry, Outcome, OutcomeNote};
+use adit_ledger::record::{BlockFound, Credit, Entry, Outcome, OutcomeNote, Payout, PayoutState};
 use adit_ledger::{AccountId, Book, Record};
 use proptest::prelude::*;
 
@@ -343,5 +343,60 @@ fn without_miners_the_pool_is_paid() {
             .map(|line| (line.payee.clone(), line.received_sat))
             .collect();
         assert_eq!(outputs, [(payee(POOL), value)]);
+    }
+}
+
+fn payout(n: u16, batch: u8, satoshis: u64, state: PayoutState) -> Entry {
+    Entry::Payout(Payout {
+        account: payee(n).id,
+        batch: [batch; 16],
+        txid: [0; 32],
+        satoshis,
+        vout: u32::MAX,
+        height: 0,
+        fee: 0,
+        state,
+    })
+}
+
+proptest! {
+    /// Balances go down by exactly what is sent, and up again by what is cancelled, whatever else happens; what batches have open
+    /// is what was paid.
+    #[test]
+    fn batches_are_taken_from_balances(
+        steps in prop::collection::vec((0u16..4, 0u8..5, 1u64..50_000_000, any::<bool>()), 0..60),
+    ) {
+        let mut world = World::default();
+        let rules = Rules { custody: Custody::Pool, ..rules(100, 0, 10_000) };
+        let room = Room { outputs: 10, bytes: 4_000 };
+        let claims = [(0, 5, 0), (1, 3, 0), (2, 1, 0), (3, 1, 0)];
+        world.found(101, &snapshot(rules, &claims).pooled(SUBSIDY, room), Outcome::Confirmed);
+        let before = world.book.money().carries();
+        let mut sent: HashMap<(u16, u8), (u64, bool)> = HashMap::new();
+        for (n, batch, sat, cancel) in steps {
+            // As the pool does it: a line is sent once, and cancelled once.
+            let open = sent.get(&(n, batch)).copied();
+            let state = match (open, cancel) {
+                (None, false) => PayoutState::Sent,
+                (Some((_, true)), true) => PayoutState::Cancelled,
+                _ => continue,
+            };
+            let sat = open.map_or(sat, |(sat, _)| sat);
+            world.tell(payout(n, batch, sat, state));
+            sent.insert((n, batch), (sat, state == PayoutState::Sent));
+        }
+        let money = world.book.money();
+        for n in 0..4 {
+            let mine = sent.iter().filter(|((of, _), (_, open))| *of == n && *open);
+            let paid: u64 = mine.map(|(_, (sat, _))| sat).sum();
+            let was = before.get(&payee(n).id).copied().unwrap_or(0);
+            prop_assert_eq!(money.carry_sat(&payee(n).id), was - paid as i64);
+        }
+        let lines = money.batches().all().into_iter().flat_map(|(_, batch)| batch.lines().collect::<Vec<_>>());
+        let open = lines.filter(|line| line.state == PayoutState::Sent);
+        prop_assert_eq!(
+            open.map(|line| line.satoshis).sum::<u64>(),
+            sent.values().filter(|(_, open)| *open).map(|(sat, _)| sat).sum::<u64>()
+        );
     }
 }

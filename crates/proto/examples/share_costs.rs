@@ -47,12 +47,13 @@ fn main() {
     row("judge standard", standard, hashes);
     row("judge standard, version rolled", rolled, hashes);
 
-    for branches in [0, 12] {
-        let job = job(1, branches);
+    // Two outputs, and the many of a coinbase that pays who mines together (docs/payouts.md).
+    for (branches, outputs) in [(0, 2), (12, 2), (12, 20), (12, 100)] {
+        let job = paying(outputs, branches);
         // Coinbase from its midstate, branches, header; each with its second hash.
         let count = coinbase_blocks(&job) + 1 + 3 * branches + 3;
-        let extended = best_ns(ROUNDS, SHARES, judging_extended(branches));
-        let label = format!("judge extended, {branches} branches");
+        let extended = best_ns(ROUNDS, SHARES, judging_extended(outputs, branches));
+        let label = format!("judge extended, {branches} branches, {outputs} outputs");
         row(&label, extended, best_ns(ROUNDS, SHARES, blocks(count, SHARES)));
     }
 
@@ -61,7 +62,7 @@ fn main() {
         best_ns(ROUNDS, SHARES, serving(false)),
         standard,
     );
-    let extended = best_ns(ROUNDS, SHARES, judging_extended(12));
+    let extended = best_ns(ROUNDS, SHARES, judging_extended(2, 12));
     row(
         "Server::handle, extended share, 12",
         best_ns(ROUNDS, SHARES, serving(true)),
@@ -80,7 +81,7 @@ fn main() {
 
 fn row(label: &str, ns: f64, floor: f64) {
     println!(
-        "{label:34} {ns:8.1} ns   floor {floor:8.1} ns   ratio {:5.2}",
+        "{label:40} {ns:8.1} ns   floor {floor:8.1} ns   ratio {:5.2}",
         ns / floor
     );
 }
@@ -147,8 +148,8 @@ fn judging_standard(rolled: bool) -> impl FnMut() {
     }
 }
 
-fn judging_extended(branches: usize) -> impl FnMut() {
-    let (job, mut seen, mut nonce, mut tip) = (job(1, branches), Seen::new(1 << 20), 0u32, 0u64);
+fn judging_extended(outputs: usize, branches: usize) -> impl FnMut() {
+    let (job, mut seen, mut nonce, mut tip) = (paying(outputs, branches), Seen::new(1 << 20), 0u32, 0u64);
     move || {
         tip += 1;
         seen.turn_to(&tip_hash(tip));
@@ -318,7 +319,22 @@ fn coinbase_blocks(job: &Job) -> usize {
 }
 
 fn job(tip: u64, branches: usize) -> Job {
-    match Job::new(fields(tip, branches)) {
+    made(fields(tip, branches))
+}
+
+/// A job whose coinbase has so many outputs.
+fn paying(outputs: usize, branches: usize) -> Job {
+    let mut fields = fields(1, branches);
+    if let Body::Own(coinbase) = &mut fields.coinbase
+        && let Some(output) = coinbase.outputs.first().cloned()
+    {
+        coinbase.outputs = vec![output; outputs];
+    }
+    made(fields)
+}
+
+fn made(fields: Fields) -> Job {
+    match Job::new(fields) {
         Ok(job) => job,
         Err(error) => unreachable!("{error}"),
     }

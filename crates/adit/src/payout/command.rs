@@ -1,4 +1,4 @@
-//! `adit payout`: reads what is paid and owed, and changes nothing. A pool may run meanwhile.
+//! `adit payout`: what is paid and owed. A pool may run meanwhile; batches are booked by it.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::due::{self, Payments};
 use super::treasury::Treasury;
 use super::{Names, Preview, Purse};
 use crate::cli::PayoutAction;
@@ -54,9 +55,32 @@ pub fn run(settings: &Settings, action: &PayoutAction, as_json: bool) -> Result<
         }
         PayoutAction::Prove { channel } => proof(data, channel.as_deref(), as_json)?,
         PayoutAction::Balances => balances(&owed(data)?, as_json),
-        PayoutAction::Export { minimum } => {
+        PayoutAction::Export { batch, psbt, minimum } => {
             let minimum = minimum.unwrap_or(settings.payouts.minimum_sat);
-            outputs(&owed(data)?, &super::rules(settings).pool.id, minimum, as_json)
+            let payments = match batch {
+                Some(name) => ordered(data, &format!("batch {} {minimum}", named(name)?))?,
+                None => {
+                    let pool = super::rules(settings).pool.id;
+                    Payments::of_due(due::due(&book(data)?, &pool, minimum, settings.network))
+                }
+            };
+            match psbt {
+                true => format!("{}\n", payments.psbt()),
+                false => outputs(&payments, as_json)?,
+            }
+        }
+        PayoutAction::Batches => batches(&book(data)?, as_json)?,
+        PayoutAction::Settle { batch, txid, height } => {
+            let txid: bitcoin::Txid = txid.parse().map_err(|_| {
+                Exit::usage(format!("{} is no transaction's id", clean(txid)))
+                    .help("it has 64 hexadecimal digits, as the wallet and explorers show it")
+            })?;
+            let payments = ordered(data, &format!("settle {} {txid} {height}", named(batch)?))?;
+            batch_text(&[payments], as_json)?
+        }
+        PayoutAction::Cancel { batch } => {
+            let payments = ordered(data, &format!("cancel {}", named(batch)?))?;
+            batch_text(&[payments], as_json)?
         }
     };
     match io::stdout().lock().write_all(text.as_bytes()) {
@@ -255,24 +279,62 @@ fn balances(all: &[(AccountId, Owed)], as_json: bool) -> String {
     text
 }
 
-/// Those who can be paid, as the outputs of a transaction.
-fn outputs(all: &[(AccountId, Owed)], pool: &AccountId, minimum: u64, as_json: bool) -> String {
-    let due = all.iter().filter(|(account, _)| account != pool);
-    let due = due.filter_map(|(_, it)| Some((it.name.as_str(), u64::try_from(it.owed_sat).ok()?)));
-    let due: Vec<(&str, u64)> = due.filter(|(_, sat)| *sat >= minimum).collect();
-    let total: u64 = due.iter().map(|(_, sat)| sat).sum();
+/// Has the pool that runs do something with a batch.
+fn ordered(data: &Path, order: &str) -> Result<Payments, Exit> {
+    let lines = pool::ask(data, order)?.ok_or_else(|| {
+        Exit::failed(format!("no pool runs on {}", data.display()))
+            .help("batches are booked by the pool that owns the ledger: start it, or name its data folder with --data DIR")
+    })?;
+    serde_json::from_str(&lines.concat())
+        .map_err(|error| Exit::failed(format!("the pool's answer cannot be read: {error}")))
+}
+
+/// The name of a batch, if it is one.
+fn named(name: &str) -> Result<&str, Exit> {
+    due::id_of(name).map(|_| name).map_err(Exit::usage)
+}
+
+/// Payments as the outputs of a transaction.
+fn outputs(payments: &Payments, as_json: bool) -> Result<String, Exit> {
     if as_json {
-        let list: Vec<Value> = due
-            .iter()
-            .map(|(address, sat)| json!({"address": address, "sat": sat}))
-            .collect();
-        return format!("{}\n", json!({"outputs": list, "total_sat": total}));
+        let json = serde_json::to_string(payments).map_err(unwritten)?;
+        return Ok(format!("{json}\n"));
     }
     let mut text = String::from("address,sat\n");
-    for (address, sat) in due {
-        let _ = writeln!(text, "{},{sat}", cell(address));
+    for output in &payments.outputs {
+        let _ = writeln!(text, "{},{}", cell(&output.address), output.sat);
     }
-    text
+    Ok(text)
+}
+
+fn batches(book: &Book, as_json: bool) -> Result<String, Exit> {
+    let all = book.money().batches().all().into_iter();
+    let all: Vec<Payments> = all
+        .map(|(id, batch)| Payments::of_batch(book, id, batch))
+        .collect();
+    batch_text(&all, as_json)
+}
+
+/// Batches, a line each.
+fn batch_text(batches: &[Payments], as_json: bool) -> Result<String, Exit> {
+    if as_json {
+        let list = serde_json::to_value(batches).map_err(unwritten)?;
+        return Ok(format!("{}\n", json!({ "batches": list })));
+    }
+    let mut text = String::from("batch,state,outputs,total_sat,txid\n");
+    let word = |word: &Option<String>| word.clone().unwrap_or_default();
+    for it in batches {
+        let _ = writeln!(
+            text,
+            "{},{},{},{},{}",
+            word(&it.batch),
+            word(&it.state),
+            it.outputs.len(),
+            it.total_sat,
+            word(&it.txid)
+        );
+    }
+    Ok(text)
 }
 
 /// A name in CSV: addresses as they are, anything else quoted, and nothing that a spreadsheet takes for a formula.

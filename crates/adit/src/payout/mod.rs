@@ -10,6 +10,7 @@
 
 pub mod command;
 pub(crate) mod credits;
+pub mod due;
 pub mod names;
 pub mod preview;
 pub mod prove;

@@ -6,6 +6,9 @@
 //!   payout                ->  the next coinbase as one line of JSON
 //!   channels              ->  `NUMBER NAME`, a line for each channel
 //!   coinbase NUMBER       ->  what that channel mines, as one line of JSON
+//!   batch NAME SAT        ->  the batch of everybody who is owed so much, booked, as one line of JSON; again: the same
+//!   settle NAME TXID HEIGHT  ->  the same batch, in the chain
+//!   cancel NAME           ->  the same batch, owed again
 //!   anything else         ->  error WHAT
 //! ```
 //!
@@ -17,11 +20,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bitcoin::hashes::Hash;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
+use super::cashier::{Cashier, Order};
 use super::drain::Progress;
 use crate::config::Place;
 use crate::exit::Exit;
@@ -37,6 +42,8 @@ const LINE_BYTES_MAX: u64 = 512;
 const CALLERS_MAX: usize = 8;
 /// How long a caller may take to say what it wants, and to take what it is told.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a pool may take to answer: what it books must be on disk first.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The socket of a running pool; removed when dropped.
 #[derive(Debug)]
@@ -49,16 +56,24 @@ pub(super) struct Control {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Ask {
     /// Something that is answered at once.
-    Tell(Told),
+    Tell(Question),
+    Order(Order),
     Wish(Wish),
 }
 
 /// What can be told at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Told {
+enum Question {
     Payout,
     Channels,
     Coinbase(String),
+}
+
+/// Who answers callers.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) prover: Prover,
+    pub(super) cashier: Cashier,
 }
 
 /// What a caller may wish of the pool.
@@ -91,8 +106,9 @@ impl Control {
         self,
         wishes: mpsc::Sender<Wish>,
         progress: watch::Receiver<Progress>,
-        prover: Prover,
+        told: Told,
     ) {
+        let told = Arc::new(told);
         let room = Arc::new(Semaphore::new(CALLERS_MAX));
         let mut callers = JoinSet::new();
         loop {
@@ -106,10 +122,10 @@ impl Control {
             };
             match accepted {
                 Ok((stream, _)) => {
-                    let (wishes, progress, prover) = (wishes.clone(), progress.clone(), prover.clone());
+                    let (wishes, progress, told) = (wishes.clone(), progress.clone(), Arc::clone(&told));
                     callers.spawn(async move {
                         // A caller that has gone away is told nothing.
-                        let _ = attend(stream, &wishes, progress, &prover).await;
+                        let _ = attend(stream, &wishes, progress, &told).await;
                         drop(place);
                     });
                 }
@@ -133,7 +149,7 @@ async fn attend(
     mut stream: UnixStream,
     wishes: &mpsc::Sender<Wish>,
     mut progress: watch::Receiver<Progress>,
-    prover: &Prover,
+    told: &Told,
 ) -> io::Result<()> {
     let mut line = String::new();
     let (read, mut write) = stream.split();
@@ -141,7 +157,8 @@ async fn attend(
     tokio::time::timeout(PATIENCE, read.read_line(&mut line)).await??;
     let wish = match parse(line.trim()) {
         Ok(Ask::Wish(wish)) => wish,
-        Ok(Ask::Tell(told)) => return say(&mut write, &tell(&told, prover)).await,
+        Ok(Ask::Tell(question)) => return say(&mut write, &tell(&question, &told.prover)).await,
+        Ok(Ask::Order(order)) => return say(&mut write, &serve(&order, &told.cashier).await).await,
         Err(what) => return say(&mut write, &format!("error {what}")).await,
     };
     if progress.borrow().to.is_none() && wishes.try_send(wish).is_err() {
@@ -181,21 +198,21 @@ async fn say(write: &mut (impl AsyncWriteExt + Unpin), line: &str) -> io::Result
 }
 
 /// What a question is answered with.
-fn tell(told: &Told, prover: &Prover) -> String {
+fn tell(question: &Question, prover: &Prover) -> String {
     let json = |value: Option<serde_json::Result<String>>, nothing: &str| match value {
         Some(Ok(json)) => json,
         _ => format!("error {nothing}"),
     };
-    match told {
-        Told::Payout => json(
+    match question {
+        Question::Payout => json(
             prover.preview().map(|it| serde_json::to_string(&it)),
             "there is no work of our own yet: look at the node",
         ),
-        Told::Coinbase(channel) => json(
+        Question::Coinbase(channel) => json(
             prover.prove(channel).map(|it| serde_json::to_string(&it)),
             "no such channel, or no work yet: `channels` lists those that are open",
         ),
-        Told::Channels => {
+        Question::Channels => {
             let lines = prover
                 .channels()
                 .into_iter()
@@ -203,6 +220,13 @@ fn tell(told: &Told, prover: &Prover) -> String {
             lines.collect::<Vec<_>>().join("\n")
         }
     }
+}
+
+/// What an order is answered with.
+async fn serve(order: &Order, cashier: &Cashier) -> String {
+    let payments = cashier.serve(order).await;
+    let json = payments.and_then(|it| serde_json::to_string(&it).map_err(|error| error.to_string()));
+    json.unwrap_or_else(|what| format!("error {what}"))
 }
 
 /// Asks the pool that runs on `data` something that it answers at once; `None` when no pool runs there.
@@ -214,7 +238,7 @@ pub fn ask(data: &Path, question: &str) -> Result<Option<Vec<String>>, Exit> {
         return Ok(None);
     };
     let broke = |error: io::Error| Exit::failed(format!("the pool does not answer: {error}"));
-    stream.set_read_timeout(Some(PATIENCE)).map_err(broke)?;
+    stream.set_read_timeout(Some(ANSWER_PATIENCE)).map_err(broke)?;
     stream
         .write_all(format!("{question}\n").as_bytes())
         .map_err(broke)?;
@@ -226,6 +250,33 @@ pub fn ask(data: &Path, question: &str) -> Result<Option<Vec<String>>, Exit> {
     }
 }
 
+const COMMANDS: &str = "commands are drain [HOST[:PORT]], payout, channels, coinbase NUMBER, batch NAME SAT, \
+     settle NAME TXID HEIGHT and cancel NAME";
+
+fn order(command: &str, rest: &str) -> Result<Order, String> {
+    let words: Vec<&str> = rest.split_whitespace().collect();
+    match (command, words.as_slice()) {
+        ("batch", [name, sat]) => Ok(Order::Make {
+            name: (*name).to_owned(),
+            minimum_sat: sat.parse().map_err(|_| COMMANDS)?,
+        }),
+        ("settle", [name, txid, height]) => {
+            let txid: bitcoin::Txid = txid
+                .parse()
+                .map_err(|_| format!("{txid} is no transaction's id: it has 64 hexadecimal digits"))?;
+            Ok(Order::Settle {
+                name: (*name).to_owned(),
+                txid: txid.to_byte_array(),
+                height: height.parse().map_err(|_| COMMANDS)?,
+            })
+        }
+        ("cancel", [name]) => Ok(Order::Cancel {
+            name: (*name).to_owned(),
+        }),
+        _ => Err(COMMANDS.into()),
+    }
+}
+
 fn parse(line: &str) -> Result<Ask, String> {
     let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
     match (command, rest.trim()) {
@@ -234,10 +285,11 @@ fn parse(line: &str) -> Result<Ask, String> {
             .parse()
             .map(|place| Ask::Wish(Wish::Drain(Some(place))))
             .map_err(|()| Place::EXPECTED.to_owned()),
-        ("payout", "") => Ok(Ask::Tell(Told::Payout)),
-        ("channels", "") => Ok(Ask::Tell(Told::Channels)),
-        ("coinbase", channel) if !channel.is_empty() => Ok(Ask::Tell(Told::Coinbase(channel.to_owned()))),
-        _ => Err("commands are drain [HOST[:PORT]], payout, channels and coinbase NUMBER".into()),
+        ("payout", "") => Ok(Ask::Tell(Question::Payout)),
+        ("channels", "") => Ok(Ask::Tell(Question::Channels)),
+        ("batch" | "settle" | "cancel", rest) => order(command, rest).map(Ask::Order),
+        ("coinbase", channel) if !channel.is_empty() => Ok(Ask::Tell(Question::Coinbase(channel.to_owned()))),
+        _ => Err(COMMANDS.into()),
     }
 }
 
@@ -284,8 +336,45 @@ mod tests {
             Ok(Ask::Wish(Wish::Drain(Some(Place { host, port }))))
         };
         assert_eq!(parse("drain"), Ok(Ask::Wish(Wish::Drain(None))));
-        assert_eq!(parse("payout"), Ok(Ask::Tell(Told::Payout)));
-        assert_eq!(parse("coinbase 00"), Ok(Ask::Tell(Told::Coinbase("00".into()))));
+        assert_eq!(parse("payout"), Ok(Ask::Tell(Question::Payout)));
+        assert_eq!(
+            parse("coinbase 00"),
+            Ok(Ask::Tell(Question::Coinbase("00".into())))
+        );
+        let name = || "may".to_owned();
+        let make = Order::Make {
+            name: name(),
+            minimum_sat: 5,
+        };
+        assert_eq!(parse("batch may 5"), Ok(Ask::Order(make)));
+        assert_eq!(
+            parse("cancel may"),
+            Ok(Ask::Order(Order::Cancel { name: name() }))
+        );
+        let settle = Order::Settle {
+            name: name(),
+            txid: [0xab; 32],
+            height: 7,
+        };
+        assert_eq!(
+            parse(&format!("settle may {} 7", "ab".repeat(32))),
+            Ok(Ask::Order(settle))
+        );
+        assert!(
+            parse("settle may 00 7")
+                .unwrap_err()
+                .contains("64 hexadecimal digits")
+        );
+        for wrong in [
+            "batch may",
+            "batch may x",
+            "batch",
+            "settle may",
+            "cancel",
+            "cancel a b",
+        ] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
         assert_eq!(parse("drain b.example:3333"), place("b.example", 3333));
         assert_eq!(parse("drain :3334"), place("", 3334));
         assert_eq!(parse("drain [::1]:5"), place("::1", 5));

@@ -11,6 +11,7 @@
 pub mod admin;
 pub(crate) mod blocks;
 pub mod branch;
+mod cashier;
 pub(crate) mod coinbase;
 pub(crate) mod connection;
 mod control;
@@ -72,7 +73,8 @@ use crate::shutdown::{Shutdown, Stop};
 use admin::Errands;
 use blocks::BlockPath;
 use branch::Branch;
-use control::Wish;
+use cashier::Cashier;
+use control::{Told, Wish};
 use drain::Order;
 use gallery::Gallery;
 use hub::Hub;
@@ -293,8 +295,11 @@ impl Pool {
         let (roster_tx, roster) = watch::channel(Arc::new(Roster::default()));
         let refused = listener.refusals();
         let live = Live::new(settings, node.handle.clone());
+        let paying = pay(settings, &clock, &opened.writer, names, payouts, purses);
+        let wake = Arc::clone(&paying.wake);
+        let cashier = Cashier::new(&opened.writer, paying.rules.subscribe(), settings.network, wake);
         let mut hub = Hub {
-            paying: pay(settings, &clock, &opened.writer, names, payouts, purses),
+            paying,
             tag: settings.coinbase.tag.as_bytes().to_vec(),
             fixed_version: settings.pool.fixed_version,
             start_epoch: opened.epoch,
@@ -337,7 +342,10 @@ impl Pool {
         let (wish, wishes) = mpsc::channel(1);
         let errands = Errands::default();
         let admin = admin::Desk::new(wish.clone(), progress_rx.clone(), kicks, errands.clone());
-        let told = prover.clone();
+        let told = Told {
+            prover: prover.clone(),
+            cashier,
+        };
         let control = control.map(|control| tokio::spawn(control.serve(wish, progress_rx, told)));
         let http_addr = http.as_ref().map(http::Server::addr);
         let token = match &http {

@@ -25,10 +25,22 @@ pub(super) fn encode(book: &Book, out: &mut Vec<u8>) {
         out.extend_from_slice(hash);
         out.push(block.outcome().map_or(0, |outcome| outcome as u8));
         count(block.credits().count(), out);
-        block.credits().for_each(|credit| encode_credit(credit, out));
+        block
+            .credits()
+            .for_each(|credit| encode_entry(Entry::Credit(*credit), out));
     }
     count(parts.folded.len(), out);
     parts.folded.iter().for_each(|hash| out.extend_from_slice(hash));
+    let batches = book.money().batches().all();
+    count(batches.len(), out);
+    for (id, batch) in batches {
+        out.extend_from_slice(id);
+        out.extend_from_slice(&batch.number.to_le_bytes());
+        count(batch.lines().len(), out);
+        batch
+            .lines()
+            .for_each(|line| encode_entry(Entry::Payout(*line), out));
+    }
     encode_window(book.window(), out);
 }
 
@@ -52,6 +64,15 @@ pub(super) fn decode(from: &mut Reader<'_>, book: &mut Book) -> Option<()> {
     for _ in 0..from.u64()? {
         money.insert_folded(from.take()?);
     }
+    for _ in 0..from.u64()? {
+        money.batches_mut().insert(from.take()?, from.u64()?);
+        for _ in 0..from.u64()? {
+            match decode_entry(from)? {
+                Entry::Payout(line) => money.batches_mut().restore(&line),
+                _ => return None,
+            }
+        }
+    }
     book.insert_window(decode_window(from)?);
     Some(())
 }
@@ -61,14 +82,14 @@ fn count(number: usize, out: &mut Vec<u8>) {
 }
 
 /// As the record that it came from.
-fn encode_credit(credit: &Credit, out: &mut Vec<u8>) {
+fn encode_entry(entry: Entry, out: &mut Vec<u8>) {
     let record = Record {
         sequence: 1,
         time_us: 0,
         front_end: 0,
         epoch: 0,
         group_index: 0,
-        entry: Entry::Credit(*credit),
+        entry,
     };
     let mut bytes = [0; RECORD_BYTES];
     record.encode(&mut bytes);
@@ -76,10 +97,14 @@ fn encode_credit(credit: &Credit, out: &mut Vec<u8>) {
 }
 
 fn decode_credit(from: &mut Reader<'_>) -> Option<Credit> {
-    match Record::decode(&from.take()?).ok()?.entry {
+    match decode_entry(from)? {
         Entry::Credit(credit) => Some(credit),
         _ => None,
     }
+}
+
+fn decode_entry(from: &mut Reader<'_>) -> Option<Entry> {
+    Some(Record::decode(&from.take()?).ok()?.entry)
 }
 
 fn encode_window(window: &Window, out: &mut Vec<u8>) {

@@ -14,7 +14,7 @@ pub struct Payout {
     pub txid: Hash,
     /// What the account gets, satoshis.
     pub satoshis: u64,
-    /// Which output of the transaction.
+    /// Which output of the transaction; [`u32::MAX`] where that is not known.
     pub vout: u32,
     /// Height of the block that holds it; 0 before there is one.
     pub height: u32,
