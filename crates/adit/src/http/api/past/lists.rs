@@ -248,12 +248,14 @@ pub(in super::super) async fn account(
             }))
         }
     });
-    found.await?.map(|found| json(&found)).ok_or_else(|| {
-        Problem::missing(
-            "nobody of that name has done anything yet",
-            "/api/v1/books/accounts lists everybody who has",
-        )
-    })
+    // Who has come and done nothing yet has sums, too.
+    Ok(json(&found.await?.unwrap_or_else(|| Member {
+        known: Known {
+            name,
+            sums: Sums::from(&Tally::default()),
+        },
+        behind: Vec::new(),
+    })))
 }
 
 /// Whose, since when, and which page.
