@@ -198,3 +198,42 @@ async fn without_a_database_the_process_knows_itself() {
     }
     pool.stop().await.unwrap();
 }
+
+/// What every channel mines is shown taken apart, while it mines it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coinbase_is_proven_channel_by_channel() {
+    let data = support::folder();
+    let pool = pool(data.path(), &EASY).await;
+    let site = pool.http().unwrap();
+    let miner = Miner::start(pool.url(), How::Extended, "alice").await;
+    let proofs = until(site, "/api/v1/proofs", |rows| rows.as_array().unwrap().len() == 1).await;
+    assert_eq!(proofs[0]["user"], "alice");
+    let channel = proofs[0]["channel"].as_str().unwrap();
+    let proof = json(site, &format!("/api/v1/proofs/{channel}")).await;
+    assert_eq!(
+        (&proof["kind"], &proof["channel_id"]),
+        (&"extended".into(), &miner.channel_id.into())
+    );
+    let outputs = proof["outputs"].as_array().unwrap();
+    let paid: u64 = outputs
+        .iter()
+        .map(|output| output["value_sat"].as_u64().unwrap())
+        .sum();
+    assert_eq!(proof["template"]["value_sat"], paid);
+    assert!(
+        outputs.iter().all(|output| output["percent"].is_string()),
+        "{proof}"
+    );
+    assert_eq!(
+        json(site, "/api/v1/proofs?user=bob").await,
+        Value::Array(Vec::new())
+    );
+    for (path, code) in [
+        ("/api/v1/proofs/00", 404),
+        ("/api/v1/proofs/nonsense", 404),
+        ("/api/v1/proofs?page=0", 400),
+    ] {
+        assert_eq!(get(site, path).await.code, code, "{path}");
+    }
+    pool.stop().await.unwrap();
+}
