@@ -229,7 +229,7 @@ async fn a_coinbase_is_proven_channel_by_channel() {
         Value::Array(Vec::new())
     );
     for (path, code) in [
-        ("/api/v1/proofs/00", 404),
+        ("/api/v1/proofs/ffffffffffffff", 404),
         ("/api/v1/proofs/nonsense", 404),
         ("/api/v1/proofs?page=0", 400),
     ] {
