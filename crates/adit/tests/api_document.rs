@@ -77,7 +77,7 @@ async fn every_answer_is_what_the_document_says() {
     let said = fs::read_to_string(said).unwrap() + &fs::read_to_string(folder.path().join("errors")).unwrap();
     assert!(ended.is_some_and(|status| status.success()), "{ended:?}: {said}");
     assert!(
-        said.contains("Tested: 28"),
+        said.contains("Tested: 31"),
         "every operation but the stream: {said}"
     );
     house.close().await;

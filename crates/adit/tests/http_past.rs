@@ -86,7 +86,7 @@ async fn a_restart_forgets_nothing() {
     assert_eq!(json(site, "/api/v1/workers").await["total"], 0, "nobody is here");
     let books = until(site, "/api/v1/books", |books| books["shares"] == shares).await;
     assert_eq!(
-        (&books["front_ends"], &books["blocks"].as_u64().unwrap() > &0),
+        (&books["front_ends"], books["blocks"].as_u64().unwrap() > 0),
         (&1.into(), true)
     );
     assert!(books["place"].as_str().unwrap().starts_with("sqlite:"), "{books}");
@@ -97,10 +97,13 @@ async fn a_restart_forgets_nothing() {
         .iter()
         .map(|row| row["name"].as_str().unwrap())
         .collect();
-    assert_eq!(names, ["alice", "bob.rig"], "most work first");
+    assert_eq!(names, ["alice", "bob"], "most work first");
     let alices = json(site, "/api/v1/books/accounts/alice").await;
     assert_eq!(alices["shares"], shares - 10);
-    assert_eq!(json(site, "/api/v1/books/accounts/bob.rig").await["shares"], 10);
+    let bobs = json(site, "/api/v1/books/accounts/bob").await;
+    assert_eq!(bobs["behind"][0]["name"], "bob.rig");
+    let rig = json(site, "/api/v1/books/accounts/bob.rig").await;
+    assert_eq!((&rig["name"], &rig["shares"]), (&"bob.rig".into(), &10.into()));
     let best = json(site, "/api/v1/books/best-shares?per_page=1").await;
     assert_eq!(
         (&best[0]["work"], &best[0]["name"]),
@@ -192,6 +195,45 @@ async fn without_a_database_the_process_knows_itself() {
         let answer = get(site, path).await;
         assert_eq!(answer.code, 404, "{path}: {}", answer.body);
         assert!(answer.body.contains("books.db"), "{path}: {}", answer.body);
+    }
+    pool.stop().await.unwrap();
+}
+
+/// What every channel mines is shown taken apart, while it mines it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coinbase_is_proven_channel_by_channel() {
+    let data = support::folder();
+    let pool = pool(data.path(), &EASY).await;
+    let site = pool.http().unwrap();
+    let miner = Miner::start(pool.url(), How::Extended, "alice").await;
+    let proofs = until(site, "/api/v1/proofs", |rows| rows.as_array().unwrap().len() == 1).await;
+    assert_eq!(proofs[0]["user"], "alice");
+    let channel = proofs[0]["channel"].as_str().unwrap();
+    let proof = json(site, &format!("/api/v1/proofs/{channel}")).await;
+    assert_eq!(
+        (&proof["kind"], &proof["channel_id"]),
+        (&"extended".into(), &miner.channel_id.into())
+    );
+    let outputs = proof["outputs"].as_array().unwrap();
+    let paid: u64 = outputs
+        .iter()
+        .map(|output| output["value_sat"].as_u64().unwrap())
+        .sum();
+    assert_eq!(proof["template"]["value_sat"], paid);
+    assert!(
+        outputs.iter().all(|output| output["percent"].is_string()),
+        "{proof}"
+    );
+    assert_eq!(
+        json(site, "/api/v1/proofs?user=bob").await,
+        Value::Array(Vec::new())
+    );
+    for (path, code) in [
+        ("/api/v1/proofs/ffffffffffffff", 404),
+        ("/api/v1/proofs/nonsense", 404),
+        ("/api/v1/proofs?page=0", 400),
+    ] {
+        assert_eq!(get(site, path).await.code, code, "{path}");
     }
     pool.stop().await.unwrap();
 }

@@ -18,6 +18,7 @@ use crate::books::Books;
 use crate::config::{HttpListen, Settings, Shown, table::Http};
 use crate::exit::Exit;
 use crate::observe::{Roster, Status};
+use crate::payout::Prover;
 use crate::pool::admin::Desk;
 use crate::shutdown::Shutdown;
 
@@ -56,6 +57,8 @@ pub struct Views {
     pub settings: Arc<[Shown]>,
     /// What outlives the process, where there is a database.
     pub books: Option<Books>,
+    /// What the coinbases of channels pay.
+    pub prover: Option<Prover>,
     /// Who shows this token may give orders there; nobody may otherwise.
     pub admin: Option<Arc<(Token, Desk)>>,
 }
@@ -70,6 +73,7 @@ impl Views {
             roster,
             settings: settings.shown.clone().into(),
             books: None,
+            prover: None,
             admin: None,
         }
     }

@@ -2,11 +2,12 @@
 
 use adit_proto::plan::Plan;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Purse;
 
 /// The next coinbase of a plan.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Preview {
     /// `pooled`, `pooled-small` or `solo`.
     pub plan: String,
@@ -27,7 +28,7 @@ pub struct Preview {
 }
 
 /// What a block would do to one payee.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Line {
     /// Address, or what was configured for the pool.
     pub name: String,

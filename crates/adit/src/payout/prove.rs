@@ -16,6 +16,7 @@ use bitcoin::hex::DisplayHex;
 use bitcoin::{BlockHash, Network, Script, Transaction};
 use serde::Serialize;
 use tokio::sync::watch;
+use utoipa::ToSchema;
 
 use super::preview::plan_name;
 use super::{Names, Preview, Purse};
@@ -69,7 +70,7 @@ pub struct Prover {
 }
 
 /// The coinbase of one channel.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Proof {
     /// The channel's number in the ledger: its extranonce prefix in hex.
     pub channel: String,
@@ -108,7 +109,7 @@ pub struct Proof {
 }
 
 /// What a channel works on.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Template {
     /// Height of the block.
     pub height: u32,
@@ -131,7 +132,7 @@ pub struct Template {
 }
 
 /// One output.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Output {
     /// The address, if the script has one.
     pub address: Option<String>,

@@ -356,6 +356,7 @@ impl Pool {
             roster: roster.clone(),
             admin: token.map(|token| Arc::new((token, admin))),
             books: opened.books.clone(),
+            prover: Some(prover.clone()),
             ..http::Views::of(status.clone(), settings)
         };
         if !settings.http.ckpool_files.is_empty() {

@@ -360,7 +360,7 @@ async fn a_running_pool_is_seen_as_it_is() {
         .await;
     browser.check("up-coinbase", DESKTOP).await;
     // What outlives the process.
-    let known = ["Who has mined here", "adit.device", "bob.rig", "sqlite:"];
+    let known = ["Who has mined here", "adit.device", "bob", "sqlite:"];
     for screen in [DESKTOP, PHONE.dark()] {
         browser.visit(&format!("{page}history"), screen).await;
         for fact in known {

@@ -8,6 +8,7 @@ mod live;
 mod mined;
 mod past;
 mod people;
+mod proof;
 mod series;
 mod settings;
 
@@ -45,6 +46,9 @@ use super::routes::Site;
         mined::block,
         mined::best_share,
         mined::coinbase,
+        proof::proofs,
+        proof::proof,
+        proof::next,
         past::history,
         series::chart,
         series::qr,
@@ -99,6 +103,9 @@ pub(super) fn router() -> Router<Site> {
         .route("/api/v1/blocks", get(mined::blocks))
         .route("/api/v1/blocks/{hash}", get(mined::block))
         .route("/api/v1/coinbase", get(mined::coinbase))
+        .route("/api/v1/proofs", get(proof::proofs))
+        .route("/api/v1/proofs/{channel}", get(proof::proof))
+        .route("/api/v1/payouts/next", get(proof::next))
         .route("/api/v1/history", get(past::history))
         .route("/api/v1/chart/hash-rate.svg", get(series::chart))
         .route("/api/v1/qr.svg", get(series::qr))
@@ -133,7 +140,7 @@ mod tests {
         let text = serde_json::to_string(&Document::openapi()).unwrap();
         let document: serde_json::Value = serde_json::from_str(&text).unwrap();
         let paths = document["paths"].as_object().unwrap();
-        assert_eq!(paths.len(), 29, "{:?}", paths.keys());
+        assert_eq!(paths.len(), 32, "{:?}", paths.keys());
         for part in text.split("\"#/components/schemas/").skip(1) {
             let name = part.split('"').next().unwrap();
             assert!(!document["components"]["schemas"][name].is_null(), "{name}");

@@ -1,7 +1,7 @@
 // What outlives the process: the books.
 
 import { card, facts, h, put, table } from "./dom.js";
-import { every } from "./live.js";
+import { every, withBooks } from "./live.js";
 import { ago, bitcoin, difficulty, whole, when } from "./words.js";
 import { why } from "./home.js";
 import { named } from "./workers.js";
@@ -23,28 +23,30 @@ export function history(main, signal) {
     card("w6", "Refused shares of 30 days", rejects),
     card("w12", "Who has mined here", accounts),
     paid));
-  every(EVERY_MS, "/api/v1/books", (all) => put(sums, totals(all, [["Database", all.place], ["Front ends", all.front_ends > 1 ? whole(all.front_ends) : null]])), signal,
-    (refused) => put(sums, h("p", { class: "empty" }, `${refused.message}. ${refused.help}`)));
-  every(EVERY_MS, "/api/v1/books/best-shares?per_page=8", (rows) => put(best, bestShares(rows, true)), signal);
-  every(EVERY_MS, "/api/v1/books/rejects", (rows) => put(rejects, refused(rows)), signal);
-  every(EVERY_MS, "/api/v1/books/accounts?per_page=20", (rows) => put(accounts, rows.length ? table("Accounts with the most work", [
-    { name: "Account", class: "left grow", cell: (a) => named(a.name) },
-    { name: "Shares", class: "wide", cell: (a) => whole(a.shares) },
-    { name: "Work", cell: (a) => difficulty(a.work) },
-    { name: "Refused", class: "wide", cell: (a) => whole(a.rejected) },
-    { name: "Best", class: "wide", cell: (a) => (a.best_work ? difficulty(a.best_work) : "\u2013") },
-    { name: "Blocks", cell: (a) => whole(a.blocks) },
-    { name: "Last share", class: "wide", cell: (a) => ago(a.last_share_us, Date.now() * 1000) },
-  ], rows) : h("p", { class: "empty" }, "Nobody yet.")), signal);
-  every(EVERY_MS, "/api/v1/books/payouts?per_page=20", (rows) => {
-    paid.hidden = !rows.length;
-    put(payouts, table("Payouts", [
-      { name: "To", class: "left grow", cell: (p) => named(p.name) },
-      { name: "State", class: "left", cell: (p) => p.state },
-      { name: "Amount", cell: (p) => bitcoin(p.value_sat) },
-      { name: "Since", class: "wide", cell: (p) => when(p.changed_us) },
-    ], rows));
-  }, signal);
+  withBooks(() => {
+    every(EVERY_MS, "/api/v1/books", (all) => put(sums, totals(all, [["Database", all.place], ["Front ends", all.front_ends > 1 ? whole(all.front_ends) : null]])), signal,
+      (refused) => put(sums, h("p", { class: "empty" }, `${refused.message}. ${refused.help}`)));
+    every(EVERY_MS, "/api/v1/books/best-shares?per_page=8", (rows) => put(best, bestShares(rows, true)), signal);
+    every(EVERY_MS, "/api/v1/books/rejects", (rows) => put(rejects, refused(rows)), signal);
+    every(EVERY_MS, "/api/v1/books/accounts?per_page=20", (rows) => put(accounts, rows.length ? table("Accounts with the most work", [
+      { name: "Account", class: "left grow", cell: (a) => named(a.name) },
+      { name: "Shares", class: "wide", cell: (a) => whole(a.shares) },
+      { name: "Work", cell: (a) => difficulty(a.work) },
+      { name: "Refused", class: "wide", cell: (a) => whole(a.rejected) },
+      { name: "Best", class: "wide", cell: (a) => (a.best_work ? difficulty(a.best_work) : "\u2013") },
+      { name: "Blocks", cell: (a) => whole(a.blocks) },
+      { name: "Last share", class: "wide", cell: (a) => ago(a.last_share_us, Date.now() * 1000) },
+    ], rows) : h("p", { class: "empty" }, "Nobody yet.")), signal);
+    every(EVERY_MS, "/api/v1/books/payouts?per_page=20", (rows) => {
+      paid.hidden = !rows.length;
+      put(payouts, table("Payouts", [
+        { name: "To", class: "left grow", cell: (p) => named(p.name) },
+        { name: "State", class: "left", cell: (p) => p.state },
+        { name: "Amount", cell: (p) => bitcoin(p.value_sat) },
+        { name: "Since", class: "wide", cell: (p) => when(p.changed_us) },
+      ], rows));
+    }, signal);
+  }, () => put(sums, h("p", { class: "empty" }, "No database is kept here, so that only what happened since the start is known. Set books.db for more.")), signal);
 }
 
 // Sums of the pool or of a name.

@@ -1,7 +1,7 @@
 // The first page: is all well, and what is to be seen at a glance.
 
 import { card, facts, h, link, put, row, table } from "./dom.js";
-import { every, listen } from "./live.js";
+import { every, listen, withBooks } from "./live.js";
 import { CAUSES, FATES, ago, bitcoin, difficulty, duration, error, micros, percent, rate, sats, short, whole } from "./words.js";
 import { connectCard } from "./connect.js";
 import { hashRateChart } from "./chart.js";
@@ -43,7 +43,7 @@ export function home(main, signal) {
   every(5000, "/api/v1/workers?per_page=8", showWorkers, signal);
   every(10000, "/api/v1/rejects", showRejects, signal);
   // Without a database nobody knows what was before the start.
-  every(30000, "/api/v1/books", (books) => { ever = books; }, signal);
+  withBooks(() => every(30000, "/api/v1/books", (books) => { ever = books; }, signal), null, signal);
 
   function showStatus(s) {
     const { hash_rate: r, shares: n } = s;

@@ -40,6 +40,16 @@ export function listen(tell, signal) {
   if (last) tell({ status: last });
 }
 
+// Calls `start` once there is a database to ask; `without` while there is none.
+export function withBooks(start, without, signal) {
+  let started = false;
+  listen(({ status }) => {
+    if (!status || started) return;
+    started = Boolean(status.books.place);
+    if (started) start(); else without?.();
+  }, signal);
+}
+
 function spread(news) {
   if (news.status) last = news.status;
   for (const tell of listeners) tell(news);

@@ -1,7 +1,7 @@
 // Who mines: the list, and one of them.
 
 import { card, h, link, put, row, table } from "./dom.js";
-import { every, listen } from "./live.js";
+import { every, listen, withBooks } from "./live.js";
 import { STATES, address, ago, device, difficulty, duration, error, protocol, rate, short, when, whole } from "./words.js";
 import { why } from "./home.js";
 import { hashRateChart } from "./chart.js";
@@ -93,7 +93,7 @@ function past(name, signal) {
   const [all, best, rejects] = [h("div"), h("div"), h("div")];
   const grid = h("div", { class: "grid past", hidden: true });
   let chart = null;
-  every(15000, `/api/v1/books/accounts/${encodeURIComponent(name)}`, (known) => {
+  withBooks(() => every(15000, `/api/v1/books/accounts/${encodeURIComponent(name)}`, (known) => {
     put(all, totals(known));
     if (chart) return;
     chart = hashRateChart(signal, name, 86400);
@@ -102,7 +102,7 @@ function past(name, signal) {
       card("w12", "Since the first share", all), card("w6", "Best shares of 30 days", best), card("w6", "Refused shares of 30 days", rejects));
     every(15000, `/api/v1/books/best-shares?per_page=6&${query}`, (rows) => put(best, bestShares(rows, false)), signal);
     every(15000, `/api/v1/books/rejects?${query}`, (rows) => put(rejects, refused(rows)), signal);
-  }, signal, () => {});
+  }, signal, () => {}), null, signal);
   return grid;
 }
 

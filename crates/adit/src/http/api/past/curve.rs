@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::super::super::problem::{Asked, Problem, json};
 use super::super::super::routes::Site;
-use super::{BACK_MAX_S, DAY_S, resolution_s};
+use super::{BACK_MAX_S, DAY_S, now_s, resolution_s};
 use crate::books::query::{self, ROWS_MAX, Span, Whose};
 use crate::books::{Store, StoreError};
 use crate::observe::{Estimate, Point};
@@ -83,7 +83,7 @@ pub(in super::super) async fn chart_of(
             "ask for 60 to 31622400 seconds",
         ));
     }
-    let wish = Wish::at(site.roster().taken_at_us / 1_000_000, seconds, points);
+    let wish = Wish::at(now_s(site), seconds, points);
     match name {
         Some(_) => {
             let whose = site.whose(name).await?;

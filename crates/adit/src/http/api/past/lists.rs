@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::super::super::problem::{Asked, Named, Problem, json};
 use super::super::super::routes::Site;
 use super::super::live::Reject;
-use super::{BACK_MAX_S, DAY_S, account_of, resolution_s};
+use super::{BACK_MAX_S, DAY_S, account_of, now_s, resolution_s};
 use crate::books::Tally;
 use crate::books::query::{
     self, AccountRow, BlockRow, Order, Page, PayoutRow, SessionRow, Span, Whose, WorkerRow,
@@ -248,12 +248,14 @@ pub(in super::super) async fn account(
             }))
         }
     });
-    found.await?.map(|found| json(&found)).ok_or_else(|| {
-        Problem::missing(
-            "nobody of that name has done anything yet",
-            "/api/v1/books/accounts lists everybody who has",
-        )
-    })
+    // Who has come and done nothing yet has sums, too.
+    Ok(json(&found.await?.unwrap_or_else(|| Member {
+        known: Known {
+            name,
+            sums: Sums::from(&Tally::default()),
+        },
+        behind: Vec::new(),
+    })))
 }
 
 /// Whose, since when, and which page.
@@ -532,10 +534,6 @@ fn block(row: BlockRow) -> Block {
 /// A hash whose highest byte stands first, as explorers write it.
 fn shown(hash: [u8; 32]) -> String {
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn now_s(site: &Site) -> u64 {
-    site.roster().taken_at_us / 1_000_000
 }
 
 #[cfg(test)]

@@ -95,6 +95,11 @@ fn named(store: &mut dyn Store, name: &str) -> Result<Option<Whose>, StoreError>
     Ok(None)
 }
 
+/// When the newest picture was taken, seconds since the Unix epoch. The first of who is here comes a moment after the start.
+fn now_s(site: &Site) -> u64 {
+    site.roster().taken_at_us.max(site.status().taken_at_us) / 1_000_000
+}
+
 /// Dots of a name that are tried.
 const DOTS_MAX: usize = 8;
 
