@@ -9,9 +9,9 @@ use adit_proto::declare::client::Mode;
 use super::rpc::RpcNode;
 use super::source::Raw;
 use super::values::{
-    Alias, Aliases, BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, JobsFrom, Level, Listen, LogFormat, NatsPrefix, NatsUrl,
-    NegotiationMode, NetworkChoice, NodeSpec, Nodes, Other, Place, Places, PreferNode, ProxyMode, Scheme,
-    SmallDevice, SmallDevices, Tag, Upstreams, WorkFloor,
+    Alias, Aliases, BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, JobsFrom, Level, Listen, LogFormat,
+    NatsPrefix, NatsUrl, NegotiationMode, NetworkChoice, NodeSpec, Nodes, Other, Place, Places, PreferNode,
+    ProxyMode, Scheme, SmallDevice, SmallDevices, Tag, Upstreams, WorkFloor,
 };
 
 use crate::books::Db;

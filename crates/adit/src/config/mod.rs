@@ -29,7 +29,7 @@ pub use shown::Shown;
 pub use source::{Config, Raw, Sources};
 pub use table::{Key, keys};
 pub use values::{
-    Alias, Aliases, BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, JobsFrom, Level, Listen, LogFormat, NatsPrefix, NatsUrl,
-    NegotiationMode, NetworkChoice, NodeSpec, Nodes, Other, Place, Places, PreferNode, ProxyMode, Receivers,
-    Scheme, SmallDevice, SmallDevices, Tag, WorkFloor,
+    Alias, Aliases, BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, JobsFrom, Level, Listen, LogFormat,
+    NatsPrefix, NatsUrl, NegotiationMode, NetworkChoice, NodeSpec, Nodes, Other, Place, Places, PreferNode,
+    ProxyMode, Receivers, Scheme, SmallDevice, SmallDevices, Tag, WorkFloor,
 };

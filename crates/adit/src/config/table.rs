@@ -13,9 +13,9 @@ use super::field::{Field, Range};
 use super::origin::Problem;
 use super::source::Config;
 use super::values::{
-    Aliases, BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, JobsFrom, Level, Listen, LogFormat, NatsPrefix, NatsUrl,
-    NegotiationMode, NetworkChoice, Nodes, Other, Places, PreferNode, ProxyMode, Receivers, Scheme,
-    SmallDevices, Tag, Upstreams, WorkFloor,
+    Aliases, BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, JobsFrom, Level, Listen, LogFormat,
+    NatsPrefix, NatsUrl, NegotiationMode, NetworkChoice, Nodes, Other, Places, PreferNode, ProxyMode,
+    Receivers, Scheme, SmallDevices, Tag, Upstreams, WorkFloor,
 };
 use crate::books::Db;
 use crate::tell::Secret;

@@ -14,6 +14,7 @@ use async_nats::jetstream::kv::{self, CreateErrorKind, Operation, UpdateErrorKin
 use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
+use utoipa::ToSchema;
 
 use super::bus::{Bus, BusError, failed};
 
@@ -29,7 +30,7 @@ const CLOCK: &str = "clock";
 const TRIES_MAX: usize = 16;
 
 /// A front end, as all others see it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Holding {
     /// Its number.
     pub front_end: u16,

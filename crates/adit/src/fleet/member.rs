@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use utoipa::ToSchema;
 
 use super::bus::{Bus, Settings};
 use super::lease::{self, BEAT_EVERY, Beat, Holding, Lease, LeaseError, fresh_name};
@@ -29,7 +30,7 @@ const LOOK_BEATS: u64 = 2;
 const APART_MAX: Duration = Duration::from_secs(30);
 
 /// The front ends as this one sees them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Fleet {
     /// This one's number.
     pub front_end: u16,

@@ -15,6 +15,7 @@ use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior};
+use utoipa::ToSchema;
 
 use super::batch;
 use super::bus::{Bus, BusError, Settings, failed};
@@ -45,7 +46,7 @@ pub(super) struct HaveMessage {
 }
 
 /// How shipping fares.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Shipping {
     /// Whether there is a server.
     pub connected: bool,

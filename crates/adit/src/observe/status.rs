@@ -387,7 +387,7 @@ pub struct BooksStatus {
 }
 
 /// A front end among others.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FleetStatus {
     /// Who they are.
     #[serde(flatten)]

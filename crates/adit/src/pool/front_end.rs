@@ -46,8 +46,8 @@ pub(super) async fn join(settings: &Settings, below: bool) -> Result<Option<Held
 /// What all front ends have to do alike, as a checksum.
 pub(super) fn policy(settings: &Settings) -> String {
     let alike = format!(
-        "{:?} {:?} {:?}",
-        settings.network, settings.payout, settings.coinbase
+        "{:?} {:?} {:?} {:?}",
+        settings.network, settings.payout, settings.payouts, settings.coinbase
     );
     let digest = Sha256::digest(alike.as_bytes());
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
