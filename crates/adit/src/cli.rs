@@ -59,6 +59,10 @@ pub enum Command {
     Ledger(LedgerArgs),
     /// Who is paid: the next coinbase, what a channel mines, balances.
     Payout(PayoutArgs),
+    /// Counts what several front ends ship, into one database.
+    Accountant(AccountantArgs),
+    /// Who the front ends are, and how they fare.
+    Fleet(FleetArgs),
     /// Load generator against any pool.
     Load(LoadArgs),
     /// Asks any Stratum V2 server what it keeps of the protocol.
@@ -85,6 +89,8 @@ impl Command {
             Self::Keys(args) => args.json,
             Self::Ledger(args) => args.json,
             Self::Payout(args) => args.json,
+            Self::Accountant(_) => false,
+            Self::Fleet(args) => args.json,
             Self::Load(args) => args.json,
             Self::Probe(args) => args.json,
         }
@@ -121,6 +127,8 @@ impl Command {
             Self::Keys(args) => args.common.give(args.data.as_ref(), &mut sources)?,
             Self::Ledger(args) => args.give(&mut sources)?,
             Self::Payout(args) => args.give(&mut sources)?,
+            Self::Accountant(args) => args.give(&mut sources)?,
+            Self::Fleet(args) => args.give(&mut sources)?,
             Self::Load(args) => args.common.give(None, &mut sources)?,
             Self::Probe(args) => args.common.give(None, &mut sources)?,
             Self::NotifyTest(args) => {
@@ -214,6 +222,9 @@ pub struct Serving {
     /// [default: books.sqlite in the data folder]
     #[arg(long, value_name = "DB")]
     pub db: Option<String>,
+    /// Where the journal is shipped, as one of several front ends: nats://HOST:4222 (docs/fleet.md) [default: nowhere]
+    #[arg(long, value_name = "URL")]
+    pub nats: Option<String>,
     #[command(flatten)]
     common: Common,
 }
@@ -228,6 +239,7 @@ impl Serving {
             ("payout.address", "--payout", &self.payout),
             ("coinbase.tag", "--tag", &self.tag),
             ("books.db", "--db", &self.db),
+            ("nats.url", "--nats", &self.nats),
         ];
         for (key, typed, value) in flags {
             if let Some(value) = value {
@@ -731,6 +743,71 @@ impl PayoutArgs {
     fn give(&self, sources: &mut Sources) -> Result<(), Exit> {
         sources.pays_nobody = true;
         self.common.give(self.data.as_ref(), sources)
+    }
+}
+
+/// `adit accountant`
+#[derive(Clone, Debug, Default, Args)]
+pub struct AccountantArgs {
+    /// Where the journals are shipped: nats://HOST:4222
+    #[arg(long, value_name = "URL")]
+    pub nats: Option<String>,
+    /// The database: postgres://USER:PASSWORD@HOST:PORT/DATABASE, or sqlite:PATH
+    #[arg(long, value_name = "URL")]
+    pub db: Option<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl AccountantArgs {
+    fn give(&self, sources: &mut Sources) -> Result<(), Exit> {
+        sources.pays_nobody = true;
+        self.common.give(None, sources)?;
+        for (key, flag, value) in [("nats.url", "--nats", &self.nats), ("books.db", "--db", &self.db)] {
+            if let Some(value) = value {
+                sources.flag(key, value, flag);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `adit fleet`
+#[derive(Clone, Debug, Args)]
+pub struct FleetArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub action: FleetAction,
+    /// Where the journals are shipped: nats://HOST:4222
+    #[arg(long, value_name = "URL", global = true)]
+    pub nats: Option<String>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What to do about front ends.
+#[derive(Clone, Debug, Subcommand)]
+pub enum FleetAction {
+    /// All front ends that hold a number.
+    List,
+    /// Frees a number whose data folder is gone for good, so that another front end can take it.
+    Release {
+        /// The number (pool.front_end).
+        front_end: u16,
+    },
+}
+
+impl FleetArgs {
+    fn give(&self, sources: &mut Sources) -> Result<(), Exit> {
+        sources.pays_nobody = true;
+        self.common.give(None, sources)?;
+        if let Some(nats) = &self.nats {
+            sources.flag("nats.url", nats, "--nats");
+        }
+        Ok(())
     }
 }
 

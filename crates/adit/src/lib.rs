@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod device;
 pub mod exit;
+pub mod fleet;
 pub mod http;
 pub mod keys;
 pub mod ledger;

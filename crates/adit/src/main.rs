@@ -11,7 +11,7 @@ use adit::exit::Exit;
 use adit::observe::{Screen, logs, text};
 use adit::proxy::{self, welcome};
 use adit::shutdown::{Shutdown, Stop};
-use adit::{device, load, negotiator, pool, probe, provider, reload, service, tell, up};
+use adit::{device, fleet, load, negotiator, pool, probe, provider, reload, service, tell, up};
 use adit_net::Url;
 use clap::Parser;
 
@@ -97,6 +97,20 @@ fn run(command: Command) -> Result<ExitCode, Exit> {
             on_runtime(async |_| adit::template::run(&settings, &args.action, args.json).await)
         }
         Command::Device(args) => on_runtime(async |shutdown| mine(&settings, args, shutdown).await),
+        Command::Accountant(_) => on_runtime(async |shutdown| {
+            let say = |line: &str| screen.say(line);
+            fleet::command::accountant(&settings, shutdown, say)
+                .await
+                .map(drop)
+        }),
+        Command::Fleet(args) => on_runtime(async |_| {
+            let said = fleet::command::fleet(&settings, &args.action).await?;
+            if args.json {
+                return print(&said);
+            }
+            println!("{}", said.text());
+            Ok(())
+        }),
         Command::Load(args) => on_runtime(async |shutdown| generate(&settings, args, shutdown).await),
     }
     .map(|()| ExitCode::SUCCESS)

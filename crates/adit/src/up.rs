@@ -60,6 +60,14 @@ pub async fn run(
     let view = tokio::spawn(Progress::new(screen, json).follow(pool.status(), view_shutdown));
 
     let enough = enough_blocks(pool.status(), until_blocks);
+    let mut lost = None;
+    let number_lost = pool.number_lost();
+    let enough = async {
+        tokio::select! {
+            () = enough => {}
+            exit = number_lost => lost = Some(exit),
+        }
+    };
     let wished = pool.drain_wished();
     let (device_end, wish) = mine(device, device_stop, enough, wished, &mut shutdown).await;
     // Our own device has left: it would go on elsewhere only to be stopped there.
@@ -73,6 +81,9 @@ pub async fn run(
         .map_err(|error| Exit::failed(format!("the view broke: {error}")))?;
     let pool_url = pool.url().to_string();
     let last = pool.stop().await?;
+    if let Some(exit) = lost {
+        return Err(exit);
+    }
     device_end?;
     Ok(Report {
         blocks: last.blocks.accepted,

@@ -8,10 +8,14 @@
 )]
 
 mod bitcoin_node;
+mod cut;
+mod nats;
 pub mod peers;
 mod postgres;
 mod wait;
 
 pub use bitcoin_node::{BitcoinNode, COINBASE_MATURITY, MINE_TO};
+pub use cut::Cut;
+pub use nats::NatsServer;
 pub use postgres::Postgres;
 pub use wait::{Running, until};

@@ -8,7 +8,7 @@ use super::Cache;
 use crate::exec::{self, Failure};
 
 /// Debian packages; two of them are what `build-essential` would bring.
-const PACKAGES: [&str; 9] = [
+const PACKAGES: [&str; 10] = [
     "cmake",
     "ninja-build",
     "libboost-dev",
@@ -18,6 +18,7 @@ const PACKAGES: [&str; 9] = [
     "pkg-config",
     "g++",
     "postgresql",
+    "nats-server",
 ];
 /// Programs that these packages bring, looked for where there is no dpkg.
 const PROGRAMS: [&str; 5] = ["cmake", "ninja", "capnp", "pkg-config", "c++"];

@@ -10,8 +10,8 @@ use super::rpc::RpcNode;
 use super::source::Raw;
 use super::values::{
     Alias, Aliases, BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, JobsFrom, Level, Listen, LogFormat,
-    NegotiationMode, NetworkChoice, NodeSpec, Nodes, Other, Place, Places, PreferNode, ProxyMode, Scheme,
-    SmallDevice, SmallDevices, Tag, Upstreams, WorkFloor,
+    NatsPrefix, NatsUrl, NegotiationMode, NetworkChoice, NodeSpec, Nodes, Other, Place, Places, PreferNode,
+    ProxyMode, Scheme, SmallDevice, SmallDevices, Tag, Upstreams, WorkFloor,
 };
 
 use crate::books::Db;
@@ -486,6 +486,30 @@ impl Field for JobsFrom {
                 .map_err(|error| format!("{} ({error})", Self::expected(range))),
             None => Err(Self::expected(range)),
         }
+    }
+}
+
+impl Field for NatsUrl {
+    fn expected(_: Range) -> String {
+        "nothing, or nats://HOST:PORT or tls://HOST:PORT, several separated by commas".into()
+    }
+
+    fn read(raw: &Raw, range: Range, _: bool) -> Result<Self, String> {
+        text(raw)
+            .and_then(Self::parse)
+            .ok_or_else(|| Self::expected(range))
+    }
+}
+
+impl Field for NatsPrefix {
+    fn expected(_: Range) -> String {
+        "1 to 32 letters, digits, - or _".into()
+    }
+
+    fn read(raw: &Raw, range: Range, _: bool) -> Result<Self, String> {
+        text(raw)
+            .and_then(Self::parse)
+            .ok_or_else(|| Self::expected(range))
     }
 }
 

@@ -30,6 +30,6 @@ pub use source::{Config, Raw, Sources};
 pub use table::{Key, keys};
 pub use values::{
     Alias, Aliases, BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, JobsFrom, Level, Listen, LogFormat,
-    NegotiationMode, NetworkChoice, NodeSpec, Nodes, Other, Place, Places, PreferNode, ProxyMode, Receivers,
-    Scheme, SmallDevice, SmallDevices, Tag, WorkFloor,
+    NatsPrefix, NatsUrl, NegotiationMode, NetworkChoice, NodeSpec, Nodes, Other, Place, Places, PreferNode,
+    ProxyMode, Receivers, Scheme, SmallDevice, SmallDevices, Tag, WorkFloor,
 };

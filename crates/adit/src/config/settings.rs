@@ -12,7 +12,7 @@ use super::payouts::Payouts;
 use super::shown::{self, Shown};
 use super::source::{Config, Sources};
 use super::table::{
-    BooksKeys, Coinbase, Device, Embedded, Extensions, Http, Ipc, KeyKeys, LedgerKeys, Limits, Log,
+    BooksKeys, Coinbase, Device, Embedded, Extensions, Http, Ipc, KeyKeys, LedgerKeys, Limits, Log, NatsKeys,
     NegotiationKeys, NegotiatorKeys, NodeKeys, NotifyKeys, PayoutKeys, PoolKeys, ProviderKeys, ProxyKeys,
     SecurityKeys, ShareKeys, Sv1Keys, Top, UpstreamKeys,
 };
@@ -53,6 +53,8 @@ pub struct Settings {
     pub ledger: LedgerKeys,
     /// The database made from it.
     pub books: BooksKeys,
+    /// Several front ends.
+    pub nats: NatsKeys,
     /// The pool's shape.
     pub pool: PoolKeys,
     /// Jobs of miners' own making.
@@ -162,6 +164,7 @@ impl Settings {
         let limits = Limits::read(config, problems);
         let ledger = LedgerKeys::read(config, problems);
         let books = BooksKeys::read(config, problems);
+        let nats = NatsKeys::read(config, problems);
         let pool = PoolKeys::read(config, problems);
         let negotiation = NegotiationKeys::read(config, problems);
         let provider = ProviderKeys::read(config, problems);
@@ -209,6 +212,7 @@ impl Settings {
             limits: per_address(config, limits?, &top.listen),
             ledger: ledger?,
             books: books?,
+            nats: nats?,
             pool: pool?,
             negotiation,
             provider: provider?,

@@ -94,7 +94,7 @@ impl Raw {
     }
 }
 
-/// The text without what may be a password in it: what stands before the `@` of a node behind `rpc:`, and all of a web
+/// The text without what may be a password in it: what stands before the `@` of a node behind `rpc:` or of a server's address, and all of a web
 /// URL, in whose path some put their secret.
 fn without_login(text: &str) -> String {
     let web = ["http://", "https://"].iter().filter_map(|kind| text.find(kind));
@@ -102,8 +102,14 @@ fn without_login(text: &str) -> String {
         let shown = text.get(..start).unwrap_or_default();
         return format!("{}http..", without_login(shown));
     }
-    match text.split_once("rpc:").zip(text.rsplit_once('@')) {
-        Some(((before, _), (_, after))) => format!("{before}rpc:..@{after}"),
+    let Some((shown, after)) = text.rsplit_once('@') else {
+        return text.to_owned();
+    };
+    match ["rpc:", "://"]
+        .iter()
+        .find_map(|kind| Some((shown.split_once(kind)?.0, kind)))
+    {
+        Some((before, kind)) => format!("{before}{kind}..@{after}"),
         None => text.to_owned(),
     }
 }

@@ -14,8 +14,8 @@ use super::origin::Problem;
 use super::source::Config;
 use super::values::{
     Aliases, BlockNodes, DrainTo, ExtensionIds, Hosts, HttpListen, JobsFrom, Level, Listen, LogFormat,
-    NegotiationMode, NetworkChoice, Nodes, Other, Places, PreferNode, ProxyMode, Receivers, Scheme,
-    SmallDevices, Tag, Upstreams, WorkFloor,
+    NatsPrefix, NatsUrl, NegotiationMode, NetworkChoice, Nodes, Other, Places, PreferNode, ProxyMode,
+    Receivers, Scheme, SmallDevices, Tag, Upstreams, WorkFloor,
 };
 use crate::books::Db;
 use crate::tell::Secret;
@@ -269,12 +269,24 @@ table! {
         /// How long sessions that have ended, and the best shares of each day, are kept; 0 is for ever.
         sessions_days: u32 = "90", 0..=36500, unit "days";
     }
+    /// Several front ends, whose journals accountants gather (docs/fleet.md).
+    ["nats."] NatsKeys {
+        /// NATS servers with JetStream: `nats://HOST:4222` or `tls://HOST:4222`, with `USER:PASSWORD@` before the host where
+        /// it is asked for; several, separated by commas, are one cluster. Nothing: this pool stands alone.
+        url: NatsUrl = "";
+        /// First word of everything that is named there, so that several pools can share a server.
+        prefix: NatsPrefix = "adit";
+        /// How long the server keeps records that no accountant has fetched. What it loses comes again from the journals.
+        keep_hours: u32 = "72", 1..=8760, unit "hours";
+        /// Copies that a cluster keeps.
+        replicas: u32 = "1", 1..=5;
+    }
     /// The pool's own shape.
     ["pool."] PoolKeys {
         /// Threads that serve connections; 0 is one for each core.
         workers: u32 = "0", 0..=1024;
         /// Number of this front end, a part of every extranonce. Pools that pay from one ledger or
-        /// share a node need different ones.
+        /// share a node need different ones; with `nats.url` each is held by one data folder only.
         front_end: u16 = "0", 0..=65535;
         /// Where SIGTERM, and `adit pool --drain` without a place, send all peers before the pool ends. It must be a pool of
         /// the same authority key, or they refuse it. Empty: SIGTERM stops at once. `same` is for a port

@@ -250,6 +250,47 @@ pub struct DrainTo(pub Option<Place>);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JobsFrom(pub Option<Url>);
 
+/// Where NATS is, if anywhere. It may hold a password, which is never printed.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct NatsUrl(pub Option<String>);
+
+impl NatsUrl {
+    /// Reads it; nothing is none.
+    pub fn parse(given: &str) -> Option<Self> {
+        if given.is_empty() {
+            return Some(Self(None));
+        }
+        let known = |one: &str| {
+            let url = one.trim();
+            let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+            matches!(scheme, Some("nats" | "tls")) && crate::fleet::bus::place(url).is_some()
+        };
+        given.split(',').all(known).then(|| Self(Some(given.to_owned())))
+    }
+}
+
+impl fmt::Debug for NatsUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            None => f.write_str("none"),
+            Some(url) => f.write_str(&crate::fleet::bus::places(url)),
+        }
+    }
+}
+
+/// First word of subjects and buckets at NATS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NatsPrefix(pub String);
+
+impl NatsPrefix {
+    /// Reads it.
+    pub fn parse(given: &str) -> Option<Self> {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        let well = (1..=32).contains(&given.len()) && given.bytes().all(fits);
+        well.then(|| Self(given.to_owned()))
+    }
+}
+
 /// Ids of extensions of the protocol (spec 3.4), sorted, each once. That adit implements them, or that they are
 /// experimental and trials are allowed, is checked by [`Settings::check`](super::Settings::check).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

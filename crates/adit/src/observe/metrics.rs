@@ -282,6 +282,7 @@ impl Collector for Picture {
         node(out, status)?;
         ledger(out, status)?;
         books(out, status)?;
+        fleet(out, status)?;
         negotiation(out, status)?;
         distribution(out, status)?;
         uplink(out, status)?;
@@ -626,6 +627,46 @@ fn node(out: &mut Writer<'_, '_>, status: &Status) -> fmt::Result {
         out.gauge("template_fees_satoshis", "Fees in the template", fees as f64)?;
     }
     Ok(())
+}
+
+fn fleet(out: &mut Writer<'_, '_>, status: &Status) -> fmt::Result {
+    let Some(it) = &status.fleet else { return Ok(()) };
+    let (fleet, shipping) = (&it.fleet, &it.shipping);
+    out.gauge(
+        "fleet_number_held",
+        "Whether the last sign of life was heard: nobody else has this front end's number",
+        f64::from(u8::from(fleet.held)),
+    )?;
+    out.gauge(
+        "fleet_front_ends",
+        "Front ends that run, this one included",
+        fleet.front_ends.iter().filter(|other| !other.stopped).count() as f64,
+    )?;
+    out.gauge(
+        "fleet_alarms",
+        "Things in which front ends disagree",
+        fleet.alarms.len() as f64,
+    )?;
+    out.gauge(
+        "fleet_connected",
+        "Whether NATS is there",
+        f64::from(u8::from(shipping.connected)),
+    )?;
+    out.gauge(
+        "fleet_unshipped_records",
+        "Durable records that the transport has not taken",
+        shipping.durable.saturating_sub(shipping.shipped) as f64,
+    )?;
+    out.gauge(
+        "fleet_uncounted_records",
+        "Durable records that no accountant has counted, as far as one has said",
+        shipping.durable.saturating_sub(shipping.booked) as f64,
+    )?;
+    out.counter(
+        "fleet_reshipped_records",
+        "Records that had to be shipped more than once",
+        shipping.reshipped,
+    )
 }
 
 fn books(out: &mut Writer<'_, '_>, status: &Status) -> fmt::Result {

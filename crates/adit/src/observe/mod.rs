@@ -25,8 +25,8 @@ pub use progress::Progress;
 pub use rate::{Errors, HashRate, Rates};
 pub use roster::{Block, Channel, Coinbase, Device, Fate, Name, Payment, Peer, Recent, Roster, State};
 pub use status::{
-    BestShare, Blocks, BooksState, BooksStatus, Channels, Connections, Distribution, Drain, Endpoint, Health,
-    LastBlock, LedgerState, LedgerStatus, Light, Negotiation, NodeState, NodeStatus, PoolStatus, Shares,
-    Status, Worker,
+    BestShare, Blocks, BooksState, BooksStatus, Channels, Connections, Distribution, Drain, Endpoint,
+    FleetStatus, Health, LastBlock, LedgerState, LedgerStatus, Light, Negotiation, NodeState, NodeStatus,
+    PoolStatus, Shares, Status, Worker,
 };
 pub use uplink::{Figures, Uplink, Upstream};

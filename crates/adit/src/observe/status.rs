@@ -1,5 +1,6 @@
 //! One picture of a running pool.
 
+use crate::fleet::{Fleet, Shipping};
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -53,6 +54,8 @@ pub struct Status {
     pub ledger: LedgerStatus,
     /// The database made from it.
     pub books: BooksStatus,
+    /// The other front ends, and the journal's way to accountants, where this pool is one of several.
+    pub fleet: Option<FleetStatus>,
     /// Job negotiation.
     pub negotiation: Negotiation,
     /// Job distribution, where jobs are distributed.
@@ -383,6 +386,16 @@ pub struct BooksStatus {
     pub apply_latency: Latency,
 }
 
+/// A front end among others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FleetStatus {
+    /// Who they are.
+    #[serde(flatten)]
+    pub fleet: Fleet,
+    /// How far the journal is shipped and counted.
+    pub shipping: Shipping,
+}
+
 /// The colour of the first line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -461,6 +474,14 @@ impl Status {
                     self.books.reason
                 ),
             );
+        }
+        if let Some(it) = &self.fleet {
+            let alarm = it.fleet.alarms.first().cloned();
+            let trouble = (!it.shipping.trouble.is_empty())
+                .then(|| format!("the journal is not shipped: {}", it.shipping.trouble));
+            if let Some(what) = alarm.or(trouble) {
+                return (Light::Amber, what);
+            }
         }
         if !self.pool.keys_warning.is_empty() {
             return (Light::Amber, self.pool.keys_warning.clone());

@@ -22,6 +22,7 @@ use super::customs::Customs;
 use super::desk::{CUSTOM, ToDesk};
 use super::distributing::Desk as Receivers;
 use super::drain::Progress;
+use super::front_end;
 use super::gallery::Gallery;
 use super::inspect::{Advice, Answer, Candidate, Inspector};
 use super::lanes::Lanes;
@@ -81,6 +82,7 @@ pub(super) struct Hub {
     pub(super) lane: Lane,
     pub(super) ledger: Arc<adit_ledger::Writer>,
     pub(super) books: Option<View>,
+    pub(super) front_end: Option<front_end::View>,
     pub(super) drain: watch::Receiver<Progress>,
     pub(super) refused_at_the_door: Box<dyn Fn() -> u64 + Send>,
     /// Weak: the desk ends before the hub does.
@@ -593,6 +595,7 @@ impl Hub {
         if let Some(books) = &self.books {
             self.picture.books = books.picture(self.clock.now().0);
         }
+        self.picture.fleet = self.front_end.as_ref().map(front_end::View::picture);
     }
 }
 

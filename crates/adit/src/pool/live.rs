@@ -5,6 +5,7 @@ use std::sync::Arc;
 use adit_ledger::payout::Payee;
 use tokio::sync::watch;
 
+use super::front_end;
 use crate::config::{Payouts, Settings};
 use crate::payout;
 
@@ -24,6 +25,8 @@ pub(super) struct Values {
     pub(super) pool: (Payee, Arc<str>),
     pub(super) tag: Vec<u8>,
     pub(super) certificate_warning_days: u32,
+    /// What front ends have to do alike.
+    pub(super) policy: String,
 }
 
 impl Values {
@@ -35,6 +38,7 @@ impl Values {
             ),
             tag: settings.coinbase.tag.as_bytes().to_vec(),
             certificate_warning_days: settings.keys.certificate_warning_days,
+            policy: front_end::policy(settings),
         }
     }
 }

@@ -20,6 +20,7 @@ mod declaring;
 mod desk;
 pub mod distributing;
 mod drain;
+mod front_end;
 mod gallery;
 mod hub;
 pub(crate) mod inspect;
@@ -76,6 +77,7 @@ use branch::Branch;
 use cashier::Cashier;
 use control::{Told, Wish};
 use drain::Order;
+use front_end::FrontEnd;
 use gallery::Gallery;
 use hub::Hub;
 use paying::Paying;
@@ -122,6 +124,7 @@ pub struct Pool {
     http_task: Option<JoinHandle<()>>,
     writer: Arc<Writer>,
     consumer: Option<Consumer>,
+    front_end: Option<FrontEnd>,
     books: Option<Books>,
     keeper: Option<Keeper>,
     lock: DataLock,
@@ -169,6 +172,8 @@ impl Pool {
         let Outside { branch, payouts } = outside;
         open::raise_file_limit();
         let clock = Clock::system();
+        // Its number stands in every extranonce, so that it is held before anything is given out.
+        let joined = front_end::join(settings, branch.is_some()).await?;
         let opened = open::open(settings, &clock)?;
         let listener = open::listen(settings, or_free_port)?;
         let (tls_listener, tls_pair) = open::tls(settings)?.unzip();
@@ -298,7 +303,16 @@ impl Pool {
         let paying = pay(settings, &clock, &opened.writer, names, payouts, purses);
         let wake = Arc::clone(&paying.wake);
         let cashier = Cashier::new(&opened.writer, paying.rules.subscribe(), settings.network, wake);
+        let durable = opened.writer.durable();
+        let front_end = joined
+            .map(|held| {
+                let values = live.subscribe();
+                let policy = Box::new(move || values.borrow().policy.clone());
+                FrontEnd::start(held, settings, durable, url.to_string(), policy, status.clone())
+            })
+            .transpose()?;
         let mut hub = Hub {
+            front_end: front_end.as_ref().map(FrontEnd::view),
             paying,
             tag: settings.coinbase.tag.as_bytes().to_vec(),
             fixed_version: settings.pool.fixed_version,
@@ -389,6 +403,7 @@ impl Pool {
             http_task,
             writer: opened.writer,
             consumer: opened.consumer,
+            front_end,
             books: opened.books,
             keeper: opened.keeper,
             lock: opened.lock,
@@ -545,6 +560,17 @@ impl Pool {
         }
     }
 
+    /// Waits until somebody else holds this front end's number, and says why the pool must stop; for ever, where nobody does.
+    pub fn number_lost(&self) -> impl Future<Output = Exit> + use<> {
+        let lost = self.front_end.as_ref().map(FrontEnd::lost);
+        async {
+            match lost {
+                Some(lost) => front_end::no_more(&lost.await),
+                None => std::future::pending().await,
+            }
+        }
+    }
+
     /// Stops in order: no more connections, the last shares on disk and acknowledged, the journal closed. Gives the
     /// last picture.
     ///
@@ -571,7 +597,10 @@ impl Pool {
                     .help("acknowledged shares are safe; check with `adit ledger verify`")
             })?;
         }
-        // The end of the journal is counted, too.
+        // The end of the journal is shipped and counted, too.
+        if let Some(front_end) = self.front_end {
+            front_end.stop().await;
+        }
         let (consumer, keeper) = (self.consumer, self.keeper);
         tokio::task::spawn_blocking(move || {
             drop(keeper);
@@ -619,8 +648,13 @@ pub async fn serve(
     mut drain: Shutdown,
     mut shutdown: Shutdown,
 ) -> Result<Arc<Status>, Exit> {
+    let lost = pool.number_lost();
     let wish = tokio::select! {
         () = shutdown.requested() => None,
+        exit = lost => {
+            pool.stop().await?;
+            return Err(exit);
+        }
         () = drain.requested() => Some(None),
         place = pool.drain_wished() => Some(place),
     };

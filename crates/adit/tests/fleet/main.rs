@@ -1,0 +1,11 @@
+//! Several front ends, one database: with a real NATS server, which is killed, wiped, cut off and paused.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic like the tests")]
+
+mod figures;
+mod folder;
+mod leases;
+mod processes;
+mod shipping;
+#[path = "../support/mod.rs"]
+mod support;
+mod transport;
