@@ -328,6 +328,7 @@ fn paying(outputs: usize, branches: usize) -> Job {
     if let Body::Own(coinbase) = &mut fields.coinbase
         && let Some(output) = coinbase.outputs.first().cloned()
     {
+        coinbase.value = output.value.to_sat() * outputs as u64;
         coinbase.outputs = vec![output; outputs];
     }
     made(fields)
