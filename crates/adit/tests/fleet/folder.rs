@@ -137,5 +137,6 @@ fn share(front_end: u16, accounts: u64, n: u64) -> Share {
         version: 3,
         height: 4,
         is_block: false,
+        solo: false,
     }
 }
