@@ -233,6 +233,12 @@ async fn pages_lead_to_each_other() {
     browser.eval("window.here = true;").await;
     browser.click("nav a[href='/workers']").await;
     browser
+        .until(
+            "the other page",
+            "document.querySelector('h1')?.textContent === 'Workers'",
+        )
+        .await;
+    browser
         .until("workers", "document.querySelectorAll('tbody tr').length === 7")
         .await;
     let first = "document.querySelector('tbody a').textContent";
