@@ -7,7 +7,7 @@ import { home } from "./home.js";
 import { worker, workers } from "./workers.js";
 import { block, blocks, coinbase } from "./blocks.js";
 import { peers } from "./peers.js";
-import { history } from "./history.js";
+import { history as past } from "./history.js";
 import { settings } from "./settings.js";
 
 const PAGES = [
@@ -17,7 +17,7 @@ const PAGES = [
   [/^\/blocks$/, "Blocks", blocks],
   [/^\/block\/([^/]+)$/, "Block", block],
   [/^\/coinbase$/, "Next block", coinbase],
-  [/^\/history$/, "History", history],
+  [/^\/history$/, "History", past],
   [/^\/peers$/, "Connections", peers],
   [/^\/settings$/, "Settings", settings],
 ];
