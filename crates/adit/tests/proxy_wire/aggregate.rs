@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use adit::observe::Figures;
 
+use crate::support::lines::Rig;
 use crate::support::miner::How;
 use crate::support::{self, House, shares};
 use crate::{Between, EASY};
@@ -126,11 +127,13 @@ async fn a_proxy_stands_below_a_proxy() {
     assert_eq!(upper.proxy.picture().borrow().upstreams[0].extranonce_bytes, 8);
     let mut nonces = 1u32..;
     let mut miners = Vec::new();
-    for (how, name) in [(How::HeaderOnly, "a"), (How::Grouped, "b"), (How::Extended, "c")] {
+    for (how, name) in [(How::HeaderOnly, "a"), (How::Grouped, "b")] {
         let mut miner = lower.miner(how, name).await;
         miner.mine(nonces.by_ref().take(5)).await;
         miners.push(miner);
     }
+    let mut rig = Rig::start_with(lower.proxy.pool().url(), "c.rig", "0001").await;
+    rig.mine(100..105).await;
     let figures = lower.answered(15).await;
     let figures_above = upper.answered(figures.shares_accepted).await;
     assert!(figures_above.shares_accepted > 0);
