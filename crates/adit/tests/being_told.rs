@@ -310,7 +310,6 @@ async fn a_found_block_is_told() {
         &format!("--node embedded:4 --set notify.webhook={file}"),
     );
     let mut miner = Miner::start(&pool.url(), How::Extended, "alice").await;
-    pool.line_with("somebody is told what happens");
     let mut told = None;
     for batch in 0..60 {
         // Every sixteenth hash is a block.
