@@ -148,7 +148,9 @@ async fn the_metrics_are_openmetrics() {
     }
     let known = [
         "adit_",
+        "sv1_",
         "sv2_",
+        "FP_",
         "shares_",
         "best_share",
         "pool_difficulty",

@@ -20,6 +20,8 @@ use super::transport::until;
 
 /// Shares between two breaks, by every device.
 const BETWEEN: u32 = 400;
+/// Shares that the four devices may have sent and not seen answered when they stop.
+const LAST_WORDS_MAX: u64 = 16;
 
 struct FrontEnd {
     home: TempDir,
@@ -341,9 +343,10 @@ async fn a_front_end_is_added_drained_and_removed_under_load() {
     }
     all[1].process.signal("TERM");
     assert!(all[1].process.ended().await.success());
-    assert_eq!(
-        all_counted(&all, &db).await,
-        acknowledged,
-        "every acknowledged share, once"
+    // What a device had sent when it stopped is counted and was not answered any more.
+    let counted = all_counted(&all, &db).await;
+    assert!(
+        (acknowledged..=acknowledged + LAST_WORDS_MAX).contains(&counted),
+        "{acknowledged} acknowledged shares, {counted} counted"
     );
 }
