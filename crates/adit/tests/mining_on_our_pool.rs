@@ -21,6 +21,8 @@ mod miner;
 
 /// What ought to happen happens within this.
 const SOON: Duration = Duration::from_secs(30);
+/// How long the load generator listens.
+const LISTENING: Duration = Duration::from_secs(8);
 
 /// Somebody's authority.
 const KEY: &str = "9bXiEd8boQVhq7WddEcERUL5tyyJVFYdU8th3HfbNXK3Yw6GRXh";
@@ -276,7 +278,7 @@ async fn the_load_generator_listens() {
         let settings = load::Settings {
             upstream,
             hold: true,
-            duration: SOON * 4,
+            duration: LISTENING,
             ..load(pool.url(), channel, None)
         };
         let (stop, shutdown) = Shutdown::new();
@@ -293,15 +295,14 @@ async fn the_load_generator_listens() {
     device::run(device(pool.url(), Channel::Standard), Arc::default(), shutdown)
         .await
         .expect("a report");
-    for (stop, running) in listening {
-        stop.stop();
+    for (_stop, running) in listening {
         let report = running.await.expect("no panic").expect("a report");
         assert_eq!(
             (report.connections_open, report.connections_lost),
             (6, 0),
             "{report}"
         );
-        assert!(report.tips.iter().any(|tip| tip.count == 6), "{report}");
+        assert!(report.tips.iter().any(|tip| tip.count >= 6), "{report}");
         assert!(report.jobs >= 6 && report.bytes_listened > 0, "{report}");
         assert!(report.errors.is_empty(), "{report}");
     }

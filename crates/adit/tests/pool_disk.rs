@@ -62,6 +62,7 @@ async fn a_full_disk_stops_acknowledgements_and_not_jobs() {
     other.settle().await;
     late.settle().await;
     assert_eq!(miner.acknowledged.len(), 3_000 + PENDING_MAX as usize);
+    assert_eq!((&other.refused, &late.refused), (&vec![], &vec![]));
     assert_eq!(
         (
             miner.refused.len(),

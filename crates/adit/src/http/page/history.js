@@ -69,7 +69,7 @@ export function bestShares(rows, names) {
     { name: "Difficulty", class: "left", cell: (b) => difficulty(b.work) },
     ...(names ? [{ name: "By", class: "left grow", cell: (b) => named(b.name) }] : []),
     { name: "Height", class: "wide", cell: (b) => whole(b.height) },
-    { name: "Found", class: "grow", cell: (b) => when(b.at_us) },
+    { name: "Found", class: "wrap", cell: (b) => when(b.at_us) },
   ], rows) : h("p", { class: "empty" }, "None yet.");
 }
 
