@@ -23,12 +23,15 @@ const PREPARED_MAX: usize = 256;
 /// Where the tables are.
 pub(super) const SCHEMA: &str = "adit";
 
+/// Lets one at a time make tables, until its transaction ends.
+const ALONE: &str = "SELECT pg_advisory_xact_lock(7017562389434852980)";
+
 static DIALECT: Dialect = Dialect {
     int: "BIGINT",
     bytes: "BYTEA",
     table: "",
     for_update: " FOR UPDATE",
-    alone: "SELECT pg_advisory_xact_lock(7017562389434852980)",
+    alone: ALONE,
 };
 
 /// A connection to a server.
@@ -79,11 +82,14 @@ impl Postgres {
         Ok(store)
     }
 
-    /// Makes the schema; who may not may still use one that is there.
+    /// Makes the schema, one at a time: `IF NOT EXISTS` does not keep two from making it. Who may not may still use one that is
+    /// there.
     fn make(&mut self, schema: &str) -> Result<(), StoreError> {
         let there = "SELECT nspname FROM pg_catalog.pg_namespace WHERE nspname = $1";
         match self.rows(there, &[Value::Text(schema.into())])?.is_empty() {
-            true => self.batch(&format!("CREATE SCHEMA IF NOT EXISTS {schema}")),
+            true => self.batch(&format!(
+                "BEGIN; {ALONE}; CREATE SCHEMA IF NOT EXISTS {schema}; COMMIT"
+            )),
             false => Ok(()),
         }
     }
