@@ -10,6 +10,9 @@ use tokio::time::timeout;
 
 use crate::support::SOON;
 
+/// A caller that has said nothing for so long stays.
+const HANGING_UP: Duration = Duration::from_secs(3);
+
 /// One pool, and its newest connection.
 pub(crate) struct OldPool {
     listener: TcpListener,
@@ -131,7 +134,7 @@ impl OldPool {
     /// Whether the caller hangs up at once.
     async fn has_ended(&mut self) -> bool {
         let Some(read) = &mut self.read else { return true };
-        match timeout(Duration::from_millis(700), read.fill_buf()).await {
+        match timeout(HANGING_UP, read.fill_buf()).await {
             Ok(got) => got.is_ok_and(<[u8]>::is_empty),
             Err(_) => false,
         }
