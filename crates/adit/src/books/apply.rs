@@ -26,7 +26,7 @@ pub struct Position {
     pub first: u64,
 }
 
-/// What [`apply`](dyn Store::apply) did.
+/// What `Store::apply` did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// Records that were new.

@@ -1,7 +1,7 @@
 //! The journal of this front end, on its way to the accountants.
 //!
 //! The journal stays what counts: shipping reads along behind it, never holds it up, and does not believe the
-//! transport ([`Cursor`](super::cursor::Cursor)). What no accountant has booked stays on this disk.
+//! transport ([`Cursor`]). What no accountant has booked stays on this disk.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
