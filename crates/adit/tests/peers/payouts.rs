@@ -33,12 +33,16 @@ fn paid(block: &Value) -> BTreeMap<String, u64> {
     paid.collect()
 }
 
-/// A miner has done some work: some of its shares are blocks, and others are late for the tip that those made.
+/// A miner has done some work: some of its shares are blocks, and others are late for the tip that those made. Who was late with all
+/// of them tries again.
 async fn work(pool: &Pool, name: &str, shares: u32) {
     let url = pool.url().parse().expect("a URL");
     let mut miner = Miner::start(&url, How::Extended, name).await;
-    miner.submit(0..shares).await;
-    miner.settle().await;
+    let mut nonces = (0..ROUNDS_MAX).map(|round| round * shares..(round + 1) * shares);
+    while miner.acknowledged.is_empty() {
+        miner.submit(nonces.next().expect("a share in time")).await;
+        miner.settle().await;
+    }
     assert!(
         miner.refused.iter().all(|(_, code)| code == "stale-share"),
         "{:?}",

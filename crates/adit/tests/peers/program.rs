@@ -8,7 +8,7 @@ use std::time::Duration;
 use adit_testkit::{Running, until};
 
 /// How long a test waits for anything. Far more than is needed: the machine may be busy.
-pub(crate) const LIMIT: Duration = Duration::from_secs(90);
+pub(crate) const LIMIT: Duration = Duration::from_secs(180);
 /// Lines of a log that a failure repeats.
 const TAIL_LINES: usize = 25;
 

@@ -58,7 +58,9 @@ async fn one_device_works_for_two_pools() {
     let now = between.proxy.picture().borrow().clone();
     let is = parts(&now, &start);
     assert!((is[0] - 70.0).abs() < 6.0, "{is:?}");
-    assert_eq!(now.figures.shares_refused, 0);
+    // What was on its way when a pool changed its mind about the difficulty may be refused.
+    let (sent, refused) = (now.figures.shares_sent, now.figures.shares_refused);
+    assert!(refused * 100 < sent, "{refused} of {sent} refused");
 
     hose.set(Flow::Cut);
     between.state("one is dead", |now| !now.upstreams[1].ready).await;
