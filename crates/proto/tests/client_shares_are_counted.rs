@@ -117,6 +117,22 @@ fn shares_that_cannot_be_accepted_are_held_back() {
         "nothing was counted before"
     );
 
+    // Who sends on what others found allows for their clocks, as servers do.
+    let mut relay = Miner::mining_extended(Settings {
+        time_ahead_s: 60,
+        ..settings()
+    });
+    relay.wait(2);
+    let ahead = |seconds| Share {
+        ntime: NTIME + seconds,
+        ..good
+    };
+    assert_eq!(
+        event(relay.well(Input::Share(ahead(63)))),
+        Event::Withheld(Withheld::Time)
+    );
+    assert_eq!(sequence(&relay.well(Input::Share(ahead(62)))), 1);
+
     let success_flags = flags::REQUIRES_FIXED_VERSION;
     let mut miner = Miner::mining_standard(Settings {
         success_flags,

@@ -8,6 +8,7 @@ use adit_net::{Protocol, Url};
 use adit_proto::extension::Wishes;
 use adit_proto::job::VERSION_MASK;
 use adit_proto::mining::client::{self, Event, Kind, Open, Share, Work};
+use adit_proto::share::NTIME_AHEAD_MAX;
 use adit_proto::{Fault, Time};
 use adit_wire::common::flags;
 use adit_wire::extension::WORKER_HASH_RATE;
@@ -192,6 +193,8 @@ impl Session {
             version_mask: VERSION_MASK,
             answer_timeout: settings.answer_timeout,
             work_selection,
+            // Devices below may go by clocks of their own, and were told that their shares are good.
+            time_ahead_s: u32::try_from(NTIME_AHEAD_MAX).unwrap_or(u32::MAX),
             ..client::Settings::default()
         };
         Self {

@@ -308,7 +308,7 @@ impl Client {
 
     fn share(&mut self, now: Time, share: &Share, out: &mut Vec<Output>) {
         let sent = match self.channels.get_mut(&share.channel) {
-            Some(channel) => channel.share(now, share),
+            Some(channel) => channel.share(now, share, self.settings.time_ahead_s),
             None => Err(Withheld::UnknownChannel),
         };
         out.push(match sent {

@@ -283,7 +283,13 @@ impl Channel {
     }
 
     /// Numbers a share and counts it, unless the server could only refuse it.
-    pub(super) fn share(&mut self, now: Time, share: &Share) -> Result<ToServer, Withheld> {
+    /// Its time may lie `time_ahead_s` further ahead than the clock has moved.
+    pub(super) fn share(
+        &mut self,
+        now: Time,
+        share: &Share,
+        time_ahead_s: u32,
+    ) -> Result<ToServer, Withheld> {
         let size = usize::from(self.extranonce_size.unwrap_or(0));
         let customs = self.custom.iter().rev();
         let job = customs
@@ -297,7 +303,7 @@ impl Channel {
             return Err(Withheld::Version);
         }
         let rolled_s = share.ntime.checked_sub(job.min_ntime).ok_or(Withheld::Time)?;
-        if u64::from(rolled_s) > (now - job.since).as_secs() {
+        if u64::from(rolled_s) > (now - job.since).as_secs() + u64::from(time_ahead_s) {
             return Err(Withheld::Time);
         }
         let sequence = self.next_sequence;

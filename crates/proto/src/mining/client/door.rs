@@ -24,6 +24,9 @@ pub struct Settings {
     pub channels_max: usize,
     /// REQUIRES_WORK_SELECTION was set: jobs of our own may be sent (REQ-MIN-087).
     pub work_selection: bool,
+    /// Seconds that a header time may lie further ahead than REQ-MIN-046 has it: for who sends on what others found, who may
+    /// go by a clock of their own. Servers take up to [`NTIME_AHEAD_MAX`](crate::share::NTIME_AHEAD_MAX).
+    pub time_ahead_s: u32,
 }
 
 impl Default for Settings {
@@ -34,6 +37,7 @@ impl Default for Settings {
             answer_timeout: Duration::from_secs(30),
             channels_max: 1,
             work_selection: false,
+            time_ahead_s: 0,
         }
     }
 }
