@@ -81,9 +81,18 @@ pub(crate) fn folder() -> TempDir {
         .unwrap()
 }
 
-/// A pool on this data folder.
+/// A pool on this data folder, as soon as the one before it has let go of the chain.
 pub(crate) async fn pool(data: &Path, changes: &[(&str, &str)]) -> Pool {
-    Pool::start(&settings(data, changes), false).await.unwrap()
+    let settings = settings(data, changes);
+    let deadline = tokio::time::Instant::now() + SOON;
+    loop {
+        match Pool::start(&settings, false).await {
+            Err(error) if error.message.contains("in use by") && tokio::time::Instant::now() < deadline => {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            started => return started.unwrap(),
+        }
+    }
 }
 
 /// Settings of a pool on this data folder.
