@@ -31,6 +31,10 @@ struct AllPeers {
 struct Tally {
     passed: u64,
     failed: u64,
+    /// Tests that failed, by program, in the order in which those ran.
+    programs: Vec<Vec<String>>,
+    /// How cargo names the programs that failed, in the same order: `-p adit --test peers`.
+    targets: Vec<String>,
 }
 
 /// Runs one step after the other and stops at the first that fails.
@@ -63,21 +67,59 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     tests(options.quick)
 }
 
-/// Runs the tests; the last line says how many passed and failed.
+/// Tests that may get a second try in one run: with more, something is wrong that is not chance.
+const SECOND_TRIES_MAX: usize = 3;
+
+/// Runs the tests; the last line says how many passed and failed. Few that failed are tried once more, alone: programs of others
+/// and a busy machine are part of many tests. The last line names them, whichever way that ends (docs/adr/0024-a-second-try.md).
 fn tests(quick: bool) -> Result<ExitCode, Failure> {
-    // All test programs run even after one has failed: a person wants to see the whole picture.
-    let mut command = cargo(&["test", "--workspace", "--no-fail-fast"]);
-    let (set, unset) = if quick {
+    let peers = if quick {
         ("ADIT_SKIP_PEERS", "ADIT_REQUIRE_PEERS")
     } else {
         ("ADIT_REQUIRE_PEERS", "ADIT_SKIP_PEERS")
     };
-    command.env(set, "1").env_remove(unset).stdout(Stdio::piped());
+    // All test programs run even after one has failed: a person wants to see the whole picture.
+    let mut tally = Tally::default();
+    let mut passed = watch(cargo(&["test", "--workspace", "--no-fail-fast"]), peers, &mut tally)?;
+    let again = tally.again();
+    let names: Vec<_> = again.iter().flat_map(|(_, names)| names.iter().cloned()).collect();
+    if !passed && !names.is_empty() && names.len() <= SECOND_TRIES_MAX {
+        println!("a second try, alone, for: {}", names.join(", "));
+        passed = true;
+        for (target, names) in again {
+            let mut words = vec!["test"];
+            words.extend(target.split(' '));
+            words.extend(["--", "--exact", "--test-threads=1"]);
+            words.extend(names.iter().map(String::as_str));
+            let mut second = Tally::default();
+            passed &= watch(cargo(&words), peers, &mut second)? && second.passed == names.len() as u64;
+            tally.passed += second.passed;
+            tally.failed = tally.failed.saturating_sub(second.passed);
+        }
+        println!("failed at the first try: {}", names.join(", "));
+    }
+    println!("{} passed, {} failed", tally.passed, tally.failed);
+    Ok(if passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Runs `cargo test`, shows what it says and keeps what is to be counted. Whether it succeeded.
+fn watch(mut command: Command, (set, unset): (&str, &str), tally: &mut Tally) -> Result<bool, Failure> {
+    // One pipe for both, so that a test stands behind the name of its program.
+    let (said, pipe) = std::io::pipe().map_err(|error| format!("cannot make a pipe: {error}"))?;
+    let second = pipe
+        .try_clone()
+        .map_err(|error| format!("cannot make a pipe: {error}"))?;
+    command.env(set, "1").env_remove(unset).stdout(pipe).stderr(second);
     let mut child = command
         .spawn()
         .map_err(|error| format!("cannot start cargo test: {error}"))?;
-    let mut tally = Tally::default();
-    for line in BufReader::new(child.stdout.take().ok_or("cargo test has no output")?).lines() {
+    // It holds the pipe's ends of writing.
+    drop(command);
+    for line in BufReader::new(said).lines() {
         let line = line.map_err(|error| format!("cannot read the output of cargo test: {error}"))?;
         println!("{line}");
         tally.add(&line);
@@ -88,20 +130,27 @@ fn tests(quick: bool) -> Result<ExitCode, Failure> {
     if !status.success() {
         println!("cargo test failed ({status})");
     }
-    println!("{} passed, {} failed", tally.passed, tally.failed);
-    Ok(if status.success() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(status.success())
 }
 
 impl Tally {
-    /// Counts the closing line of one test program: `test result: ok. 3 passed; 0 failed; ...`.
+    /// Takes one line of `cargo test`.
     fn add(&mut self, line: &str) {
-        let Some(result) = line.strip_prefix("test result: ") else {
-            return;
-        };
+        if line.starts_with("running ") {
+            self.programs.push(Vec::new());
+        } else if let Some(name) = failed_test(line) {
+            if let Some(program) = self.programs.last_mut() {
+                program.push(name.to_owned());
+            }
+        } else if let Some(target) = failed_target(line) {
+            self.targets.push(target.to_owned());
+        } else if let Some(result) = line.strip_prefix("test result: ") {
+            self.add_result(result);
+        }
+    }
+
+    /// Counts the closing line of one test program: `ok. 3 passed; 0 failed; ...`.
+    fn add_result(&mut self, result: &str) {
         let mut words = result.split_whitespace().peekable();
         while let Some(word) = words.next() {
             match (word.parse::<u64>(), words.peek()) {
@@ -111,6 +160,32 @@ impl Tally {
             }
         }
     }
+
+    /// The tests to try again by cargo's name of their program. None if not all that went wrong is a test with a name, such as a
+    /// program that broke down or did not build.
+    fn again(&self) -> Vec<(String, Vec<String>)> {
+        let programs: Vec<_> = self.programs.iter().filter(|tests| !tests.is_empty()).collect();
+        let named: usize = programs.iter().map(|tests| tests.len()).sum();
+        if programs.len() != self.targets.len() || named as u64 != self.failed {
+            return Vec::new();
+        }
+        self.targets
+            .iter()
+            .cloned()
+            .zip(programs.into_iter().cloned())
+            .collect()
+    }
+}
+
+/// `test NAME ... FAILED`
+fn failed_test(line: &str) -> Option<&str> {
+    line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
+}
+
+/// ``    `-p adit --test peers` ``, as cargo lists them at the end.
+fn failed_target(line: &str) -> Option<&str> {
+    line.strip_prefix("    `-p ")?;
+    line.trim().strip_prefix('`')?.strip_suffix('`')
 }
 
 /// The cargo that runs us, in the folder of the workspace.
@@ -166,6 +241,31 @@ mod tests {
         ] {
             tally.add(line);
         }
-        assert_eq!(tally, Tally { passed: 8, failed: 2 });
+        assert_eq!((tally.passed, tally.failed), (8, 2));
+    }
+
+    #[test]
+    fn failed_tests_are_found_with_their_programs() {
+        let said = [
+            "     Running unittests src/lib.rs (target/debug/deps/adit-0)",
+            "running 1 test",
+            "test a::b ... ok",
+            "test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s",
+            "running 2 tests",
+            "test one::two ... FAILED",
+            "test three ... ok",
+            "test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s",
+            "error: test failed, to rerun pass `-p adit --test peers`",
+            "error: 1 target failed:",
+            "    `-p adit --test peers`",
+        ];
+        let mut tally = Tally::default();
+        said.iter().for_each(|line| tally.add(line));
+        let wanted = ("-p adit --test peers".to_owned(), vec!["one::two".to_owned()]);
+        assert_eq!(tally.again(), [wanted]);
+
+        // A program that broke down has no name of a test.
+        tally.add("    `-p adit --test books`");
+        assert_eq!(tally.again(), []);
     }
 }

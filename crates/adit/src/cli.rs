@@ -232,7 +232,7 @@ pub struct Serving {
 impl Serving {
     fn give(&self, sources: &mut Sources) -> Result<(), Exit> {
         self.common.give(self.data.as_ref(), sources)?;
-        let flags = [
+        sources.given([
             ("listen", "--listen", &self.listen),
             ("http.listen", "--http", &self.http),
             ("node", "--node", &nodes(&self.node)),
@@ -240,12 +240,7 @@ impl Serving {
             ("coinbase.tag", "--tag", &self.tag),
             ("books.db", "--db", &self.db),
             ("nats.url", "--nats", &self.nats),
-        ];
-        for (key, typed, value) in flags {
-            if let Some(value) = value {
-                sources.flag(key, value, typed);
-            }
-        }
+        ]);
         Ok(())
     }
 }
@@ -371,16 +366,11 @@ impl ProviderArgs {
     fn give(&self, sources: &mut Sources) -> Result<(), Exit> {
         sources.pays_nobody = true;
         self.common.give(self.data.as_ref(), sources)?;
-        let flags = [
+        sources.given([
             ("provider.listen", "--listen", &self.listen),
             ("http.listen", "--http", &self.http),
             ("node", "--node", &nodes(&self.node)),
-        ];
-        for (key, typed, value) in flags {
-            if let Some(value) = value {
-                sources.flag(key, value, typed);
-            }
-        }
+        ]);
         Ok(())
     }
 }
@@ -478,15 +468,10 @@ impl TemplateArgs {
     fn give(&self, sources: &mut Sources) -> Result<(), Exit> {
         sources.pays_nobody = true;
         self.common.give(self.data.as_ref(), sources)?;
-        let flags = [
+        sources.given([
             ("node", "--node", &nodes(&self.node)),
             ("payout.address", "--payout", &self.payout),
-        ];
-        for (key, typed, value) in flags {
-            if let Some(value) = value {
-                sources.flag(key, value, typed);
-            }
-        }
+        ]);
         Ok(())
     }
 }
@@ -763,11 +748,7 @@ impl AccountantArgs {
     fn give(&self, sources: &mut Sources) -> Result<(), Exit> {
         sources.pays_nobody = true;
         self.common.give(None, sources)?;
-        for (key, flag, value) in [("nats.url", "--nats", &self.nats), ("books.db", "--db", &self.db)] {
-            if let Some(value) = value {
-                sources.flag(key, value, flag);
-            }
-        }
+        sources.given([("nats.url", "--nats", &self.nats), ("books.db", "--db", &self.db)]);
         Ok(())
     }
 }

@@ -210,18 +210,23 @@ fn encode_line(line: &BlockLine, out: &mut Vec<u8>) {
     let entries = [Some(Entry::Block(line.found)), line.outcome.map(Entry::Outcome)];
     out.push(1 + u8::from(line.outcome.is_some()));
     for entry in entries.into_iter().flatten() {
-        let record = Record {
-            sequence: 1,
-            time_us: line.time_us,
-            front_end: 0,
-            epoch: 0,
-            group_index: 0,
-            entry,
-        };
-        let mut bytes = [0; RECORD_BYTES];
-        record.encode(&mut bytes);
-        out.extend_from_slice(&bytes);
+        encode_entry(line.time_us, entry, out);
     }
+}
+
+/// As the record that it came from.
+fn encode_entry(time_us: u64, entry: Entry, out: &mut Vec<u8>) {
+    let record = Record {
+        sequence: 1,
+        time_us,
+        front_end: 0,
+        epoch: 0,
+        group_index: 0,
+        entry,
+    };
+    let mut bytes = [0; RECORD_BYTES];
+    record.encode(&mut bytes);
+    out.extend_from_slice(&bytes);
 }
 
 fn decode_line(from: &mut Reader<'_>) -> Option<BlockLine> {

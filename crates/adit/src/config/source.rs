@@ -36,6 +36,15 @@ impl Sources {
     pub fn flag(&mut self, key: &str, value: impl Into<String>, typed: impl Into<String>) {
         self.flags.push((key.to_owned(), value.into(), typed.into()));
     }
+
+    /// Adds the flags that were given: key, how the flag is typed, and its value.
+    pub fn given<const COUNT: usize>(&mut self, flags: [(&str, &str, &Option<String>); COUNT]) {
+        for (key, typed, value) in flags {
+            if let Some(value) = value {
+                self.flag(key, value, typed);
+            }
+        }
+    }
 }
 
 /// A value as given.

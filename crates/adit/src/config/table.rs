@@ -419,7 +419,7 @@ table! {
         /// a pool that has signed its own. Read at the start.
         tls_trusted: String = "", 0..=4096;
         /// Bytes of the extranonce that a proxy shares out among its devices, from 4 to 32: as many as its pools leave. 0
-        /// finds out: 8, or fewer where a pool leaves fewer. It stays the same while the proxy runs.
+        /// finds out: 12, or fewer where a pool leaves fewer. It stays the same while the proxy runs.
         extranonce_bytes: u32 = "0", 0..=32, unit "bytes";
         /// Hash rate that a pool is told when a channel is opened there. What is measured follows within seconds.
         hash_rate: u64 = "1000000000000", 1..=9223372036854775807, unit "hashes a second";

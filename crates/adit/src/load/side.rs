@@ -2,12 +2,11 @@
 //! words.
 
 use adit_proto::job::VERSION_MASK;
-use adit_proto::mining::client::{Coinbase, Event, Root, Share, Withheld, Work};
+use adit_proto::mining::client::{Event, Share, Withheld, Work};
 use adit_proto::sv1::client::{self as sv1, Client};
 use adit_proto::sv1::difficulty::Difficulty;
-use adit_proto::{Fault, Time, coinbase, target};
-use adit_wire::{B0_32, Header, Str0_255, U256};
-use std::sync::Arc;
+use adit_proto::{Fault, Time, target};
+use adit_wire::{Header, Str0_255, U256};
 
 use crate::device::EXTRANONCE_BYTES_MIN;
 use crate::device::upstream::{Heard, Upstream, text};
@@ -190,39 +189,9 @@ impl Miner {
     }
 
     fn work(&mut self, now: Time, job: sv1::Work) -> Option<Work> {
-        let sv1::Work {
-            number,
-            fields,
-            version_mask,
-            ..
-        } = job;
-        let coinbase::Body::Given(halves) = fields.coinbase else {
-            return None;
-        };
-        let new_tip = self.tip.replace(fields.prev_hash) != Some(fields.prev_hash);
-        Some(Work {
-            channel: CHANNEL,
-            job_id: number,
-            version: fields.version,
-            version_mask,
-            prev_hash: U256(fields.prev_hash),
-            root: Root::Coinbase {
-                extranonce_size: u16::try_from(halves.size).ok()?,
-                extranonce_prefix: B0_32::default(),
-                coinbase: Arc::new(Coinbase {
-                    version: fields.version,
-                    version_rolling_allowed: fields.version_rolling_allowed,
-                    prefix: halves.prefix,
-                    suffix: halves.suffix,
-                    path: fields.merkle_path,
-                }),
-            },
-            min_ntime: fields.min_ntime,
-            since: now,
-            nbits: fields.nbits,
-            target: self.target,
-            new_tip,
-        })
+        let prev_hash = job.fields.prev_hash;
+        let new_tip = self.tip.replace(prev_hash) != Some(prev_hash);
+        job.of_channel(CHANNEL, self.target, now, new_tip)
     }
 
     fn share(&mut self, now: Time, share: &Share, out: &mut Vec<u8>) -> Result<u32, Withheld> {

@@ -13,27 +13,37 @@ use crate::uplink::{BRANCH_BYTES, Cause, Speech, Upstream};
 /// How long pools are waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Bytes that all pools leave that can be reached now, at most [`BRANCH_BYTES`]. Pools of Stratum V1 give what they give; those of
-/// Stratum V2 are told what we need, and one that refuses us that, such as another proxy, is asked for the least.
+/// Bytes that are asked for first: a device below gets eight of them to roll, which is enough for a proxy below this one and not
+/// too many for old boards.
+const WIDE_BYTES: usize = 12;
+
+/// Bytes that all pools leave, at most [`WIDE_BYTES`]. Pools of Stratum V1 give what they give; those of Stratum V2 are told what
+/// we need, and one that refuses us that, such as another proxy, is asked for less. When one does not say, no more than
+/// [`BRANCH_BYTES`] are shared out, so that it is of use as soon as it is back.
 pub(super) async fn left(upstreams: &[Upstream], settings: &lines::Settings, clock: &Clock) -> usize {
     let all = upstreams.iter().cloned();
     let (new, old): (Vec<_>, Vec<_>) = all.partition(|it| it.speech == Speech::StratumV2);
     let asking = Asking {
         settings,
         clock,
-        bytes: AtomicUsize::new(BRANCH_BYTES),
-        waited_for: AtomicUsize::new(0),
+        bytes: AtomicUsize::new(WIDE_BYTES),
+        silent: AtomicUsize::new(upstreams.len()),
     };
     let both = async {
         let new = async {
-            let narrow = asking.ask(new, BRANCH_BYTES).await;
+            let narrow = asking.ask(new, WIDE_BYTES).await;
+            let narrow = asking.ask(narrow, BRANCH_BYTES).await;
             asking.ask(narrow, BRANCH_BYTES_MIN).await;
         };
         tokio::join!(asking.ask(old, BRANCH_BYTES_MIN), new);
     };
-    if tokio::time::timeout(PATIENCE, both).await.is_err() {
+    // Who has said nothing until then is counted below.
+    let _in_time = tokio::time::timeout(PATIENCE, both).await;
+    let silent = asking.silent.load(Relaxed);
+    if silent > 0 {
+        asking.bytes.fetch_min(BRANCH_BYTES, Relaxed);
         tracing::warn!(
-            pools = asking.waited_for.load(Relaxed),
+            pools = silent,
             "not all pools have said in time how much extranonce they leave: one that leaves less than {} bytes will be of no \
              use until the next start",
             asking.bytes.load(Relaxed)
@@ -47,7 +57,8 @@ struct Asking<'a> {
     settings: &'a lines::Settings,
     clock: &'a Clock,
     bytes: AtomicUsize,
-    waited_for: AtomicUsize,
+    /// Pools that have not said what they leave.
+    silent: AtomicUsize,
 }
 
 impl Asking<'_> {
@@ -63,7 +74,6 @@ impl Asking<'_> {
             ..self.settings.clone()
         };
         let mut open = upstreams.len();
-        self.waited_for.fetch_add(open, Relaxed);
         let (mut lines, mut reports) = Lines::new(upstreams, settings, self.clock.clone());
         (0..lines.count()).for_each(|upstream| lines.connect(upstream));
         let mut refused = Vec::new();
@@ -77,7 +87,6 @@ impl Asking<'_> {
                 Some(News::Down(_)) => {}
             }
             open -= 1;
-            self.waited_for.fetch_sub(1, Relaxed);
         }
         refused
     }
@@ -85,6 +94,7 @@ impl Asking<'_> {
     fn leaves(&self, lines: &mut Lines, upstream: usize) {
         if let Some(channel) = lines.facts(upstream).and_then(|facts| facts.channel) {
             self.bytes.fetch_min(usize::from(channel.size), Relaxed);
+            self.silent.fetch_sub(1, Relaxed);
             let upstream = lines.name(upstream);
             tracing::info!(upstream, bytes = channel.size, "bytes of extranonce left to us");
         }

@@ -2,13 +2,11 @@
 //! Stratum V2 with one extended channel.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use adit_net::{Protocol, TlsDialling};
-use adit_proto::coinbase::Body;
-use adit_proto::mining::client::{Coinbase, Root, Withheld, Work};
+use adit_proto::mining::client::Withheld;
 use adit_proto::sv1::client::{self as sv1, Client, Event, Input, LINE_BYTES_MAX};
 use adit_proto::{Fault, Time};
 use adit_wire::{B0_32, Header, U256};
@@ -105,7 +103,8 @@ impl Session {
                 }));
             }
             Event::Job(work) => {
-                if let Some(work) = self.work(now, *work) {
+                let clean = work.clean;
+                if let Some(work) = work.of_channel(CHANNEL, self.target, now, clean) {
                     self.tell(Told::Work(Box::new(work)));
                 }
             }
@@ -142,37 +141,6 @@ impl Session {
             ),
             Event::Message(words) => tracing::info!(words, "the pool says"),
         }
-    }
-
-    /// A job in the words of Stratum V2.
-    fn work(&self, now: Time, work: sv1::Work) -> Option<Work> {
-        let fields = work.fields;
-        let Body::Given(halves) = fields.coinbase else {
-            return None;
-        };
-        Some(Work {
-            channel: CHANNEL,
-            job_id: work.number,
-            version: fields.version,
-            version_mask: work.version_mask,
-            prev_hash: U256(fields.prev_hash),
-            root: Root::Coinbase {
-                extranonce_size: u16::try_from(halves.size).ok()?,
-                extranonce_prefix: B0_32::default(),
-                coinbase: Arc::new(Coinbase {
-                    version: fields.version,
-                    version_rolling_allowed: fields.version_rolling_allowed,
-                    prefix: halves.prefix,
-                    suffix: halves.suffix,
-                    path: fields.merkle_path,
-                }),
-            },
-            min_ntime: fields.min_ntime,
-            since: now,
-            nbits: fields.nbits,
-            target: self.target,
-            new_tip: work.clean,
-        })
     }
 
     /// A share has its answer: the job that it was for, and how long it took.

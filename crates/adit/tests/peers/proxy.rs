@@ -106,8 +106,7 @@ fn their_devices_and_their_proxy_mine_below_our_proxy() {
     let Some(node) = BitcoinNode::start() else { return };
     node.mine(1);
     let pool = Pool::on(&node, WORK);
-    // Their proxy wants more to share out than ours leaves of eight bytes.
-    let proxy = Proxy::start(&[&pool.url()], &["--set", "upstream.extranonce_bytes=16"]);
+    let proxy = Proxy::start(&[&pool.url()], &[]);
     let theirs = reference::device_on(proxy.folder(), &proxy.address(), &proxy.key(), "theirs");
     earns(&pool, &node, FARM, &[&pool.program, &proxy.program, &theirs]);
     drop(theirs);

@@ -114,7 +114,7 @@ async fn a_dead_upstream_is_replaced_and_no_miner_notices() {
     assert_eq!(at_first + at_spare, accepted, "each in one ledger, and once");
 }
 
-/// A farm's proxy below another one, of which it gets the four bytes that a device of its own would roll: what is found below both
+/// A farm's proxy below another one, of which it gets the eight bytes that a device of its own would roll: what is found below both
 /// is in the ledger of the pool above both, and in each proxy's.
 #[tokio::test]
 async fn a_proxy_stands_below_a_proxy() {
@@ -123,8 +123,8 @@ async fn a_proxy_stands_below_a_proxy() {
     upper.state("the pool", |now| now.place == Some(0)).await;
     let lower = Between::open(&[upper.proxy.pool().url().to_string()]).await;
     lower.state("the proxy", |now| now.place == Some(0)).await;
-    assert_eq!(lower.proxy.picture().borrow().upstreams[0].extranonce_bytes, 4);
-    assert_eq!(upper.proxy.picture().borrow().upstreams[0].extranonce_bytes, 8);
+    assert_eq!(lower.proxy.picture().borrow().upstreams[0].extranonce_bytes, 8);
+    assert_eq!(upper.proxy.picture().borrow().upstreams[0].extranonce_bytes, 12);
     let mut nonces = 1u32..;
     let mut miners = Vec::new();
     for (how, name) in [(How::HeaderOnly, "a"), (How::Grouped, "b")] {
@@ -132,7 +132,7 @@ async fn a_proxy_stands_below_a_proxy() {
         miner.mine(nonces.by_ref().take(5)).await;
         miners.push(miner);
     }
-    let mut rig = Rig::start_with(lower.proxy.pool().url(), "c.rig", "0001").await;
+    let mut rig = Rig::start_with(lower.proxy.pool().url(), "c.rig", "00000001").await;
     rig.mine(100..105).await;
     let figures = lower.answered(15).await;
     let figures_above = upper.answered(figures.shares_accepted).await;

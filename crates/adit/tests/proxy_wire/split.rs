@@ -111,7 +111,7 @@ async fn miners_of_both_protocols_are_dealt_out() {
         miners.push(between.miner(how, name).await);
     }
     for name in ["d.1", "d.2"] {
-        rigs.push(Rig::start_with(between.proxy.pool().url(), name, "00000001").await);
+        rigs.push(Rig::start(between.proxy.pool().url(), name).await);
     }
     let deadline = tokio::time::Instant::now() + Duration::from_secs(120);
     loop {

@@ -125,7 +125,8 @@ async fn a_pool_over_tls_is_who_it_says() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn four_bytes_of_extranonce_are_shared_out() {
     let pool = House::open(&[]).await;
-    let above = Between::open(&[pool.pool.url().to_string()]).await;
+    let keys = [("upstream.extranonce_bytes", "8")];
+    let above = Between::open_with(&[pool.pool.url().to_string()], &keys, patience()).await;
     above.state("the pool", |now| now.place == Some(0)).await;
     let url = above.proxy.pool().url().clone();
     let upstream = format!(
@@ -257,6 +258,8 @@ async fn a_pool_that_leaves_too_little_is_not_used() {
             now.place == Some(1) && now.causes.contains_key(&Cause::Refused)
         })
         .await;
+    // One has not said what it leaves: the other is not used to its full width.
+    assert_eq!(between.proxy.picture().borrow().upstreams[1].extranonce_bytes, 8);
     between.proxy.stop().await.unwrap();
     good.close().await;
 }

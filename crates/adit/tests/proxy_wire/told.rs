@@ -23,7 +23,7 @@ async fn shares_name_their_worker_above() {
         .await;
     let mut one = between.miner(How::Extended, "alice").await;
     one.mine(1..20).await;
-    let mut other = Rig::start_with(between.proxy.pool().url(), "bob.rig7", "00000001").await;
+    let mut other = Rig::start(between.proxy.pool().url(), "bob.rig7").await;
     other.mine(20..40).await;
     between.answered(39).await;
     between.proxy.stop().await.unwrap();

@@ -4,10 +4,10 @@
 
 use std::collections::HashMap;
 
-use super::Reader;
+use super::{Reader, encode_entry};
 use crate::book::Book;
 use crate::money::Balance;
-use crate::record::{AccountId, Credit, Entry, Outcome, RECORD_BYTES, Record};
+use crate::record::{AccountId, Credit, Entry, Outcome, Record};
 use crate::window::{Slice, Window};
 
 pub(super) fn encode(book: &Book, out: &mut Vec<u8>) {
@@ -27,7 +27,7 @@ pub(super) fn encode(book: &Book, out: &mut Vec<u8>) {
         count(block.credits().count(), out);
         block
             .credits()
-            .for_each(|credit| encode_entry(Entry::Credit(*credit), out));
+            .for_each(|credit| encode_entry(0, Entry::Credit(*credit), out));
     }
     count(parts.folded.len(), out);
     parts.folded.iter().for_each(|hash| out.extend_from_slice(hash));
@@ -39,7 +39,7 @@ pub(super) fn encode(book: &Book, out: &mut Vec<u8>) {
         count(batch.lines().len(), out);
         batch
             .lines()
-            .for_each(|line| encode_entry(Entry::Payout(*line), out));
+            .for_each(|line| encode_entry(0, Entry::Payout(*line), out));
     }
     encode_window(book.window(), out);
 }
@@ -79,21 +79,6 @@ pub(super) fn decode(from: &mut Reader<'_>, book: &mut Book) -> Option<()> {
 
 fn count(number: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(&(number as u64).to_le_bytes());
-}
-
-/// As the record that it came from.
-fn encode_entry(entry: Entry, out: &mut Vec<u8>) {
-    let record = Record {
-        sequence: 1,
-        time_us: 0,
-        front_end: 0,
-        epoch: 0,
-        group_index: 0,
-        entry,
-    };
-    let mut bytes = [0; RECORD_BYTES];
-    record.encode(&mut bytes);
-    out.extend_from_slice(&bytes);
 }
 
 fn decode_credit(from: &mut Reader<'_>) -> Option<Credit> {

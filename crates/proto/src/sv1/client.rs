@@ -13,12 +13,16 @@ mod shares;
 use super::difficulty::Difficulty;
 use super::line::Line;
 use super::{Id, hex, say};
+use crate::coinbase::Body;
 use crate::job::Fields;
+use crate::mining::client as mining;
 use crate::target::Target;
 use crate::{Fault, Time};
+use adit_wire::{B0_32, U256};
 use core::time::Duration;
 use serde_json::{Value, json};
 use shares::{Jobs, Pending};
+use std::sync::Arc;
 
 pub use notify::heard;
 pub use shares::Share;
@@ -138,6 +142,40 @@ pub struct Work {
     pub version_mask: u32,
     /// Nothing older is worth anything any more.
     pub clean: bool,
+}
+
+impl Work {
+    /// The same in the words of Stratum V2: a job of `channel` with this target, known since `since`. `None` where the coinbase is
+    /// not given in halves, which a pool of Stratum V1 always does.
+    pub fn of_channel(self, channel: u32, target: U256, since: Time, new_tip: bool) -> Option<mining::Work> {
+        let fields = self.fields;
+        let Body::Given(halves) = fields.coinbase else {
+            return None;
+        };
+        Some(mining::Work {
+            channel,
+            job_id: self.number,
+            version: fields.version,
+            version_mask: self.version_mask,
+            prev_hash: U256(fields.prev_hash),
+            root: mining::Root::Coinbase {
+                extranonce_size: u16::try_from(halves.size).ok()?,
+                extranonce_prefix: B0_32::default(),
+                coinbase: Arc::new(mining::Coinbase {
+                    version: fields.version,
+                    version_rolling_allowed: fields.version_rolling_allowed,
+                    prefix: halves.prefix,
+                    suffix: halves.suffix,
+                    path: fields.merkle_path,
+                }),
+            },
+            min_ntime: fields.min_ntime,
+            since,
+            nbits: fields.nbits,
+            target,
+            new_tip,
+        })
+    }
 }
 
 /// What the machine awaits.
