@@ -118,8 +118,9 @@ async fn fifty_rounds_over_three_upstreams() {
     }
     assert_eq!(above.len(), count, "no share is in two ledgers, or twice in one");
     let sent = picture.figures.shares_sent as usize;
+    // What was on a wire when it was cut is lost: of nine shares of a round six can be.
     assert!(
-        count <= sent && count >= sent - sent / 4,
+        count <= sent && count > sent / 3,
         "{count} of {sent} that were sent"
     );
     let easy = picture.figures.shares_too_easy + picture.figures.shares_stale;

@@ -6,6 +6,7 @@ import { duration, rate } from "./words.js";
 import { home } from "./home.js";
 import { worker, workers } from "./workers.js";
 import { block, blocks, coinbase } from "./blocks.js";
+import { payouts, proof } from "./money.js";
 import { peers } from "./peers.js";
 import { history as past } from "./history.js";
 import { settings } from "./settings.js";
@@ -17,6 +18,8 @@ const PAGES = [
   [/^\/blocks$/, "Blocks", blocks],
   [/^\/block\/([^/]+)$/, "Block", block],
   [/^\/coinbase$/, "Next block", coinbase],
+  [/^\/payouts$/, "Payouts", payouts],
+  [/^\/proof\/([^/]+)$/, "Coinbase", proof],
   [/^\/history$/, "History", past],
   [/^\/peers$/, "Connections", peers],
   [/^\/settings$/, "Settings", settings],
@@ -41,7 +44,8 @@ function show(moved) {
   }
   for (const link of document.querySelectorAll("nav a")) {
     const at = link.getAttribute("href");
-    const here = at === path || (at === "/workers" && path.startsWith("/worker/")) || (at === "/blocks" && path.startsWith("/block/"));
+    const here = at === path || (at === "/workers" && path.startsWith("/worker/")) || (at === "/blocks" && path.startsWith("/block/"))
+      || (at === "/payouts" && path.startsWith("/proof/"));
     if (here) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
   }
   if (moved) { scrollTo(0, 0); main.focus(); }

@@ -122,7 +122,8 @@ function draw(body, w, nowUs) {
         h("p", { class: "note" }, w.share_work ? `a share has difficulty ${difficulty(w.share_work)}` : "not connected"), h("p", { class: "note" }, `first seen ${when(w.since_us)}`)),
       w.behind.length > 0 && card("w12", "Workers of this account", table("Workers of this account", COLUMNS.map((column) => ({ ...column, cell: (one) => column.cell(one, nowUs) })), w.behind)),
       card("w12", "Connections", rows.length ? table("Connections", channels(nowUs), rows)
-        : h("p", { class: "empty" }, w.account ? "Its shares come over a channel of its account." : "None now.")),
+        : h("p", { class: "empty" }, w.account ? "Its shares come over a channel of its account." : "None now."),
+        rows.length > 0 && h("p", { class: "note" }, link("/payouts", "Whom their coinbases pay"))),
       card("w12", "Refused shares", w.rejects.length ? w.rejects.map((one) => why(one, w.rejected)) : h("p", { class: "empty" }, "None."))));
 }
 
