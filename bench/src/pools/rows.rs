@@ -31,10 +31,10 @@ pub(super) fn rows(
         .map(|line| row(line, ours, reference))
         .collect();
     rows.push(flat(
-        "memory after five waves, as a multiple of fresh",
+        "memory after five waves, as a multiple of the first",
         ours,
         reference,
-        |figures| Some(figures.memory_churned? / figures.memory?),
+        |figures| Some(figures.memory_churned? / figures.memory_first_wave?),
     ));
     rows.push(flat(
         &format!("cost to open {}, as a multiple of {FEW} alone", scale.connections),

@@ -53,6 +53,8 @@ pub(super) struct Figures {
     /// Memory for a channel that is open, in bytes.
     pub(super) memory: Option<f64>,
     pub(super) memory_churned: Option<f64>,
+    /// The same when as many came for the first time.
+    pub(super) memory_first_wave: Option<f64>,
     /// From the source's notice of a new tip to the first and last channel, in microseconds.
     pub(super) notice_first_us: Option<f64>,
     pub(super) notice_last_us: Option<f64>,
@@ -215,9 +217,15 @@ pub(super) fn spread(report: &Value, hash: &str, at: u64) -> Option<(f64, f64)> 
 fn churn(site: &Site<'_>, figures: &mut Figures) -> Result<(), Failure> {
     let pool = site.pool(BATCH)?;
     let before = pool.resident_bytes()?;
+    let each = || -> Result<f64, Failure> {
+        sleep(SETTLE);
+        Ok((pool.resident_bytes()? - before) / f64::from(site.scale.wave))
+    };
+    let first = site.hold(&pool, site.scale.wave, &[])?;
+    figures.memory_first_wave = Some(each()?);
+    first.stop()?;
     let _load = site.hold(&pool, site.scale.wave, &["--churn", WAVES])?;
-    sleep(SETTLE);
-    figures.memory_churned = Some((pool.resident_bytes()? - before) / f64::from(site.scale.wave));
+    figures.memory_churned = Some(each()?);
     Ok(())
 }
 

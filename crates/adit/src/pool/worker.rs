@@ -18,7 +18,7 @@ use adit_net::drive::Bounds;
 use adit_net::{Clock, End, Identities, Link, LinkError, Permit, Rules, Shared, Tls, push_all};
 use adit_proto::extranonce::{Slot, Space};
 use adit_proto::mining::server::{AccountId, WorkerName};
-use adit_proto::{extension, mining, setup, sv1};
+use adit_proto::{Fault, extension, mining, setup, sv1};
 use tokio::sync::{Notify, Semaphore, broadcast, mpsc, watch};
 
 use super::branch::{HELD_MAX, Mined};
@@ -710,14 +710,17 @@ impl Worker {
         }
         self.handshakes.set(self.handshakes.get() + 1);
         tokio::task::spawn_local(async move {
-            let load = Arc::clone(&worker.load);
-            worker.serve(incoming).await;
-            load.fetch_sub(1, Ordering::Relaxed);
+            // In a box of its own: a handshake needs kilobytes, which a connection shall not keep for its life.
+            let entered = Box::pin(Rc::clone(&worker).receive(incoming)).await;
+            if let Some(entered) = entered {
+                worker.serve(entered).await;
+            }
+            worker.load.fetch_sub(1, Ordering::Relaxed);
         });
     }
 
-    /// One connection, from handshake to end.
-    async fn serve(self: Rc<Self>, incoming: Incoming) {
+    /// A new connection up to the end of its handshake; nothing if it did not come so far.
+    async fn receive(self: Rc<Self>, incoming: Incoming) -> Option<Entered> {
         let Incoming {
             stream,
             peer,
@@ -739,7 +742,7 @@ impl Worker {
             Err(error) => {
                 self.report.borrow_mut().handshakes_failed += 1;
                 turned_away(peer, &error);
-                return;
+                return None;
             }
         };
         let id = PeerId::new(self.number, self.came.get());
@@ -761,6 +764,24 @@ impl Worker {
             mailbox,
             connection: Rc::clone(&connection),
         });
+        Some(Entered {
+            id,
+            connection,
+            seat,
+            started,
+            _permit: permit,
+        })
+    }
+
+    /// One connection, from its handshake to its end.
+    async fn serve(&self, entered: Entered) {
+        let Entered {
+            id,
+            connection,
+            seat,
+            started,
+            _permit,
+        } = entered;
         let end = match started {
             Ok(()) => connection.drive().await,
             Err(fault) => End::Fault(fault),
@@ -770,8 +791,17 @@ impl Worker {
         self.kicks.borrow_mut().remove(&id);
         self.seats.borrow_mut().leave(seat);
         self.left.notify_one();
-        drop(permit);
     }
+}
+
+/// A connection that has its seat.
+struct Entered {
+    id: PeerId,
+    connection: Rc<Shared<Connection>>,
+    seat: usize,
+    started: Result<(), Fault>,
+    /// Held until it ends.
+    _permit: Permit,
 }
 
 impl Worker {
