@@ -80,9 +80,16 @@ fn tests(quick: bool) -> Result<ExitCode, Failure> {
     };
     // All test programs run even after one has failed: a person wants to see the whole picture.
     let mut tally = Tally::default();
-    let mut passed = watch(cargo(&["test", "--workspace", "--no-fail-fast"]), peers, &mut tally)?;
+    let mut passed = watch(
+        cargo(&["test", "--workspace", "--no-fail-fast"]),
+        peers,
+        &mut tally,
+    )?;
     let again = tally.again();
-    let names: Vec<_> = again.iter().flat_map(|(_, names)| names.iter().cloned()).collect();
+    let names: Vec<_> = again
+        .iter()
+        .flat_map(|(_, names)| names.iter().cloned())
+        .collect();
     if !passed && !names.is_empty() && names.len() <= SECOND_TRIES_MAX {
         println!("a second try, alone, for: {}", names.join(", "));
         passed = true;
@@ -113,7 +120,11 @@ fn watch(mut command: Command, (set, unset): (&str, &str), tally: &mut Tally) ->
     let second = pipe
         .try_clone()
         .map_err(|error| format!("cannot make a pipe: {error}"))?;
-    command.env(set, "1").env_remove(unset).stdout(pipe).stderr(second);
+    command
+        .env(set, "1")
+        .env_remove(unset)
+        .stdout(pipe)
+        .stderr(second);
     let mut child = command
         .spawn()
         .map_err(|error| format!("cannot start cargo test: {error}"))?;

@@ -14,7 +14,7 @@ use support::miner::{How, Miner};
 use support::{SOON, picture, pool};
 
 /// A block every 256 shares, about.
-const EASY: [(&str, &str); 2] = [("node", "embedded:8"), ("http.listen", "127.0.0.1:0")];
+const EASY: [(&str, &str); 2] = [("node", "embedded:13"), ("http.listen", "127.0.0.1:0")];
 /// Between two looks at an answer that nobody announces.
 const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
 

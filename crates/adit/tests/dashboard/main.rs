@@ -13,6 +13,7 @@ mod support;
 
 use std::sync::Arc;
 
+use adit::config::Payout;
 use adit::observe::{Roster, Status};
 use browser::{Browser, DESKTOP, PHONE, Screen};
 use http::Site;
@@ -148,7 +149,7 @@ async fn every_page_shows_what_it_is_for() {
     let owner = "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq";
     let rude = "/worker/%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E%2F..%2F%3Fa%26b%23c";
     let block = "/block/00000000000000000001b2c4a8c1f5ed5b4c1e1f4a7c0f7a1f0c9a0f2d6e8b31";
-    let pages: [(&str, String, &[&str]); 8] = [
+    let pages: [(&str, String, &[&str]); 9] = [
         (
             "workers",
             "/workers".into(),
@@ -178,6 +179,14 @@ async fn every_page_shows_what_it_is_for() {
                 "/adit/",
                 "3.09105174 BTC",
                 "Commitment to the witness data",
+            ],
+        ),
+        (
+            "payouts",
+            "/payouts".into(),
+            &[
+                "Nothing is split up here",
+                "Nobody mines on a coinbase of ours now.",
             ],
         ),
         (
@@ -406,5 +415,56 @@ async fn a_running_pool_is_seen_as_it_is() {
             "document.body.innerText.includes('orders need the operator')",
         )
         .await;
+    browser.close().await;
+}
+
+/// A block that two miners would share, line by line, and the coinbase of each of their channels.
+#[tokio::test]
+async fn everybody_sees_who_is_paid() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let home = support::folder();
+    let [pool, ann, bea] = [1, 2, 3].map(|n| Payout::throw_away(7_000 + n).text);
+    let line = format!(
+        "up --listen 127.0.0.1:0 --http 127.0.0.1:0 --node embedded:40 --set payout.scheme=pplns --set payout.address={pool} \
+         --set payout.refresh_ms=100 --set network=regtest --set device.threads=0"
+    );
+    let process = Process::start(adit(home.path(), &line));
+    let url = process.url();
+    let page = process.line_with("page  http://");
+    let page = page.split_whitespace().last().unwrap().to_owned();
+    let mut rigs = Vec::new();
+    for name in [&ann, &bea] {
+        let mut rig = Rig::start(&url, &format!("{name}.rig")).await;
+        rig.mine(0..20).await;
+        rigs.push(rig);
+    }
+    for screen in [DESKTOP, PHONE.dark()] {
+        browser.visit(&format!("{page}payouts"), screen).await;
+        for fact in [ann.as_str(), &bea, "Waits then", "Show"] {
+            let told = format!("document.body.textContent.includes({fact:?})");
+            browser.until(fact, &told).await;
+        }
+        browser.check("payouts-shared", screen).await;
+        browser
+            .eval("document.querySelector('a[href^=\"/proof/\"]').click();")
+            .await;
+        for fact in [
+            ann.as_str(),
+            &bea,
+            "To check it yourself",
+            "the owner of this channel",
+        ] {
+            let told = format!("document.body.textContent.includes({fact:?})");
+            browser.until(fact, &told).await;
+        }
+        browser.check("proof", screen).await;
+    }
+    browser
+        .visit(&format!("{page}proof/ffffffffffffff"), DESKTOP)
+        .await;
+    let missing = "document.body.innerText.includes('no channel of that number mines here')";
+    browser.until("no such channel", missing).await;
     browser.close().await;
 }

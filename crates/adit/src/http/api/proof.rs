@@ -87,18 +87,10 @@ pub(super) async fn proof(
     })
 }
 
-/// What the next block would pay to those who mine together, line by line: outputs, and who earns and waits.
-#[utoipa::path(get, path = "/api/v1/payouts/next", tag = "mined", responses(
-    (status = 200, body = Preview),
-    (status = 404, body = Problem),
-))]
-pub(super) async fn next(State(site): State<Site>) -> Result<Response, Problem> {
+/// What the next block would pay to those who mine together, line by line: outputs, and who earns and waits. `null` where nothing is
+/// split up: each miner is paid alone, or nothing is mined yet. Then /api/v1/coinbase and /api/v1/proofs say who is paid.
+#[utoipa::path(get, path = "/api/v1/payouts/next", tag = "mined", responses((status = 200, body = Option<Preview>)))]
+pub(super) async fn next(State(site): State<Site>) -> Response {
     let prover = site.views.prover.as_ref();
-    let preview = prover.and_then(|prover| prover.preview());
-    preview.map(|preview| json(&preview)).ok_or_else(|| {
-        Problem::missing(
-            "there is nothing to be split up here",
-            "each miner is paid alone, or nothing is mined yet: /api/v1/coinbase, /api/v1/proofs",
-        )
-    })
+    json(&prover.and_then(|prover| prover.preview()))
 }

@@ -28,10 +28,8 @@ export function payouts(main, signal) {
   main.append(h("div", { class: "title" }, h("h1", null, "Payouts"), h("p", null, "What the next block would pay, and to whom.")), next,
     h("section", { class: "card" }, h("h2", null, "What each channel mines for"),
       h("p", { class: "note" }, "The coinbase that a device hashes at this moment, decoded: whether its owner is in it."), list, pages));
-  every(4000, "/api/v1/payouts/next", (it) => put(next, preview(it)), signal,
-    (refused) => put(next, card("w12", "Line by line", h("p", { class: "empty" }, refused.code === 404
-      ? "Nothing is split up here: each channel below says whom it pays."
-      : refused.message))));
+  every(4000, "/api/v1/payouts/next", (it) => put(next, it ? preview(it)
+    : card("w12", "Line by line", h("p", { class: "empty" }, "Nothing is split up here: each channel below says whom it pays."))), signal);
   const go = (to) => { page = to; ask(); };
   const ask = every(4000, () => `/api/v1/proofs?page=${page}&per_page=${PER_PAGE}`, (rows) => {
     put(list, rows.length ? table("Channels", [
