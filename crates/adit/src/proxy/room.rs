@@ -19,20 +19,28 @@ const WIDE_BYTES: usize = 12;
 
 /// Bytes that all pools leave, at most [`WIDE_BYTES`]. Pools of Stratum V1 give what they give; those of Stratum V2 are told what
 /// we need, and one that refuses us that, such as another proxy, is asked for less. When one does not say, no more than
-/// [`BRANCH_BYTES`] are shared out, so that it is of use as soon as it is back.
+/// [`BRANCH_BYTES`] are shared out, so that it is of use as soon as it is back. Neither are more where distributed jobs are mined:
+/// their coinbases have room for as many as the distributor asked its pool for (docs/job-distribution.md).
 pub(super) async fn left(upstreams: &[Upstream], settings: &lines::Settings, clock: &Clock) -> usize {
     let all = upstreams.iter().cloned();
     let (new, old): (Vec<_>, Vec<_>) = all.partition(|it| it.speech == Speech::StratumV2);
+    let most = match settings.mining.work_selection {
+        true => BRANCH_BYTES,
+        false => WIDE_BYTES,
+    };
     let asking = Asking {
         settings,
         clock,
-        bytes: AtomicUsize::new(WIDE_BYTES),
+        bytes: AtomicUsize::new(most),
         silent: AtomicUsize::new(upstreams.len()),
     };
     let both = async {
         let new = async {
-            let narrow = asking.ask(new, WIDE_BYTES).await;
-            let narrow = asking.ask(narrow, BRANCH_BYTES).await;
+            let narrow = asking.ask(new, most).await;
+            let narrow = match most {
+                BRANCH_BYTES => narrow,
+                _ => asking.ask(narrow, BRANCH_BYTES).await,
+            };
             asking.ask(narrow, BRANCH_BYTES_MIN).await;
         };
         tokio::join!(asking.ask(old, BRANCH_BYTES_MIN), new);

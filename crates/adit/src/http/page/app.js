@@ -2,7 +2,7 @@
 
 import { h, put } from "./dom.js";
 import { listen, start } from "./live.js";
-import { duration, rate } from "./words.js";
+import { duration, rate, sentence } from "./words.js";
 import { home } from "./home.js";
 import { worker, workers } from "./workers.js";
 import { block, blocks, coinbase } from "./blocks.js";
@@ -68,9 +68,6 @@ function light(colour, ...reason) {
   if (line.className !== `light ${colour}`) line.className = `light ${colour}`;
   put(document.getElementById("reason"), reason);
 }
-
-// The first letter of a sentence.
-const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 listen(({ status, lost }) => {
   if (lost) {

@@ -2,7 +2,7 @@
 
 import { card, facts, h, link, put, table } from "./dom.js";
 import { every } from "./live.js";
-import { bitcoin, difficulty, percent, sats, whole } from "./words.js";
+import { bitcoin, difficulty, percent, sats, sentence, whole } from "./words.js";
 
 const PER_PAGE = 50;
 const ROLES = { pool: "the pool", donation: "a donation", miner: "" };
@@ -26,7 +26,7 @@ export function payouts(main, signal) {
   const pages = h("div", { class: "pages" });
   let page = 1;
   main.append(h("div", { class: "title" }, h("h1", null, "Payouts"), h("p", null, "What the next block would pay, and to whom.")), next,
-    h("section", { class: "card" }, h("h2", null, "What each channel mines for"),
+    h("section", { class: "card past" }, h("h2", null, "What each channel mines for"),
       h("p", { class: "note" }, "The coinbase that a device hashes at this moment, decoded: whether its owner is in it."), list, pages));
   every(4000, "/api/v1/payouts/next", (it) => put(next, it ? preview(it)
     : card("w12", "Line by line", h("p", { class: "empty" }, "Nothing is split up here: each channel below says whom it pays."))), signal);
@@ -50,7 +50,7 @@ function preview(it) {
       ["Height", it.height ? whole(it.height) : "not known yet"],
       ["Pays in all", bitcoin(it.value_sat)],
       ["Fee of the pool", `${(it.fee_bp / 100).toFixed(2)} %`],
-      ["Window", `the last ${difficulty(it.window)}`],
+      ["Window", `difficulty ${difficulty(it.window)}, the newest work`],
       ["Work in it", difficulty(it.work)],
       ["Snapshot", whole(it.snapshot)],
     ])),
@@ -69,7 +69,7 @@ export function proof(main, signal, channel) {
   const body = h("div");
   main.append(body);
   every(4000, `/api/v1/proofs/${encodeURIComponent(channel)}`, (it) => put(body,
-    h("div", { class: "title" }, h("h1", null, it.user || "(no name)"), h("p", null, it.says)),
+    h("div", { class: "title" }, h("h1", null, it.user || "(no name)"), h("p", null, sentence(it.says))),
     h("div", { class: "grid" },
       card("w8", "Who is paid", table("Outputs", [
         { name: "To", class: "left grow", cell: (o) => [h("span", { class: "mono" }, o.address ?? o.script), h("span", { class: "note" }, PURPOSES[o.purpose] || null)] },

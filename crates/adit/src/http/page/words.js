@@ -1,5 +1,8 @@
 // Numbers and facts in words.
 
+// The first letter of a sentence.
+export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
 export const whole = (number) => Number(number).toLocaleString("en");
 
 export function scaled(number, unit) {
