@@ -135,7 +135,8 @@ impl OldPool {
     async fn has_ended(&mut self) -> bool {
         let Some(read) = &mut self.read else { return true };
         match timeout(HANGING_UP, read.fill_buf()).await {
-            Ok(got) => got.is_ok_and(<[u8]>::is_empty),
+            // A reset is an end, too.
+            Ok(got) => got.map_or(true, <[u8]>::is_empty),
             Err(_) => false,
         }
     }
