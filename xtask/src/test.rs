@@ -71,7 +71,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
 const SECOND_TRIES_MAX: usize = 3;
 
 /// Runs the tests; the last line says how many passed and failed. Few that failed are tried once more, alone: programs of others
-/// and a busy machine are part of many tests. The last line names them, whichever way that ends (docs/adr/0024-a-second-try.md).
+/// and a busy machine are part of many tests. The line before the last names them, whichever way that ends (docs/adr/0024-a-second-try.md).
 fn tests(quick: bool) -> Result<ExitCode, Failure> {
     let peers = if quick {
         ("ADIT_SKIP_PEERS", "ADIT_REQUIRE_PEERS")

@@ -13,7 +13,7 @@ use support::lines::Rig;
 use support::miner::{How, Miner};
 use support::{SOON, picture, pool};
 
-/// A block every 256 shares, about.
+/// A block every 8,192 shares, about: a dozen shares rarely find one.
 const EASY: [(&str, &str); 2] = [("node", "embedded:13"), ("http.listen", "127.0.0.1:0")];
 /// Between two looks at an answer that nobody announces.
 const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
