@@ -17,6 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// too many for old boards.
 const WIDE_BYTES: usize = 12;
 
+/// What is asked for, one after the other.
+const WIDTHS: [usize; 3] = [WIDE_BYTES, BRANCH_BYTES, BRANCH_BYTES_MIN];
+
 /// Bytes that all pools leave, at most [`WIDE_BYTES`]. Pools of Stratum V1 give what they give; those of Stratum V2 are told what
 /// we need, and one that refuses us that, such as another proxy, is asked for less. When one does not say, no more than
 /// [`BRANCH_BYTES`] are shared out, so that it is of use as soon as it is back. Neither are more where distributed jobs are mined:
@@ -36,12 +39,10 @@ pub(super) async fn left(upstreams: &[Upstream], settings: &lines::Settings, clo
     };
     let both = async {
         let new = async {
-            let narrow = asking.ask(new, most).await;
-            let narrow = match most {
-                BRANCH_BYTES => narrow,
-                _ => asking.ask(narrow, BRANCH_BYTES).await,
-            };
-            asking.ask(narrow, BRANCH_BYTES_MIN).await;
+            let mut refused = new;
+            for least in WIDTHS.into_iter().filter(|least| *least <= most) {
+                refused = asking.ask(refused, least).await;
+            }
         };
         tokio::join!(asking.ask(old, BRANCH_BYTES_MIN), new);
     };

@@ -1,6 +1,6 @@
 // Blocks that were found, one of them, and what the next one would pay.
 
-import { card, facts, h, link, put, table } from "./dom.js";
+import { card, facts, h, leaf, link, put, table } from "./dom.js";
 import { every, listen } from "./live.js";
 import { FATES, ago, bitcoin, difficulty, percent, sats, when, whole } from "./words.js";
 import { fate } from "./home.js";
@@ -26,10 +26,7 @@ export function blocks(main, signal) {
       { name: "Pays", class: "wide", cell: (b) => (b.value_sat === null ? "\u2013" : bitcoin(b.value_sat)) },
       { name: "Found", cell: (b) => ago(b.at_us, nowUs) },
     ], found) : h("p", { class: "empty" }, page > 1 ? "No more." : "None yet. The overview says how long one takes at this hash rate."));
-    const more = found.length === PER_PAGE;
-    put(pages, page > 1 || more ? [h("span", null, `Page ${page}`), h("span", null,
-      h("button", { class: "button", type: "button", disabled: page <= 1, onclick: () => go(page - 1) }, "Back"),
-      h("button", { class: "button", type: "button", disabled: !more, onclick: () => go(page + 1) }, "More"))] : []);
+    leaf(pages, page, found.length === PER_PAGE, go);
   }, signal);
 }
 

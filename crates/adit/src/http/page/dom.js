@@ -58,6 +58,13 @@ export function table(caption, columns, rows, order) {
     h("tbody", null, rows.map((line) => h("tr", null, columns.map((column) => h("td", { class: column.class }, column.cell(line)))))));
 }
 
+// Buttons to the page before and after, where nobody knows how many there are.
+export function leaf(node, page, more, go) {
+  put(node, page > 1 || more ? [h("span", null, `Page ${page}`), h("span", null,
+    h("button", { class: "button", type: "button", disabled: page <= 1, onclick: () => go(page - 1) }, "Back"),
+    h("button", { class: "button", type: "button", disabled: !more, onclick: () => go(page + 1) }, "More"))] : []);
+}
+
 export function link(href, ...content) {
   return h("a", { href }, ...content);
 }

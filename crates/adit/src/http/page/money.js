@@ -1,6 +1,6 @@
 // Who is paid: the next block line by line, and what the coinbase of every single channel pays.
 
-import { card, facts, h, link, put, table } from "./dom.js";
+import { card, facts, h, leaf, link, put, table } from "./dom.js";
 import { every } from "./live.js";
 import { bitcoin, difficulty, percent, sats, sentence, whole } from "./words.js";
 
@@ -37,10 +37,7 @@ export function payouts(main, signal) {
       { name: "Channel", class: "wide", cell: (row) => h("span", { class: "mono" }, row.channel) },
       { name: "Coinbase", cell: (row) => link(`/proof/${row.channel}`, "Show") },
     ], rows) : h("p", { class: "empty" }, page > 1 ? "No more." : "Nobody mines on a coinbase of ours now."));
-    const more = rows.length === PER_PAGE;
-    put(pages, page > 1 || more ? [h("span", null, `Page ${page}`), h("span", null,
-      h("button", { class: "button", type: "button", disabled: page <= 1, onclick: () => go(page - 1) }, "Back"),
-      h("button", { class: "button", type: "button", disabled: !more, onclick: () => go(page + 1) }, "More"))] : []);
+    leaf(pages, page, rows.length === PER_PAGE, go);
   }, signal);
 }
 
