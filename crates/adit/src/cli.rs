@@ -740,6 +740,9 @@ pub struct AccountantArgs {
     /// The database: postgres://USER:PASSWORD@HOST:PORT/DATABASE, or sqlite:PATH
     #[arg(long, value_name = "URL")]
     pub db: Option<String>,
+    /// Serve page, API and metrics of the whole pool here
+    #[arg(long, value_name = "ADDR")]
+    pub http: Option<String>,
     #[command(flatten)]
     common: Common,
 }
@@ -748,7 +751,11 @@ impl AccountantArgs {
     fn give(&self, sources: &mut Sources) -> Result<(), Exit> {
         sources.pays_nobody = true;
         self.common.give(None, sources)?;
-        sources.given([("nats.url", "--nats", &self.nats), ("books.db", "--db", &self.db)]);
+        sources.given([
+            ("nats.url", "--nats", &self.nats),
+            ("books.db", "--db", &self.db),
+            ("http.listen", "--http", &self.http),
+        ]);
         Ok(())
     }
 }

@@ -79,6 +79,11 @@ impl Window {
         self.work
     }
 
+    /// When the newest share was found, rounded down to a slice, microseconds since 1970.
+    pub fn newest_us(&self) -> u64 {
+        self.newest.saturating_mul(UNIT_US)
+    }
+
     /// Slices that are kept.
     pub fn slices(&self) -> usize {
         self.slices.len()
@@ -92,29 +97,21 @@ impl Window {
     /// What each account did in the last `work` (expected hashes): the youngest slices whole, the last one in proportion,
     /// rounded down.
     pub fn weights(&self, work: u128) -> Weights {
-        let mut sums: HashMap<AccountId, u128> = HashMap::new();
-        let mut left = work;
-        for slice in self.slices.values().rev() {
-            let part = slice.work.min(left);
-            for (account, done) in &slice.accounts {
-                let counted = if part == slice.work {
-                    *done
-                } else {
-                    share_of(part, *done, slice.work)
-                };
-                *sums.entry(*account).or_default() += counted;
-            }
-            left -= part;
-            if left == 0 {
-                break;
+        weigh(self.slices.values().rev().map(std::slice::from_ref), work)
+    }
+
+    /// The same in all of `windows` together, which are brought to one time for it: the [`Window::weights`] of their
+    /// [`Window::merge`], without making that.
+    pub fn weights_of(windows: &mut [Self], work: u128) -> Weights {
+        let newest = windows.iter().map(|window| window.newest).max().unwrap_or(0);
+        let mut slices: BTreeMap<u64, Vec<Arc<Slice>>> = BTreeMap::new();
+        for window in windows {
+            window.turn_to(newest);
+            for (from, slice) in &window.slices {
+                slices.entry(*from).or_default().push(Arc::clone(slice));
             }
         }
-        let mut accounts: Vec<_> = sums.into_iter().filter(|(_, work)| *work > 0).collect();
-        accounts.sort_unstable();
-        Weights {
-            accounts,
-            work: work - left,
-        }
+        weigh(slices.values().rev().map(Vec::as_slice), work)
     }
 
     /// Forgets the oldest slices as far as more than `work` stays.
@@ -146,17 +143,30 @@ impl Window {
         self.newest == whole.newest && whole.slices.range(first..).eq(self.slices.iter())
     }
 
+    /// The newest unit that a share fell into.
+    pub(crate) fn newest(&self) -> u64 {
+        self.newest
+    }
+
     pub(crate) fn parts(&self) -> (u64, impl ExactSizeIterator<Item = (u64, &Slice)>) {
         let slices = self.slices.iter().map(|(start, slice)| (*start, &**slice));
         (self.newest, slices)
     }
 
+    /// The slices, shared: one that is the same as before has not changed.
+    pub(crate) fn shared(&self) -> impl Iterator<Item = (u64, &Arc<Slice>)> {
+        self.slices.iter().map(|(start, slice)| (*start, slice))
+    }
+
     /// Puts a window together from its [`Window::parts`].
     pub(crate) fn of_parts(newest: u64, slices: impl IntoIterator<Item = (u64, Slice)>) -> Self {
-        let slices: BTreeMap<_, _> = slices
-            .into_iter()
-            .map(|(start, slice)| (start, Arc::new(slice)))
-            .collect();
+        let slices = slices.into_iter();
+        Self::of_shared(newest, slices.map(|(start, slice)| (start, Arc::new(slice))))
+    }
+
+    /// The same from slices that others have as well.
+    pub(crate) fn of_shared(newest: u64, slices: impl IntoIterator<Item = (u64, Arc<Slice>)>) -> Self {
+        let slices: BTreeMap<_, _> = slices.into_iter().collect();
         let work = slices.values().map(|slice| slice.work).sum();
         Self { slices, newest, work }
     }
@@ -210,6 +220,36 @@ impl Window {
                 }
             }
         }
+    }
+}
+
+/// Sums slices up, youngest first, until there is `work`. Those of one time are given together.
+fn weigh<'a>(slices: impl Iterator<Item = &'a [Arc<Slice>]>, work: u128) -> Weights {
+    let mut sums: HashMap<AccountId, u128> = HashMap::new();
+    let mut left = work;
+    for together in slices {
+        let whole: u128 = together.iter().map(|slice| slice.work).sum();
+        let part = whole.min(left);
+        let done = together.iter().flat_map(|slice| &slice.accounts);
+        if part == whole {
+            done.for_each(|(account, done)| *sums.entry(*account).or_default() += done);
+        } else {
+            let mut last: HashMap<AccountId, u128> = HashMap::new();
+            done.for_each(|(account, done)| *last.entry(*account).or_default() += done);
+            for (account, done) in last {
+                *sums.entry(account).or_default() += share_of(part, done, whole);
+            }
+        }
+        left -= part;
+        if left == 0 {
+            break;
+        }
+    }
+    let mut accounts: Vec<_> = sums.into_iter().filter(|(_, work)| *work > 0).collect();
+    accounts.sort_unstable();
+    Weights {
+        accounts,
+        work: work - left,
     }
 }
 
@@ -291,6 +331,16 @@ mod tests {
             b.merge(&before);
             prop_assert_eq!(&a, &window(&shares));
             prop_assert_eq!(&b, &a);
+        }
+
+        /// Without making the whole: the same to the last hash.
+        #[test]
+        fn parts_weigh_what_the_whole_weighs(shares in shares(), cuts in prop::collection::vec(0usize..3, 120), work in 0u128..40_000_000) {
+            let mut windows = [Window::default(), Window::default(), Window::default()];
+            for ((account, done, at_s), cut) in shares.iter().zip(cuts) {
+                windows[cut].add([*account; 16], *done, at_s * 1_000_000);
+            }
+            prop_assert_eq!(Window::weights_of(&mut windows, work), window(&shares).weights(work));
         }
 
         #[test]

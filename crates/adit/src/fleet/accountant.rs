@@ -10,6 +10,8 @@ use std::time::Duration;
 use adit_net::Clock;
 use serde::Serialize;
 use tokio::sync::watch;
+use tokio::time::Instant;
+use utoipa::ToSchema;
 
 use super::bus::{Bus, Settings};
 use super::lane::{Lane, Place};
@@ -20,20 +22,26 @@ use crate::shutdown::{Shutdown, Stop};
 
 /// Between two looks for front ends that are new.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// A front end that shows no sign of life for so long is called silent: some five were due.
+const SILENT: Duration = Duration::from_secs(10);
 /// Front ends of one accountant; more need another one, on the same database or another.
 const LANES_MAX: usize = 1024;
 
 /// What an accountant does, front end by front end.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Picture {
     /// Whether there is a NATS server.
     pub connected: bool,
     /// Each front end's lane.
     pub front_ends: BTreeMap<u16, LanePicture>,
+    /// Who they are, as they say themselves.
+    pub holders: Vec<Holding>,
+    /// Those that have not stopped and show no sign of life.
+    pub silent: Vec<u16>,
 }
 
 /// What it does for one front end.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct LanePicture {
     /// Where the front end's devices connect, as it says.
     pub url: String,
@@ -96,6 +104,7 @@ impl Accountant {
 
 async fn run(bus: Bus, nats: Settings, db: Db, tell: watch::Sender<Arc<Picture>>, mut shutdown: Shutdown) {
     let pictures = Pictures::default();
+    let mut life = Life::default();
     let mut lanes: BTreeMap<u16, Lane> = BTreeMap::new();
     let mut look = tokio::time::interval(LOOK_EVERY);
     loop {
@@ -109,6 +118,7 @@ async fn run(bus: Bus, nats: Settings, db: Db, tell: watch::Sender<Arc<Picture>>
         };
         match known {
             Ok(holders) => {
+                life.note(holders.clone());
                 for holder in holders {
                     note(&pictures, &holder);
                     if lanes.contains_key(&holder.front_end) || lanes.len() == LANES_MAX {
@@ -132,7 +142,7 @@ async fn run(bus: Bus, nats: Settings, db: Db, tell: watch::Sender<Arc<Picture>>
             }
             Err(error) => tracing::debug!(%error, "front ends are not known just now"),
         }
-        paint(&bus, &pictures, &tell);
+        paint(&bus, &pictures, &life, &tell);
     }
     let lanes: Vec<Lane> = lanes.into_values().collect();
     if tokio::task::spawn_blocking(|| lanes.into_iter().for_each(Lane::join))
@@ -141,7 +151,37 @@ async fn run(bus: Bus, nats: Settings, db: Db, tell: watch::Sender<Arc<Picture>>
     {
         tracing::error!("a front end's lane broke");
     }
-    paint(&bus, &pictures, &tell);
+    paint(&bus, &pictures, &life, &tell);
+}
+
+/// Signs of life, by our own clock.
+#[derive(Default)]
+struct Life {
+    holders: Vec<Holding>,
+    /// The last one that differed from the one before, and when it was seen.
+    last: BTreeMap<u16, (u64, Instant)>,
+}
+
+impl Life {
+    fn note(&mut self, holders: Vec<Holding>) {
+        let now = Instant::now();
+        for holder in &holders {
+            let (beats, since) = self.last.entry(holder.front_end).or_insert((holder.beats, now));
+            if *beats != holder.beats {
+                (*beats, *since) = (holder.beats, now);
+            }
+        }
+        self.holders = holders;
+    }
+
+    fn silent(&self) -> Vec<u16> {
+        let holders = self.holders.iter().filter(|holder| !holder.stopped);
+        let silent = |it: &&Holding| {
+            let last = self.last.get(&it.front_end);
+            last.is_some_and(|(_, since)| since.elapsed() > SILENT)
+        };
+        holders.filter(silent).map(|holder| holder.front_end).collect()
+    }
 }
 
 fn note(pictures: &Pictures, holder: &Holding) {
@@ -151,11 +191,13 @@ fn note(pictures: &Pictures, holder: &Holding) {
         .clone_into(&mut pictures.entry(holder.front_end).or_default().url);
 }
 
-fn paint(bus: &Bus, pictures: &Pictures, tell: &watch::Sender<Arc<Picture>>) {
+fn paint(bus: &Bus, pictures: &Pictures, life: &Life, tell: &watch::Sender<Arc<Picture>>) {
     let front_ends = pictures.lock().unwrap_or_else(PoisonError::into_inner).clone();
     tell.send_replace(Arc::new(Picture {
         connected: bus.connected(),
         front_ends,
+        holders: life.holders.clone(),
+        silent: life.silent(),
     }));
 }
 
@@ -167,12 +209,12 @@ pub async fn serve(
     nats: Settings,
     db: Db,
     mut shutdown: Shutdown,
-    started: impl FnOnce(&Accountant),
+    started: impl FnOnce(&Accountant) -> Result<(), Exit>,
 ) -> Result<Arc<Picture>, Exit> {
     let clock = Clock::system();
     let began = clock.now();
     let accountant = Accountant::start(nats, db).await?;
-    started(&accountant);
+    started(&accountant)?;
     let picture = accountant.picture();
     shutdown.requested().await;
     accountant.stop().await;

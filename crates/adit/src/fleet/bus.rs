@@ -225,6 +225,16 @@ impl Bus {
         self.bucket("front_ends").await
     }
 
+    /// What front ends say of their books: a manifest of each.
+    pub(super) async fn manifests(&self) -> Result<kv::Store, BusError> {
+        self.bucket("statements").await
+    }
+
+    /// The sheets that these manifests name.
+    pub(super) async fn sheets(&self) -> Result<kv::Store, BusError> {
+        self.bucket("sheets").await
+    }
+
     async fn bucket(&self, name: &str) -> Result<kv::Store, BusError> {
         let bucket = format!("{}_{name}", self.settings.prefix);
         match self.jetstream.get_key_value(&bucket).await {
@@ -244,9 +254,10 @@ impl Bus {
                     ..stream::Config::default()
                 };
                 let made = self.jetstream.get_or_create_stream(config).await;
-                made.map_err(|error| failed("the table of front ends", error))?;
+                let about = |error: &dyn fmt::Display| failed(&format!("the table {name}"), error);
+                made.map_err(|error| about(&error))?;
                 let store = self.jetstream.get_key_value(&bucket).await;
-                store.map_err(|error| failed("the table of front ends", error))
+                store.map_err(|error| about(&error))
             }
         }
     }

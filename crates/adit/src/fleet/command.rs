@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::accountant::{Picture, serve};
 use super::bus::{Bus, Settings};
 use super::lease::{self, Holding, LeaseError};
+use super::page;
 use crate::books::Db;
 use crate::cli::FleetAction;
 use crate::config;
@@ -31,7 +32,7 @@ pub enum Said {
 pub async fn accountant(
     settings: &config::Settings,
     shutdown: Shutdown,
-    say: impl FnOnce(&str),
+    say: impl Fn(&str),
 ) -> Result<std::sync::Arc<Picture>, Exit> {
     let nats = nats(settings)?;
     let db = settings.books.db.within(&settings.data);
@@ -54,8 +55,12 @@ pub async fn accountant(
         Err(error) => tracing::warn!(%error, "waiting for the database"),
         Ok(()) => {}
     }
-    serve(nats, db, shutdown, |_| {
-        say(&format!("counting what comes over {from} into {place}"))
+    let server = page::bind(settings).await?;
+    serve(nats, db.clone(), shutdown.clone(), |accountant| {
+        say(&format!("counting what comes over {from} into {place}"));
+        let Some(server) = server else { return Ok(()) };
+        say(&format!("page  {}", server.url()));
+        page::serve(server, settings, &db, accountant.picture(), shutdown)
     })
     .await
 }

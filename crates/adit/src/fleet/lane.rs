@@ -10,6 +10,7 @@ use async_nats::jetstream::message::{AckKind, Acker};
 use futures::StreamExt;
 use serde::Serialize;
 use tokio::runtime::Runtime;
+use utoipa::ToSchema;
 
 use super::accountant::{LanePicture, Pictures};
 use super::batch;
@@ -35,7 +36,7 @@ const IDLE_MAX: u32 = 5;
 const LOCKS: u32 = u32::from_be_bytes(*b"adit");
 
 /// Who counts a front end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Place {
     /// Nobody here, until what is wrong is mended.

@@ -30,7 +30,7 @@ const CLOCK: &str = "clock";
 const TRIES_MAX: usize = 16;
 
 /// A front end, as all others see it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Holding {
     /// Its number.
     pub front_end: u16,
@@ -54,6 +54,10 @@ pub struct Holding {
     pub tip: String,
     /// SHA-256 of how its blocks are paid, as hex: the same for all, or they disagree.
     pub policy: String,
+    /// A checksum of how pooled blocks are shared out just now, as hex: the same for all, within the seconds between two
+    /// splits. Empty where that is not agreed on.
+    #[serde(default)]
+    pub split: String,
     /// Hashes a second of its devices.
     pub hash_rate: u64,
     /// Its open channels.

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::bus::{Bus, Settings};
+use super::exchange::Sharing;
 use super::lease::{self, BEAT_EVERY, Beat, Holding, Lease, LeaseError, fresh_name};
 use super::ship::Shipping;
 use crate::exit::Exit;
@@ -86,17 +87,8 @@ impl Joined {
             ledger: known.ledger.clone(),
             instance: fresh_name(),
             host: host(),
-            url: String::new(),
             software: concat!("adit ", env!("CARGO_PKG_VERSION")).into(),
-            beats: 0,
-            stopped: false,
-            height: 0,
-            tip: String::new(),
-            policy: String::new(),
-            hash_rate: 0,
-            channels: 0,
-            durable: 0,
-            booked: 0,
+            ..Holding::default()
         };
         let lease = match taken(&bus, &mine).await {
             Ok(lease) => Some(lease),
@@ -120,6 +112,11 @@ impl Joined {
         Ok(Self { bus, lease, mine })
     }
 
+    /// The way to the others.
+    pub(crate) fn bus(&self) -> Bus {
+        self.bus.clone()
+    }
+
     /// Shows signs of life from then on. `url` is where devices connect.
     #[must_use]
     pub fn start(
@@ -128,6 +125,7 @@ impl Joined {
         policy: Policy,
         status: watch::Receiver<Arc<Status>>,
         shipping: watch::Receiver<Shipping>,
+        sharing: watch::Receiver<Sharing>,
     ) -> Member {
         self.mine.url = url;
         self.mine.policy = policy();
@@ -142,9 +140,11 @@ impl Joined {
             policy,
             status,
             shipping,
+            sharing,
             tell,
             lose,
             apart: None,
+            uneven: None,
         };
         Member {
             task: tokio::spawn(run.run(shutdown)),
@@ -255,10 +255,13 @@ struct Run {
     policy: Policy,
     status: watch::Receiver<Arc<Status>>,
     shipping: watch::Receiver<Shipping>,
+    sharing: watch::Receiver<Sharing>,
     tell: watch::Sender<Fleet>,
     lose: watch::Sender<Option<String>>,
     /// Since when front ends build on different blocks.
     apart: Option<Instant>,
+    /// Since when they share them out differently.
+    uneven: Option<Instant>,
 }
 
 impl Run {
@@ -297,6 +300,7 @@ impl Run {
         drop(status);
         let shipping = self.shipping.borrow();
         (mine.durable, mine.booked) = (shipping.durable, shipping.booked);
+        self.sharing.borrow().split.clone_into(&mut mine.split);
     }
 
     /// Whether the number is known to be ours.
@@ -375,22 +379,35 @@ impl Run {
                 )
             })
             .collect();
-        let apart: Vec<String> = others()
-            .filter(|other| other.height > 0 && mine.height > 0 && other.tip != mine.tip)
-            .map(|other| other.front_end.to_string())
-            .collect();
-        match apart.is_empty() {
-            true => self.apart = None,
-            false => {
-                let since = *self.apart.get_or_insert_with(Instant::now);
-                if since.elapsed() >= APART_MAX {
-                    alarms.push(format!(
-                        "this front end and {} build on different blocks: look at their nodes",
-                        apart.join(", ")
-                    ));
-                }
-            }
+        let numbers = |differs: &dyn Fn(&Holding) -> bool| {
+            let differing = others().filter(|other| differs(other));
+            let numbers: Vec<String> = differing.map(|other| other.front_end.to_string()).collect();
+            numbers.join(", ")
+        };
+        let apart = numbers(&|other| other.height > 0 && mine.height > 0 && other.tip != mine.tip);
+        let uneven = numbers(&|other| {
+            let both = !other.split.is_empty() && !mine.split.is_empty();
+            both && other.policy == mine.policy && other.split != mine.split
+        });
+        if lasts(&mut self.apart, &apart) {
+            alarms.push(format!(
+                "this front end and {apart} build on different blocks: look at their nodes"
+            ));
+        }
+        if lasts(&mut self.uneven, &uneven) {
+            alarms.push(format!(
+                "this front end and {uneven} share blocks out differently: look at their clocks, and whether they reach NATS"
+            ));
         }
         alarms
     }
+}
+
+/// Whether the others in `with` have differed from us for too long.
+fn lasts(since: &mut Option<Instant>, with: &str) -> bool {
+    if with.is_empty() {
+        *since = None;
+        return false;
+    }
+    since.get_or_insert_with(Instant::now).elapsed() >= APART_MAX
 }

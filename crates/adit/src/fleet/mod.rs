@@ -15,14 +15,17 @@ pub mod batch;
 pub mod bus;
 pub mod command;
 pub mod cursor;
+pub mod exchange;
 mod lane;
 pub mod lease;
 pub mod member;
+mod page;
 pub mod sequencer;
 pub mod ship;
 
 pub use accountant::Accountant;
 pub use bus::{Bus, BusError, Settings};
+pub use exchange::{Common, Sharing};
 pub use lane::Place;
 pub use lease::{Beat, Holding, Lease, LeaseError};
 pub use member::{Fleet, Joined, Member};

@@ -14,6 +14,9 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+use crate::fleet::Place;
+use crate::fleet::accountant::LanePicture;
+
 use super::status::{BooksState, LedgerState, Light, NodeState, Status};
 use super::{Latency, Name, Peer, Roster, Upstream};
 
@@ -283,6 +286,7 @@ impl Collector for Picture {
         ledger(out, status)?;
         books(out, status)?;
         fleet(out, status)?;
+        accountant(out, status)?;
         negotiation(out, status)?;
         distribution(out, status)?;
         uplink(out, status)?;
@@ -666,6 +670,64 @@ fn fleet(out: &mut Writer<'_, '_>, status: &Status) -> fmt::Result {
         "fleet_reshipped_records",
         "Records that had to be shipped more than once",
         shipping.reshipped,
+    )
+}
+
+/// What an accountant counts, front end by front end: as many series as there are numbers in use.
+fn accountant(out: &mut Writer<'_, '_>, status: &Status) -> fmt::Result {
+    let Some(it) = &status.accountant else {
+        return Ok(());
+    };
+    out.gauge(
+        "accountant_connected",
+        "Whether NATS is there",
+        f64::from(u8::from(it.connected)),
+    )?;
+    out.gauge(
+        "accountant_silent_front_ends",
+        "Front ends that have not stopped and show no sign of life",
+        it.silent.len() as f64,
+    )?;
+    let lanes = |value: &dyn Fn(u16, &LanePicture) -> u64| {
+        let lanes = it.front_ends.iter();
+        let lanes = lanes.map(|(of, lane)| ([("front_end", u64::from(*of))], value(*of, lane)));
+        lanes.collect::<Vec<_>>()
+    };
+    let gauges = |value: &dyn Fn(u16, &LanePicture) -> u64| {
+        let lanes = lanes(value).into_iter();
+        lanes
+            .map(|(label, value)| (label, value as f64))
+            .collect::<Vec<_>>()
+    };
+    out.gauges(
+        "accountant_counting",
+        "1: this accountant counts the front end; 0: another one does, or nobody can",
+        &gauges(&|_, lane| u64::from(lane.place == Place::Counting)),
+    )?;
+    out.gauges(
+        "accountant_position",
+        "The last record of the front end that is in the database",
+        &gauges(&|_, lane| lane.last),
+    )?;
+    out.gauges(
+        "accountant_lacking_records",
+        "Records of the front end that the database has not, as far as the front end has said",
+        &gauges(&|of, lane| it.lacks(of, lane)),
+    )?;
+    out.gauges(
+        "accountant_held_records",
+        "Records that came and wait for others before them",
+        &gauges(&|_, lane| lane.held),
+    )?;
+    out.counters(
+        "accountant_counted_records",
+        "Records counted",
+        &lanes(&|_, lane| lane.counted),
+    )?;
+    out.counters(
+        "accountant_spoiled_messages",
+        "Messages that were of no use",
+        &lanes(&|_, lane| lane.spoiled),
     )
 }
 

@@ -1,6 +1,7 @@
 //! One picture of a running pool.
 
-use crate::fleet::{Fleet, Shipping};
+use crate::fleet::accountant::Picture;
+use crate::fleet::{Fleet, Sharing, Shipping};
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -56,6 +57,8 @@ pub struct Status {
     pub books: BooksStatus,
     /// The other front ends, and the journal's way to accountants, where this pool is one of several.
     pub fleet: Option<FleetStatus>,
+    /// What an accountant counts, in the picture of one.
+    pub accountant: Option<Picture>,
     /// Job negotiation.
     pub negotiation: Negotiation,
     /// Job distribution, where jobs are distributed.
@@ -394,6 +397,8 @@ pub struct FleetStatus {
     pub fleet: Fleet,
     /// How far the journal is shipped and counted.
     pub shipping: Shipping,
+    /// Whether and how blocks are shared out by the work of all.
+    pub sharing: Sharing,
 }
 
 /// The colour of the first line.
@@ -446,6 +451,10 @@ impl Status {
     }
 
     fn light(&self) -> (Light, String) {
+        if let Some(accountant) = &self.accountant {
+            let Health { light, reason } = accountant.health();
+            return (light, reason);
+        }
         let ledger = &self.ledger;
         if ledger.state == LedgerState::Down {
             return (

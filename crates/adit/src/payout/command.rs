@@ -59,10 +59,14 @@ pub fn run(settings: &Settings, action: &PayoutAction, as_json: bool) -> Result<
             let minimum = minimum.unwrap_or(settings.payouts.minimum_sat);
             let payments = match batch {
                 Some(name) => ordered(data, &format!("batch {} {minimum}", named(name)?))?,
-                None => {
-                    let pool = super::rules(settings).pool.id;
-                    Payments::of_due(due::due(&book(data)?, &pool, minimum, settings.network))
-                }
+                None => match pool::ask(data, &format!("due {minimum}"))? {
+                    Some(lines) => payments(&lines)?,
+                    None => {
+                        // What other front ends have paid of it is known to a running pool alone.
+                        let (pool, alone) = (super::rules(settings).pool.id, HashMap::new());
+                        Payments::of_due(due::due(&book(data)?, &alone, &pool, minimum, settings.network))
+                    }
+                },
             };
             match psbt {
                 true => format!("{}\n", payments.psbt()),
@@ -285,6 +289,10 @@ fn ordered(data: &Path, order: &str) -> Result<Payments, Exit> {
         Exit::failed(format!("no pool runs on {}", data.display()))
             .help("batches are booked by the pool that owns the ledger: start it, or name its data folder with --data DIR")
     })?;
+    payments(&lines)
+}
+
+fn payments(lines: &[String]) -> Result<Payments, Exit> {
     serde_json::from_str(&lines.concat())
         .map_err(|error| Exit::failed(format!("the pool's answer cannot be read: {error}")))
 }

@@ -1,5 +1,7 @@
 //! Who can be paid now, and what payments look like to people and wallets.
 
+use std::collections::HashMap;
+
 use adit_ledger::money::{Batch, BatchId};
 use adit_ledger::record::PayoutState;
 use adit_ledger::{AccountBook, AccountId, Book};
@@ -48,14 +50,25 @@ pub struct Output {
 }
 
 /// Everybody but the pool who is owed `minimum_sat` or more by mature blocks, less what blocks that are not mature have
-/// paid of it already; largest first, at most [`OUTPUTS_MAX`].
-pub fn due(book: &Book, pool: &AccountId, minimum_sat: u64, network: Network) -> Vec<Due> {
+/// paid of it already; largest first, at most [`OUTPUTS_MAX`]. `elsewhere` is what the books of other front ends owe, or
+/// have paid too much: nobody is paid more than all of them owe together.
+pub fn due(
+    book: &Book,
+    elsewhere: &HashMap<AccountId, i64>,
+    pool: &AccountId,
+    minimum_sat: u64,
+    network: Network,
+) -> Vec<Due> {
     let carries = book.money().carries();
+    let owed = |account: &AccountId| {
+        let of = |carries: &HashMap<AccountId, i64>| carries.get(account).copied().unwrap_or(0);
+        of(&carries).saturating_add(of(elsewhere))
+    };
     let mature = book.money().mature().filter(|(account, _)| *account != pool);
     let mut due: Vec<Due> = mature
         .filter_map(|(account, balance)| {
-            let carry = carries.get(account).copied().unwrap_or(0);
-            let sat = u64::try_from(balance.owed_sat().min(carry)).ok()?;
+            let own = balance.owed_sat().min(carries.get(account).copied().unwrap_or(0));
+            let sat = u64::try_from(own.min(owed(account))).ok()?;
             let name = book.account(account).and_then(AccountBook::name)?;
             let address: Address<NetworkUnchecked> = name.parse().ok()?;
             (sat >= minimum_sat.max(1) && address.is_valid_for_network(network)).then_some(Due {
@@ -148,6 +161,8 @@ fn hex<'a>(bytes: impl Iterator<Item = &'a u8>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use adit_ledger::Record;
+    use adit_ledger::record::{Credit, Entry, Outcome, OutcomeNote, account_parts};
 
     #[test]
     fn names_are_their_bytes() {
@@ -157,6 +172,59 @@ mod tests {
         for wrong in ["", "a b", "seventeen-letters", "ä", "a\n"] {
             assert!(id_of(wrong).unwrap_err().contains("1 to 16 letters"));
         }
+    }
+
+    /// A book that owes an address `sat` of a mature block.
+    fn owing(address: &str, sat: u64) -> (Book, AccountId) {
+        let account = adit_proto::mining::server::AccountId::of(address.as_bytes()).0;
+        let mut book = Book::default();
+        let mut tell = |entry| {
+            book.apply(&Record {
+                sequence: 1,
+                time_us: 1,
+                front_end: 0,
+                epoch: 1,
+                group_index: 0,
+                entry,
+            });
+        };
+        account_parts(account, address).for_each(|part| tell(Entry::Account(part)));
+        let credit = Credit {
+            block: [7; 32],
+            height: 7,
+            line: 0,
+            lines: 1,
+            account,
+            earned_sat: sat,
+            received_sat: 0,
+        };
+        tell(Entry::Credit(credit));
+        tell(Entry::Outcome(OutcomeNote::new(
+            [7; 32],
+            7,
+            Outcome::Confirmed,
+            100,
+            "",
+        )));
+        (book, account)
+    }
+
+    /// What the block of another front end paid of our debt is not paid again; what it owes is its own to pay.
+    #[test]
+    fn nobody_is_paid_more_than_all_owe_together() {
+        let address = crate::config::Payout::throw_away(1).text;
+        let (book, account) = owing(&address, 1_000);
+        let paid = |elsewhere: i64, minimum| {
+            let elsewhere = HashMap::from([(account, elsewhere)]);
+            let due = due(&book, &elsewhere, &[0; 16], minimum, Network::Regtest);
+            due.first().map(|due| due.sat)
+        };
+        assert_eq!(paid(0, 1), Some(1_000));
+        assert_eq!(paid(-400, 1), Some(600));
+        assert_eq!(paid(-400, 601), None);
+        assert_eq!(paid(-1_000, 1), None);
+        assert_eq!(paid(-5_000, 1), None);
+        assert_eq!(paid(5_000, 1), Some(1_000));
     }
 
     #[test]

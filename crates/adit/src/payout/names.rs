@@ -54,6 +54,11 @@ impl Names {
         self.payee_named(name)
     }
 
+    /// The payee of a script that has an address here.
+    pub fn payee_of(&self, script: &bitcoin::Script) -> Option<Payee> {
+        payee_of(script, self.network)
+    }
+
     fn payee_named(&self, name: &str) -> Result<(Payee, String), String> {
         let alias = self.aliases.get(name).cloned();
         let payout = alias.map_or_else(|| self.parse(name), Ok)?;

@@ -14,6 +14,7 @@ use adit_ledger::{Book, Lane, Writer};
 use bitcoin::Network;
 use tokio::sync::{Notify, watch};
 
+use crate::fleet::Common;
 use crate::payout::due::{Due, Payments, due, id_of};
 
 /// How long the ledger may take to have a batch on disk.
@@ -28,6 +29,8 @@ const BEHIND: &str = "the ledger is not on disk yet: look at its state, then ask
 /// What may be done with a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Order {
+    /// Say who could be paid so much, and book nothing.
+    Show { minimum_sat: u64 },
     /// Make it of everybody who is owed so much, or tell it again.
     Make { name: String, minimum_sat: u64 },
     /// It is in the chain.
@@ -50,6 +53,8 @@ pub(super) struct Cashier {
     news: Arc<Notify>,
     /// The book has changed by more than shares.
     wake: Arc<Notify>,
+    /// The other front ends: what their blocks have paid already is not paid by us.
+    common: Option<Common>,
     till: tokio::sync::Mutex<Till>,
 }
 
@@ -66,6 +71,7 @@ impl Cashier {
         rules: watch::Receiver<Rules>,
         network: Network,
         wake: Arc<Notify>,
+        common: Option<Common>,
     ) -> Self {
         let news = Arc::new(Notify::new());
         let told = Arc::clone(&news);
@@ -76,6 +82,7 @@ impl Cashier {
             network,
             news,
             wake,
+            common,
             till: tokio::sync::Mutex::new(Till {
                 lane: writer.lane(Arc::new(|| {})),
                 sent: Vec::new(),
@@ -85,6 +92,9 @@ impl Cashier {
 
     /// Does what was asked, one after the other; gives the batch as it stands in the ledger then.
     pub(super) async fn serve(&self, order: &Order) -> Result<Payments, String> {
+        if let Order::Show { minimum_sat } = order {
+            return Ok(Payments::of_due(self.due(&self.book(), *minimum_sat)));
+        }
         let mut till = self.till.lock().await;
         // Whatever was begun before is seen first, so that nothing is written twice.
         self.durable(&till.sent).await?;
@@ -108,6 +118,7 @@ impl Cashier {
         let book = self.book();
         let batches = book.money().batches();
         match order {
+            Order::Show { .. } => Err("nothing is booked for that".into()),
             Order::Make { name, minimum_sat } => {
                 let id = id_of(name)?;
                 if let Some(batch) = batches.find(&id) {
@@ -118,8 +129,7 @@ impl Cashier {
                         "there are too many batches: settle or cancel those that are sent first".into(),
                     );
                 }
-                let pool = self.rules.borrow().pool.id;
-                let due = due(&book, &pool, *minimum_sat, self.network);
+                let due = self.due(&book, *minimum_sat);
                 if due.is_empty() {
                     return Err(format!(
                         "nobody can be paid {minimum_sat} satoshis or more: nothing is booked"
@@ -138,6 +148,18 @@ impl Cashier {
                 cancel(batch).map(|steps| (id, steps))
             }
         }
+    }
+
+    fn due(&self, book: &Book, minimum_sat: u64) -> Vec<Due> {
+        let pool = self.rules.borrow().pool.id;
+        let elsewhere = self.common.as_ref().map(Common::carries_elsewhere);
+        due(
+            book,
+            &elsewhere.unwrap_or_default(),
+            &pool,
+            minimum_sat,
+            self.network,
+        )
     }
 
     /// Waits until the book has all of them.

@@ -6,6 +6,7 @@
 //!   payout                ->  the next coinbase as one line of JSON
 //!   channels              ->  `NUMBER NAME`, a line for each channel
 //!   coinbase NUMBER       ->  what that channel mines, as one line of JSON
+//!   due SAT               ->  everybody who could be paid so much, as one line of JSON; nothing is booked
 //!   batch NAME SAT        ->  the batch of everybody who is owed so much, booked, as one line of JSON; again: the same
 //!   settle NAME TXID HEIGHT  ->  the same batch, in the chain
 //!   cancel NAME           ->  the same batch, owed again
@@ -250,12 +251,15 @@ pub fn ask(data: &Path, question: &str) -> Result<Option<Vec<String>>, Exit> {
     }
 }
 
-const COMMANDS: &str = "commands are drain [HOST[:PORT]], payout, channels, coinbase NUMBER, batch NAME SAT, \
+const COMMANDS: &str = "commands are drain [HOST[:PORT]], payout, channels, coinbase NUMBER, due SAT, batch NAME SAT, \
      settle NAME TXID HEIGHT and cancel NAME";
 
 fn order(command: &str, rest: &str) -> Result<Order, String> {
     let words: Vec<&str> = rest.split_whitespace().collect();
     match (command, words.as_slice()) {
+        ("due", [sat]) => Ok(Order::Show {
+            minimum_sat: sat.parse().map_err(|_| COMMANDS)?,
+        }),
         ("batch", [name, sat]) => Ok(Order::Make {
             name: (*name).to_owned(),
             minimum_sat: sat.parse().map_err(|_| COMMANDS)?,
@@ -287,7 +291,7 @@ fn parse(line: &str) -> Result<Ask, String> {
             .map_err(|()| Place::EXPECTED.to_owned()),
         ("payout", "") => Ok(Ask::Tell(Question::Payout)),
         ("channels", "") => Ok(Ask::Tell(Question::Channels)),
-        ("batch" | "settle" | "cancel", rest) => order(command, rest).map(Ask::Order),
+        ("due" | "batch" | "settle" | "cancel", rest) => order(command, rest).map(Ask::Order),
         ("coinbase", channel) if !channel.is_empty() => Ok(Ask::Tell(Question::Coinbase(channel.to_owned()))),
         _ => Err(COMMANDS.into()),
     }
@@ -366,6 +370,8 @@ mod tests {
                 .contains("64 hexadecimal digits")
         );
         for wrong in [
+            "due",
+            "due x",
             "batch may",
             "batch may x",
             "batch",

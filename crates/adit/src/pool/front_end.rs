@@ -1,5 +1,7 @@
 //! A pool as one of several front ends (docs/fleet.md): its number, and its journal on the way to accountants.
 
+use std::time::Duration;
+
 use adit_ledger::verify::JOURNAL_FOLDER;
 use adit_ledger::{Durable, FileDisk};
 use sha2::{Digest, Sha256};
@@ -7,8 +9,9 @@ use tokio::sync::watch;
 
 use crate::config::Settings;
 use crate::exit::Exit;
+use crate::fleet::exchange::Carrier;
 use crate::fleet::member::{self, Policy};
-use crate::fleet::{self, Fleet, Joined, Member, Shipper, Shipping};
+use crate::fleet::{self, Fleet, Joined, Member, Sharing, Shipper, Shipping};
 use crate::observe::{FleetStatus, Status};
 use crate::shutdown::{Shutdown, Stop};
 
@@ -19,12 +22,14 @@ pub(super) struct FrontEnd {
     shipper: Shipper,
     stop: Stop,
     lost: watch::Receiver<Option<String>>,
+    sharing: watch::Receiver<Sharing>,
 }
 
 /// How it fares, for the hub.
 pub(super) struct View {
     fleet: watch::Receiver<Fleet>,
     shipping: watch::Receiver<Shipping>,
+    sharing: watch::Receiver<Sharing>,
 }
 
 /// A number that is held, and where.
@@ -61,7 +66,7 @@ pub(super) fn no_more(reason: &str) -> Exit {
 }
 
 impl FrontEnd {
-    /// Ships the journal and shows signs of life from then on.
+    /// Ships the journal, carries what the treasury says to the others, and shows signs of life from then on.
     pub(super) fn start(
         (nats, joined): Held,
         settings: &Settings,
@@ -69,19 +74,27 @@ impl FrontEnd {
         url: String,
         policy: Policy,
         status: watch::Receiver<std::sync::Arc<Status>>,
+        carrier: Carrier,
     ) -> Result<Self, Exit> {
         let folder = settings.data.join(JOURNAL_FOLDER);
         let failed = |error: std::io::Error| Exit::failed(format!("the journal cannot be shipped: {error}"));
         let journal = FileDisk::open(&folder).map_err(failed)?;
         let (stop, shutdown) = Shutdown::new();
+        let sharing = carrier.sharing();
+        if settings.payouts.shares_out() {
+            let every = Duration::from_millis(settings.payouts.refresh_ms);
+            let number = settings.pool.front_end;
+            tokio::spawn(carrier.run(joined.bus(), number, every, shutdown.clone()));
+        }
         let shipper = Shipper::start(nats, journal, durable, shutdown).map_err(failed)?;
-        let member = joined.start(url, policy, status, shipper.picture());
+        let member = joined.start(url, policy, status, shipper.picture(), sharing.clone());
         let lost = member.lost();
         Ok(Self {
             member,
             shipper,
             stop,
             lost,
+            sharing,
         })
     }
 
@@ -89,6 +102,7 @@ impl FrontEnd {
         View {
             fleet: self.member.picture(),
             shipping: self.shipper.picture(),
+            sharing: self.sharing.clone(),
         }
     }
 
@@ -114,6 +128,7 @@ impl View {
         FleetStatus {
             fleet: self.fleet.borrow().clone(),
             shipping: self.shipping.borrow().clone(),
+            sharing: self.sharing.borrow().clone(),
         }
     }
 }

@@ -65,11 +65,13 @@ use crate::books::{Books, Consumer, Keeper};
 use crate::config::table::PoolKeys;
 use crate::config::{Place, Settings};
 use crate::exit::Exit;
+use crate::fleet::{self, Common};
 use crate::http;
 use crate::observe::{self as status, Roster, Status};
 use crate::payout;
 use crate::payout::prove::OpenChannels;
-use crate::payout::{Names, Prover, Purse, treasury::Treasury};
+use crate::payout::treasury::{Looks, Treasury};
+use crate::payout::{Names, Prover, Purse};
 use crate::shutdown::{Shutdown, Stop};
 use admin::Errands;
 use blocks::BlockPath;
@@ -131,15 +133,6 @@ pub struct Pool {
     prover: Prover,
 }
 
-/// What a pool has from elsewhere.
-#[derive(Debug, Default)]
-pub struct Outside {
-    /// An upstream that it stands below.
-    pub branch: Option<Branch>,
-    /// Whom pooled work pays, agreed on with other front ends; otherwise that follows from its own book.
-    pub payouts: Option<watch::Receiver<Arc<Snapshot>>>,
-}
-
 impl Pool {
     /// Opens the data folder, connects the node, and serves from then on. Must be called inside a tokio runtime.
     ///
@@ -149,7 +142,7 @@ impl Pool {
     /// Whatever keeps a pool from starting, with what to do about it. A node that is away is no such thing: the
     /// pool waits for it and its miners may connect already.
     pub async fn start(settings: &Settings, or_free_port: bool) -> Result<Self, Exit> {
-        Self::start_from(settings, or_free_port, Outside::default()).await
+        Self::start_from(settings, or_free_port, None).await
     }
 
     /// As [`Pool::start`], below an upstream.
@@ -157,19 +150,14 @@ impl Pool {
     /// # Errors
     /// As [`Pool::start`].
     pub async fn start_branch(settings: &Settings, or_free_port: bool, branch: Branch) -> Result<Self, Exit> {
-        let outside = Outside {
-            branch: Some(branch),
-            ..Outside::default()
-        };
-        Self::start_from(settings, or_free_port, outside).await
+        Self::start_from(settings, or_free_port, Some(branch)).await
     }
 
-    /// As [`Pool::start`], with what comes from elsewhere.
-    ///
-    /// # Errors
-    /// As [`Pool::start`].
-    pub async fn start_from(settings: &Settings, or_free_port: bool, outside: Outside) -> Result<Self, Exit> {
-        let Outside { branch, payouts } = outside;
+    async fn start_from(
+        settings: &Settings,
+        or_free_port: bool,
+        branch: Option<Branch>,
+    ) -> Result<Self, Exit> {
         open::raise_file_limit();
         let clock = Clock::system();
         // Its number stands in every extranonce, so that it is held before anything is given out.
@@ -300,15 +288,26 @@ impl Pool {
         let (roster_tx, roster) = watch::channel(Arc::new(Roster::default()));
         let refused = listener.refusals();
         let live = Live::new(settings, node.handle.clone());
-        let paying = pay(settings, &clock, &opened.writer, names, payouts, purses);
+        let (common, carrier) = fleet::exchange::pair();
+        let common = joined.is_some().then_some(common);
+        let paying = pay(settings, &clock, &opened.writer, names, common.clone(), purses);
         let wake = Arc::clone(&paying.wake);
-        let cashier = Cashier::new(&opened.writer, paying.rules.subscribe(), settings.network, wake);
+        let rules = paying.rules.subscribe();
+        let cashier = Cashier::new(&opened.writer, rules, settings.network, wake, common);
         let durable = opened.writer.durable();
         let front_end = joined
             .map(|held| {
                 let values = live.subscribe();
                 let policy = Box::new(move || values.borrow().policy.clone());
-                FrontEnd::start(held, settings, durable, url.to_string(), policy, status.clone())
+                FrontEnd::start(
+                    held,
+                    settings,
+                    durable,
+                    url.to_string(),
+                    policy,
+                    status.clone(),
+                    carrier,
+                )
             })
             .transpose()?;
         let mut hub = Hub {
@@ -745,13 +744,14 @@ fn start_workers(
         .collect()
 }
 
-/// What the hub pays from: snapshots from elsewhere, or of the own book by a treasury that works beside it.
+/// What the hub pays from, and the treasury that makes it beside the hub: of the own book, and of those of the other front
+/// ends where there are some.
 fn pay(
     settings: &Settings,
     clock: &Clock,
     writer: &Writer,
     names: Option<Arc<Names>>,
-    payouts: Option<watch::Receiver<Arc<Snapshot>>>,
+    common: Option<Common>,
     newest: watch::Sender<Option<Arc<Purse>>>,
 ) -> Paying {
     let rules = payout::rules(settings);
@@ -763,20 +763,26 @@ fn pay(
     let shares_out = keys.shares_out() && names.is_some();
     let refresh = Duration::from_millis(keys.refresh_ms);
     let pool = payout::name(&settings.payout, settings.network);
-    let snapshots = payouts.unwrap_or_else(|| {
-        let (to, snapshots) = watch::channel(Arc::new(nobody));
-        let treasury = Treasury {
-            book: writer.book(),
-            names: names.clone().unwrap_or_else(|| Arc::new(Names::of(settings))),
-            rules: live_rules,
-            window_blocks: keys.window_blocks,
-            clock: clock.clone(),
-            pools: shares_out,
-            known: HashMap::new(),
-        };
-        tokio::spawn(treasury.run(block_works, Arc::clone(&wake), refresh, to));
-        snapshots
-    });
+    let (to, snapshots) = watch::channel(Arc::new(nobody));
+    let treasury = Treasury {
+        book: writer.book(),
+        names: names.clone().unwrap_or_else(|| Arc::new(Names::of(settings))),
+        rules: live_rules,
+        window_blocks: keys.window_blocks,
+        clock: clock.clone(),
+        pools: shares_out,
+        known: HashMap::new(),
+    };
+    let looks = Looks {
+        block_work: block_works,
+        wake: Arc::clone(&wake),
+        every: refresh,
+        to,
+    };
+    match common.filter(|_| shares_out) {
+        Some(common) => drop(tokio::spawn(treasury.run_together(common, looks))),
+        None => drop(tokio::spawn(treasury.run(looks))),
+    }
     Paying {
         snapshots,
         network: settings.network,

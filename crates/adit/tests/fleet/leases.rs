@@ -12,17 +12,8 @@ pub(crate) fn holding(front_end: u16) -> Holding {
         ledger: fresh_name(),
         instance: fresh_name(),
         host: "here".into(),
-        url: String::new(),
         software: "a test".into(),
-        beats: 0,
-        stopped: false,
-        height: 0,
-        tip: String::new(),
-        policy: String::new(),
-        hash_rate: 0,
-        channels: 0,
-        durable: 0,
-        booked: 0,
+        ..Holding::default()
     }
 }
 

@@ -3,9 +3,12 @@
 
 mod figures;
 mod folder;
+#[path = "../http/mod.rs"]
+mod http;
 mod leases;
 mod processes;
 mod shipping;
 #[path = "../support/mod.rs"]
 mod support;
+mod together;
 mod transport;

@@ -1,5 +1,6 @@
 //! Pools, accountants, NATS and PostgreSQL as processes, of which something is always broken; at the end all sums are equal.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use adit::shutdown::{Shutdown, Stop};
 use adit_ledger::verify::verify;
 use adit_net::Url;
 use adit_testkit::{NatsServer, Postgres};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
@@ -103,8 +105,46 @@ async fn mine(all: &mut [FrontEnd]) {
 fn accountant(home: &Path, nats: &str, postgres: &Postgres) -> Process {
     Process::start(adit(
         home,
-        &format!("accountant --nats {nats} --db {}", postgres.url()),
+        &format!(
+            "accountant --nats {nats} --db {} --http 127.0.0.1:0",
+            postgres.url()
+        ),
     ))
+}
+
+/// Where its page is.
+fn page_of(accountant: &Process) -> SocketAddr {
+    let line = accountant.line_with("page  http://");
+    let (_, place) = line.split_once("http://").unwrap();
+    place.trim_end_matches('/').parse().unwrap()
+}
+
+/// The whole pool, as an accountant shows it: who is there, what they do, and what the database has of it.
+async fn shows_all(page: SocketAddr, numbers: &[u16]) {
+    let mut told = Value::Null;
+    until("the accountant sees all of them", || {
+        told = apart(|| json(page, "/api/v1/status"));
+        let lanes = told["accountant"]["front_ends"].as_object();
+        lanes.is_some_and(|lanes| lanes.len() == numbers.len() && lanes.values().all(|it| it["last"] != 0))
+    })
+    .await;
+    assert_eq!(told["accountant"]["connected"], Value::Bool(true));
+    let sums = apart(|| json(page, "/api/v1/books"));
+    assert!(sums["shares"].as_u64() > Some(0), "{sums}");
+    let metrics = super::http::get(page, "/metrics").await.body;
+    for number in numbers {
+        let line = format!("adit_accountant_position{{front_end=\"{number}\"}}");
+        assert!(metrics.contains(&line), "{metrics}");
+    }
+    let people = super::http::get(page, "/").await;
+    assert_eq!(people.code, 200);
+}
+
+fn json(page: SocketAddr, path: &str) -> Value {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let answer = runtime.unwrap().block_on(super::http::get(page, path));
+    assert_eq!(answer.code, 200, "{path}: {}", answer.body);
+    serde_json::from_str(&answer.body).unwrap()
 }
 
 /// The last record that is counted; 0 while the database is away.
@@ -157,7 +197,9 @@ async fn four_front_ends_and_two_accountants_end_with_equal_sums() {
     let second = accountant(home.path(), &url, &postgres);
     first.line_with("counting");
     second.line_with("counting");
+    let page = page_of(&second);
     mine(&mut all).await;
+    shows_all(page, &[1, 2, 3]).await;
 
     // An accountant dies; the other one goes on.
     first.kill();

@@ -170,9 +170,15 @@ impl B0_32 {
     pub fn new(bytes: &[u8]) -> Result<Self, TooLong> {
         TooLong::check(bytes.len(), Self::MAX)?;
         // Word by word through registers: a short copy into zeroed memory that is moved right after stalls the CPU.
+        // An extranonce has eight bytes or fewer, nearly always.
         let mut inline = [0; Self::MAX];
-        for (n, to) in inline.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-            *to = word(bytes.get(8 * n..).unwrap_or_default()).to_le_bytes();
+        if let ([first, more @ ..], _) = inline.as_chunks_mut::<8>() {
+            *first = word(bytes).to_le_bytes();
+            if let Some(rest) = bytes.get(9..).and(bytes.get(8..)) {
+                for (n, to) in more.iter_mut().enumerate() {
+                    *to = word(rest.get(8 * n..).unwrap_or_default()).to_le_bytes();
+                }
+            }
         }
         Ok(Self {
             bytes: inline,
