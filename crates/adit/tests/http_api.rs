@@ -35,11 +35,11 @@ fn name(name: &str, account: Option<&str>, hash_rate: f64, state: State) -> Name
         best_work: 1 << 60,
         since_us: (NOW_S - 100) * 1_000_000,
         last_share_us: Some((NOW_S - 1) * 1_000_000),
-        device: Some(Device {
+        device: Some(Arc::new(Device {
             vendor: "bitaxe".into(),
             model: "Gamma".into(),
             firmware: "2.9".into(),
-        }),
+        })),
         protocol: "current",
         ..Name::default()
     }

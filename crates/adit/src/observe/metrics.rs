@@ -263,7 +263,7 @@ impl Borrowed {
                 let labels = [
                     ("client_id", client.to_string()),
                     ("channel_id", channel.id.to_string()),
-                    ("user_identity", channel.name.clone()),
+                    ("user_identity", channel.name.to_string()),
                 ];
                 (labels, channel.pace.hash_rate)
             })

@@ -11,7 +11,8 @@ use super::history::History;
 use super::number;
 use super::pace::{Averages, Estimate};
 
-/// A picture of everybody, taken about once a second.
+/// A picture of everybody, taken about once a second. Texts are shared with those who keep them: with many connections, a
+/// picture would otherwise be as large as they are.
 #[derive(Clone, Debug, Default)]
 pub struct Roster {
     /// When it was taken, microseconds since the Unix epoch.
@@ -99,7 +100,8 @@ pub struct Name {
     /// When its last share came; nothing before the first.
     pub last_share_us: Option<u64>,
     /// The device that it used last.
-    pub device: Option<Device>,
+    #[schema(value_type = Option<Device>)]
+    pub device: Option<Arc<Device>>,
     /// What that device speaks.
     pub protocol: &'static str,
     /// The account and the worker in the ledger, whose names may be longer than what is shown.
@@ -113,13 +115,15 @@ pub struct Peer {
     /// Its number, unique in this process.
     pub id: u64,
     /// Where it comes from.
-    pub address: String,
+    #[schema(value_type = String)]
+    pub address: Arc<str>,
     /// What protects it: `current`, `draft2022-chachapoly`, `draft2022-aesgcm`, `plain`, `stratum-v1` or `stratum-v1-tls`.
     pub protocol: &'static str,
     /// What it came for: `mining`, `job-declaration`, `job-distribution`; empty before it has said so.
     pub role: &'static str,
     /// What it says that it is.
-    pub device: Device,
+    #[schema(value_type = Device)]
+    pub device: Arc<Device>,
     /// When it came, microseconds since the Unix epoch.
     pub since_us: u64,
     /// Its open channels.
@@ -134,7 +138,8 @@ pub struct Channel {
     /// `standard` or `extended`.
     pub kind: &'static str,
     /// Who mines there: the account, and the worker where the last share named one.
-    pub name: String,
+    #[schema(value_type = String)]
+    pub name: Arc<str>,
     /// What it is doing.
     pub state: State,
     /// When it was opened, microseconds since the Unix epoch.

@@ -118,6 +118,8 @@ pub(super) struct Peers {
 #[derive(Debug)]
 struct Peer {
     door: Door,
+    /// Where it comes from, as it is shown.
+    address: Arc<str>,
     role: Role,
     device: Arc<Device>,
     channels: Vec<u32>,
@@ -179,6 +181,7 @@ impl Peers {
             News::Came { peer, door } if self.peers.len() < PEERS_MAX => {
                 let came = Peer {
                     door,
+                    address: door.address.to_string().into(),
                     role: "",
                     device: Arc::default(),
                     channels: Vec::new(),
@@ -388,14 +391,14 @@ impl Peers {
     pub(super) fn paint(
         &self,
         now: Time,
-        name_of: impl Fn(AccountId, Option<WorkerKey>) -> String,
+        name_of: impl Fn(AccountId, Option<WorkerKey>) -> Arc<str>,
     ) -> Vec<picture::Peer> {
         let peers = self.peers.iter().map(|(id, peer)| picture::Peer {
             id: id.number(),
-            address: peer.door.address.to_string(),
+            address: Arc::clone(&peer.address),
             protocol: peer.door.protocol,
             role: peer.role,
-            device: Device::clone(&peer.device),
+            device: Arc::clone(&peer.device),
             since_us: peer.door.at.0,
             channels: peer
                 .channels
@@ -414,7 +417,7 @@ impl Peers {
         peers.collect()
     }
 
-    fn channel(&self, now: Time, id: u32, channel: &Channel, name: String) -> picture::Channel {
+    fn channel(&self, now: Time, id: u32, channel: &Channel, name: Arc<str>) -> picture::Channel {
         picture::Channel {
             id,
             kind: match channel.kind {
@@ -550,7 +553,7 @@ mod tests {
             false,
         );
         assert_eq!(peers.len(), 1);
-        let shown = peers.paint(at(2), |_, _| String::new());
+        let shown = peers.paint(at(2), |_, _| Arc::default());
         assert_eq!((shown.len(), shown[0].channels.len()), (1, 0));
         assert_eq!(PeerId::from_number(shown[0].id), PeerId::new(3, 1));
     }

@@ -1,6 +1,7 @@
 //! What all workers reported, summed up for people.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 
 use adit_noise::Suite;
 use adit_proto::Time;
@@ -44,7 +45,7 @@ pub(super) struct Totals {
 
 #[derive(Debug)]
 struct Account {
-    name: String,
+    name: Arc<str>,
     since: Time,
     channels: i64,
     accepted: u64,
@@ -154,7 +155,7 @@ impl Totals {
                 .entry(account)
                 .or_insert_with(|| Account::starting(now));
             if entry.name.is_empty() {
-                entry.name = text::clean(name);
+                entry.name = text::clean(name).into();
             }
         }
     }
@@ -163,7 +164,7 @@ impl Totals {
         let owner = self.name_of(key.0);
         if self.workers.len() < ACCOUNTS_MAX || self.workers.contains_key(&key) {
             let entry = self.workers.entry(key).or_insert_with(|| Account::starting(now));
-            entry.name = format!("{owner}.{}", text::clean(name.as_str()));
+            entry.name = format!("{owner}.{}", text::clean(name.as_str())).into();
         }
     }
 
@@ -229,14 +230,20 @@ impl Totals {
     pub(super) fn name_of(&self, account: AccountId) -> String {
         self.accounts
             .get(&account)
-            .map(|account| account.name.clone())
+            .map(|account| account.name.to_string())
             .unwrap_or_default()
     }
 
     /// The name of who found something: `account.worker`, or the account's where no worker is known.
     pub(super) fn name_of_finder(&self, account: AccountId, worker: Option<WorkerId>) -> String {
+        self.shown(account, worker).to_string()
+    }
+
+    /// The same, shared with those who keep it.
+    fn shown(&self, account: AccountId, worker: Option<WorkerId>) -> Arc<str> {
         let worker = worker.and_then(|worker| self.workers.get(&(account, worker)));
-        worker.map_or_else(|| self.name_of(account), |worker| worker.name.clone())
+        let shown = worker.or_else(|| self.accounts.get(&account));
+        shown.map_or_else(Arc::default, |shown| Arc::clone(&shown.name))
     }
 
     /// Rows of the next [`Totals::roster`], about.
@@ -310,7 +317,7 @@ impl Totals {
             taken_at_us: now.0,
             names,
             peers: self.peers.paint(now, |account, worker| {
-                self.name_of_finder(account, worker.map(|(_, worker)| worker))
+                self.shown(account, worker.map(|(_, worker)| worker))
             }),
             peers_unlisted: self.peers.unlisted(),
             shares: self.recent.iter().map(|recent| self.recent(recent)).collect(),
@@ -324,7 +331,7 @@ impl Totals {
         let seen = live.and_then(|(_, channel)| self.peers.seen(channel));
         let seen = seen.unwrap_or_default();
         status::Name {
-            name: account.name.clone(),
+            name: account.name.to_string(),
             account: None,
             workers: 0,
             state: live.map_or(State::Offline, |(state, _)| state),
@@ -339,7 +346,7 @@ impl Totals {
             best_work: account.best_work(),
             since_us: account.since.0,
             last_share_us: account.last_share.map(|time| time.0),
-            device: seen.device.map(|device| status::Device::clone(&device)),
+            device: seen.device,
             protocol: seen.protocol,
             id: None,
         }
@@ -360,7 +367,7 @@ impl Totals {
 impl Account {
     fn starting(now: Time) -> Self {
         Self {
-            name: String::new(),
+            name: Arc::default(),
             since: now,
             channels: 0,
             accepted: 0,
@@ -396,7 +403,7 @@ impl Account {
     fn picture(&self, now: Time) -> status::Worker {
         let pace = self.pace.estimate(now.0);
         status::Worker {
-            name: self.name.clone(),
+            name: self.name.to_string(),
             hash_rate: pace.hash_rate,
             error: pace.error,
             channels: u64::try_from(self.channels).unwrap_or(0),

@@ -181,11 +181,11 @@ fn name(
         best_work: ((tera * 1e9) as u128) << 32,
         since_us: now - 86_000_000_000,
         last_share_us: (tera > 0.0).then(|| now - 3_400_000),
-        device: Some(Device {
+        device: Some(Arc::new(Device {
             vendor,
             model,
             firmware,
-        }),
+        })),
         protocol,
         ..Name::default()
     }
@@ -195,7 +195,7 @@ fn peer(id: u64, row: &Name, address: &str) -> Peer {
     let channel = Channel {
         id: 1,
         kind: "extended",
-        name: row.name.clone(),
+        name: row.name.as_str().into(),
         state: row.state,
         since_us: row.since_us,
         share_work: row.share_work,

@@ -188,7 +188,7 @@ pub(super) async fn worker(
                 .strip_prefix(&*name)
                 .is_some_and(|rest| rest.starts_with('.'))
     };
-    let mine = |channel: &str| channel == name || account_of(channel);
+    let mine = |channel: &str| *channel == *name || account_of(channel);
     let peers = roster.peers.iter().filter_map(|peer| {
         let channels: Vec<_> = (peer.channels.iter())
             .filter(|channel| mine(&channel.name))

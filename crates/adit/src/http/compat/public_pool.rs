@@ -106,7 +106,7 @@ fn agent(peer: &Peer) -> String {
 
 fn agent_of(row: &Name) -> String {
     row.device.as_ref().map_or_else(String::new, |device| {
-        let device = device.clone();
+        let device = std::sync::Arc::clone(device);
         agent(&Peer {
             device,
             ..Peer::default()
