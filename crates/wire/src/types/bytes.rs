@@ -155,6 +155,8 @@ impl fmt::Debug for Str0_255 {
 
 /// B0_32: up to 32 bytes, kept inline (REQ-FRM-005). Extranonces and their prefixes.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+// Moved word by word: unaligned, its copies in a message that is returned straddle what was just written, and stall the CPU.
+#[repr(align(8))]
 pub struct B0_32 {
     /// Bytes past `len` are zero, so that derived equality compares the contents.
     bytes: [u8; Self::MAX],
