@@ -22,7 +22,7 @@ pub enum Said {
     /// All front ends.
     List(Vec<Holding>),
     /// The one whose number is free now.
-    Released(Holding),
+    Released(Box<Holding>),
 }
 
 /// Runs an accountant until `shutdown`.
@@ -80,11 +80,13 @@ pub async fn fleet(settings: &config::Settings, action: &FleetAction) -> Result<
         FleetAction::List => lease::all(&bus).await.map(Said::List).map_err(away),
         FleetAction::Release { front_end } => {
             let freed = lease::release(&bus, *front_end).await;
-            freed.map(Said::Released).map_err(|error| match error {
-                LeaseError::Away(error) => away(error),
-                other => Exit::failed(other.to_string())
-                    .help("only a front end that has ended gives its number up"),
-            })
+            freed
+                .map(|holder| Said::Released(holder.into()))
+                .map_err(|error| match error {
+                    LeaseError::Away(error) => away(error),
+                    other => Exit::failed(other.to_string())
+                        .help("only a front end that has ended gives its number up"),
+                })
         }
     }
 }

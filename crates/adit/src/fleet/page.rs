@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use adit_net::Clock;
+use adit_net::{Clock, Url};
 use tokio::sync::watch;
 
 use super::accountant::{LanePicture, Picture};
@@ -15,7 +15,7 @@ use crate::exit::Exit;
 use crate::http::{self, Server, Views};
 use crate::observe::text::count;
 use crate::observe::{
-    BooksState, BooksStatus, Channels, FleetStatus, Health, Light, NodeStatus, Rates, Status,
+    BooksState, BooksStatus, Channels, Endpoint, FleetStatus, Health, Light, NodeStatus, Rates, Status,
 };
 use crate::shutdown::Shutdown;
 
@@ -107,6 +107,7 @@ impl Page {
             standard: living.iter().map(|it| it.channels).sum(),
             extended: 0,
         };
+        status.pool.endpoints = living.iter().find_map(|it| endpoint(it)).into_iter().collect();
         status.node.height = living.iter().map(|it| it.height).max().unwrap_or(0).into();
         let lanes = now.front_ends.values();
         let counting = lanes.clone().filter(|lane| lane.place == Place::Counting);
@@ -134,6 +135,18 @@ impl Page {
         });
         status.accountant = Some(now.clone());
     }
+}
+
+/// Where the devices of a front end connect.
+fn endpoint(holder: &Holding) -> Option<Endpoint> {
+    let url: Url = holder.url.parse().ok()?;
+    Some(Endpoint {
+        kind: "stratum-v2",
+        key: url.key.as_ref().map(ToString::to_string),
+        url: holder.url.clone(),
+        host: url.host,
+        port: url.port,
+    })
 }
 
 impl Picture {

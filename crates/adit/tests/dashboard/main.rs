@@ -139,6 +139,44 @@ async fn a_proxy_shows_its_upstream_and_who_is_silent() {
     browser.close().await;
 }
 
+/// An accountant shows the whole pool, front end by front end.
+#[tokio::test]
+async fn an_accountant_shows_its_front_ends() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let site = Site::start(scene::accountant_status(), &[]).await;
+    for screen in [DESKTOP, PHONE.dark()] {
+        browser.visit(&format!("http://{}/", site.addr), screen).await;
+        browser
+            .until(
+                "front ends",
+                "document.querySelectorAll('[aria-label=\"Front ends of this pool\"] tbody tr').length === 3",
+            )
+            .await;
+        browser
+            .until(
+                "a curve",
+                "document.querySelector('.chart img')?.naturalWidth > 0",
+            )
+            .await;
+        let text = browser.text().await;
+        for fact in [
+            "front end 7 shows no sign of life",
+            "rack-1",
+            "21.4 TH/s",
+            "No sign of life",
+            "<b>attic</b>",
+            "Each front end has its own. The highest block that one builds on is 915,230.",
+            "Devices are at the front ends.",
+        ] {
+            assert!(text.contains(fact), "{fact:?}:\n{text}");
+        }
+        browser.check("accountant", screen).await;
+    }
+    browser.close().await;
+}
+
 /// Every other page, from its own address.
 #[tokio::test]
 async fn every_page_shows_what_it_is_for() {

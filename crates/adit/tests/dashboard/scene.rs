@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use adit::fleet::accountant::{LanePicture, Picture};
+use adit::fleet::{Fleet, Holding, Place};
 use adit::observe::{
     Averages, BestShare, Block, Blocks, Channel, Channels, Coinbase, Connections, Device, Endpoint, Errors,
-    Estimate, Fate, Figures, History, LastBlock, Latency, Name, NodeState, Payment, Peer, Rates, Recent,
-    Roster, Slot, State, Status, Uplink,
+    Estimate, Fate, Figures, FleetStatus, History, LastBlock, Latency, Name, NodeState, NodeStatus, Payment,
+    Peer, Rates, Recent, Roster, Slot, State, Status, Uplink,
 };
 
 /// A name that would like to be more than one.
@@ -29,6 +31,50 @@ fn endpoint(kind: &'static str, scheme: &str, port: u16, key: Option<&str>) -> E
         port,
         key: key.map(Into::into),
     }
+}
+
+/// What an accountant shows: three front ends, one of which is silent.
+pub(crate) fn accountant_status() -> Status {
+    let holder = |front_end: u16, host: &str, hash_rate: u64| Holding {
+        front_end,
+        host: host.into(),
+        hash_rate,
+        channels: 4_120,
+        height: 915_230,
+        durable: 1_204_117,
+        ..Holding::default()
+    };
+    let lane = |last| LanePicture {
+        last,
+        place: Place::Counting,
+        ..LanePicture::default()
+    };
+    let picture = Picture {
+        connected: true,
+        front_ends: [(1, lane(1_204_117)), (2, lane(1_204_005)), (7, lane(1_204_117))].into(),
+        holders: vec![
+            holder(1, "rack-1", 21_400_000_000_000),
+            holder(2, "rack-2", 16_100_000_000_000),
+            holder(7, "<b>attic</b>", 0),
+        ],
+        silent: vec![7],
+    };
+    let mut status = status();
+    status.node = NodeStatus {
+        spec: "none".into(),
+        network: "main".into(),
+        height: 915_230,
+        ..NodeStatus::default()
+    };
+    status.fleet = Some(FleetStatus {
+        fleet: Fleet {
+            front_ends: picture.holders.clone(),
+            ..Fleet::default()
+        },
+        ..FleetStatus::default()
+    });
+    status.accountant = Some(picture);
+    status
 }
 
 /// The sums.

@@ -54,7 +54,7 @@ async fn devices_are_shown_with_what_they_do() {
     assert_eq!((device.vendor.as_str(), device.firmware.as_str()), ("rig", "1.0"));
     assert_eq!(now.name("bob").unwrap().workers, 1);
     let peer = |name: &str| {
-        let has = |channel: &adit::observe::Channel| channel.name == name;
+        let has = |channel: &adit::observe::Channel| &*channel.name == name;
         now.peers
             .iter()
             .find(|peer| peer.channels.iter().any(has))
@@ -137,7 +137,7 @@ async fn an_operator_closes_channels_and_connections() {
     })
     .await;
     let id = |name: &str| {
-        let has = |peer: &&adit::observe::Peer| peer.channels[0].name == name;
+        let has = |peer: &&adit::observe::Peer| &*peer.channels[0].name == name;
         now.peers.iter().find(has).unwrap().id
     };
     let close = |name: &str| format!("/api/v1/admin/peers/{}/close", id(name));

@@ -15,12 +15,14 @@ export function home(main, signal) {
   const chart = hashRateChart(signal);
   const connect = connectCard();
   let nowUs = 0;
+  let counts = false;
   let ever = null;
   main.append(h("h1", { class: "skip" }, "Overview"), h("div", { class: "grid" },
     h("section", { class: "card w7 tall" },
       h("div", { class: "head" }, h("h2", null, "Hash rate"), chart.spans), part("rate"), chart.figure),
     connect.card,
     part("uplink", "section", { class: "card w12", hidden: true }),
+    part("fleet", "section", { class: "card w12", hidden: true }),
     card("w3", "Shares", part("shares")),
     card("w3", "Best share", part("best")),
     card("w3", "Next block", part("next")),
@@ -35,6 +37,7 @@ export function home(main, signal) {
   listen(({ status, shares }) => {
     if (status) {
       nowUs = status.taken_at_us;
+      counts = Boolean(status.accountant);
       connect.show(status);
       showStatus(status);
     }
@@ -58,6 +61,7 @@ export function home(main, signal) {
     showNext(s);
     showBlocks(s);
     showUplink(s);
+    showFleet(s);
     showNode(s);
     showPool(s);
   }
@@ -111,10 +115,32 @@ export function home(main, signal) {
         h("p", { class: "note" }, `Changed ${whole(Math.max(0, up.changes - 1))} times since the start`, causes.length ? `; left: ${causes.join(", ")}` : ""))));
   }
 
+  function showFleet(s) {
+    const all = s.fleet?.front_ends ?? [];
+    parts.fleet.hidden = !all.length;
+    if (!all.length) return;
+    const lanes = s.accountant?.front_ends;
+    const silent = s.accountant?.silent ?? [];
+    const state = (it) => (it.stopped ? ["", "Stopped"] : silent.includes(it.front_end) ? ["bad", "No sign of life"] : ["good", "Runs"]);
+    const counted = (it) => (lanes ? lanes[it.front_end]?.last ?? 0 : it.booked);
+    const ours = (it) => !s.accountant && it.front_end === s.fleet.front_end;
+    const columns = [
+      { name: "Front end", class: "left grow", cell: (it) => [`${it.front_end}${ours(it) ? ", this one" : ""}`, h("span", { class: "note" }, it.host)] },
+      { name: "State", class: "left", cell: (it) => { const [colour, text] = state(it); return h("span", { class: `state ${colour}` }, h("span", { class: "dot", "aria-hidden": "true" }), text); } },
+      { name: "Hash rate", cell: (it) => rate(it.hash_rate) },
+      { name: "Channels", class: "wide", cell: (it) => whole(it.channels) },
+      { name: "Height", class: "wide", cell: (it) => (it.height ? whole(it.height) : "\u2013") },
+      { name: "Not counted", class: "wide", cell: (it) => whole(Math.max(0, it.durable - counted(it))) },
+    ];
+    put(parts.fleet, h("h2", null, "Front ends"), table("Front ends of this pool", columns, all));
+  }
+
   function showNode(s) {
     const n = s.node;
     if (n.spec === "none") {
-      put(parts.node, h("p", { class: "empty" }, "None is configured: jobs come from the upstream, and blocks go there."));
+      put(parts.node, h("p", { class: "empty" }, s.accountant
+        ? `Each front end has its own. The highest block that one builds on is ${n.height ? whole(n.height) : "not known"}.`
+        : "None is configured: jobs come from the upstream, and blocks go there."));
       return;
     }
     const state = { up: ["good", "Up"], starting: ["info", "Starting"], down: ["bad", "Down"] }[n.state];
@@ -144,7 +170,8 @@ export function home(main, signal) {
   function showWorkers(page) {
     const columns = COLUMNS.filter((column) => column.short);
     put(parts.workers, page.items.length ? table("Workers with the most hash rate", columns.map((column) => ({ ...column, cell: (w) => column.cell(w, nowUs) })), page.items)
-      : h("p", { class: "empty" }, "Nobody mines here yet. Type the URL above into a miner."));
+      : h("p", { class: "empty" }, counts ? ["Devices are at the front ends. What they did is in ", link("/history", "History"), "."]
+        : "Nobody mines here yet. Type the URL above into a miner."));
   }
 
   function showRecent(shares) {
