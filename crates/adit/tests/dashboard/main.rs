@@ -162,13 +162,13 @@ async fn an_accountant_shows_its_front_ends() {
             .await;
         let text = browser.text().await;
         for fact in [
-            "front end 7 shows no sign of life",
+            "Front end 7 shows no sign of life",
             "rack-1",
             "21.4 TH/s",
             "No sign of life",
             "<b>attic</b>",
             "Each front end has its own. The highest block that one builds on is 915,230.",
-            "Devices are at the front ends.",
+            "Devices are at the front ends; what they have done is in History.",
         ] {
             assert!(text.contains(fact), "{fact:?}:\n{text}");
         }

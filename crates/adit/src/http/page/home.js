@@ -16,6 +16,7 @@ export function home(main, signal) {
   const connect = connectCard();
   let nowUs = 0;
   let counts = false;
+  let working = null;
   let ever = null;
   main.append(h("h1", { class: "skip" }, "Overview"), h("div", { class: "grid" },
     h("section", { class: "card w7 tall" },
@@ -37,7 +38,10 @@ export function home(main, signal) {
   listen(({ status, shares }) => {
     if (status) {
       nowUs = status.taken_at_us;
-      counts = Boolean(status.accountant);
+      if (counts !== Boolean(status.accountant)) {
+        counts = !counts;
+        if (working) showWorkers(working);
+      }
       connect.show(status);
       showStatus(status);
     }
@@ -168,9 +172,10 @@ export function home(main, signal) {
   }
 
   function showWorkers(page) {
+    working = page;
     const columns = COLUMNS.filter((column) => column.short);
     put(parts.workers, page.items.length ? table("Workers with the most hash rate", columns.map((column) => ({ ...column, cell: (w) => column.cell(w, nowUs) })), page.items)
-      : h("p", { class: "empty" }, counts ? ["Devices are at the front ends. What they did is in ", link("/history", "History"), "."]
+      : h("p", { class: "empty" }, counts ? "Devices are at the front ends; what they have done is in History."
         : "Nobody mines here yet. Type the URL above into a miner."));
   }
 
