@@ -152,18 +152,19 @@ impl Work {
     /// Counts until shutdown, or until something goes wrong.
     fn count(&self, bus: &Bus) -> Result<(), Pause> {
         let mut store = self.db.open()?;
-        if !alone(&mut *store, self.front_end)? {
-            return Err(Pause::StandBy);
-        }
-        let consumer = self.runtime.block_on(bus.consumer(self.front_end))?;
+        let alone = alone(&mut *store, self.front_end)?;
         let position = store.position(self.front_end)?;
-        let mut sequencer = Sequencer::new(position.last + 1);
         self.picture(|it| {
-            it.place = Place::Counting;
             it.last = position.last;
             it.last_us = position.last_us;
             it.trouble.clear();
         });
+        if !alone {
+            return Err(Pause::StandBy);
+        }
+        let consumer = self.runtime.block_on(bus.consumer(self.front_end))?;
+        let mut sequencer = Sequencer::new(position.last + 1);
+        self.picture(|it| it.place = Place::Counting);
         self.say(bus, sequencer.next(), false, None);
         let mut idle = 0;
         while !self.shutdown.is_requested() {
