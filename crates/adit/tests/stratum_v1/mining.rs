@@ -7,14 +7,14 @@ use super::support::lines::{Lines, Rig};
 use super::support::miner::{How, Miner};
 use super::support::{House, records, shares};
 
-/// A device that hashes for real, version rolling included: no share is bad, and blocks are found. The ledger knows
-/// account and worker.
+/// A device that hashes for real, version rolling included: no share is bad, and blocks are found: two dozen shares take a
+/// dozen blocks' work. The ledger knows account and worker.
 #[tokio::test]
 async fn a_device_finds_shares_and_a_block() {
     let house = House::open(&[("shares.work_min", "16384")]).await;
     let url = house.pool.url();
     let address = format!("{}:{}", url.host, url.port);
-    let tally = tokio::task::spawn_blocking(move || device::mine(&address, "alice.rig1", 6));
+    let tally = tokio::task::spawn_blocking(move || device::mine(&address, "alice.rig1", 24));
     let tally = tally.await.unwrap();
     // A share that was under way when a block was found is stale, and nothing else is wrong with any.
     assert!(
@@ -23,7 +23,8 @@ async fn a_device_finds_shares_and_a_block() {
         tally.refused
     );
     let seen = house.picture("a block", |now| now.blocks.accepted > 0).await;
-    assert_eq!(seen.connections.by_suite["stratum-v1"], 1);
+    // It may have left already.
+    assert_eq!((seen.connections.accepted, seen.connections.faulted), (1, 0));
     let records = records(house.data.path());
     let share = records.iter().find(|record| record["kind"] == "share").unwrap();
     assert_eq!(
