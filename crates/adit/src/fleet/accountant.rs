@@ -29,7 +29,7 @@ const LANES_MAX: usize = 1024;
 
 /// What an accountant does, front end by front end.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Picture {
+pub struct AccountantPicture {
     /// Whether there is a NATS server.
     pub connected: bool,
     /// Each front end's lane.
@@ -69,7 +69,7 @@ pub(super) type Pictures = Arc<Mutex<BTreeMap<u16, LanePicture>>>;
 pub struct Accountant {
     task: tokio::task::JoinHandle<()>,
     stop: Stop,
-    picture: watch::Receiver<Arc<Picture>>,
+    picture: watch::Receiver<Arc<AccountantPicture>>,
 }
 
 impl Accountant {
@@ -82,14 +82,14 @@ impl Accountant {
             Exit::failed(error.to_string()).help("give the address of a NATS server: --nats nats://HOST:4222")
         })?;
         let (stop, shutdown) = Shutdown::new();
-        let (tell, picture) = watch::channel(Arc::new(Picture::default()));
+        let (tell, picture) = watch::channel(Arc::new(AccountantPicture::default()));
         let task = tokio::spawn(run(bus, nats, db, tell, shutdown));
         Ok(Self { task, stop, picture })
     }
 
     /// What it does, once a second.
     #[must_use]
-    pub fn picture(&self) -> watch::Receiver<Arc<Picture>> {
+    pub fn picture(&self) -> watch::Receiver<Arc<AccountantPicture>> {
         self.picture.clone()
     }
 
@@ -102,7 +102,13 @@ impl Accountant {
     }
 }
 
-async fn run(bus: Bus, nats: Settings, db: Db, tell: watch::Sender<Arc<Picture>>, mut shutdown: Shutdown) {
+async fn run(
+    bus: Bus,
+    nats: Settings,
+    db: Db,
+    tell: watch::Sender<Arc<AccountantPicture>>,
+    mut shutdown: Shutdown,
+) {
     let pictures = Pictures::default();
     let mut life = Life::default();
     let mut lanes: BTreeMap<u16, Lane> = BTreeMap::new();
@@ -191,9 +197,9 @@ fn note(pictures: &Pictures, holder: &Holding) {
         .clone_into(&mut pictures.entry(holder.front_end).or_default().url);
 }
 
-fn paint(bus: &Bus, pictures: &Pictures, life: &Life, tell: &watch::Sender<Arc<Picture>>) {
+fn paint(bus: &Bus, pictures: &Pictures, life: &Life, tell: &watch::Sender<Arc<AccountantPicture>>) {
     let front_ends = pictures.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    tell.send_replace(Arc::new(Picture {
+    tell.send_replace(Arc::new(AccountantPicture {
         connected: bus.connected(),
         front_ends,
         holders: life.holders.clone(),
@@ -210,7 +216,7 @@ pub async fn serve(
     db: Db,
     mut shutdown: Shutdown,
     started: impl FnOnce(&Accountant) -> Result<(), Exit>,
-) -> Result<Arc<Picture>, Exit> {
+) -> Result<Arc<AccountantPicture>, Exit> {
     let clock = Clock::system();
     let began = clock.now();
     let accountant = Accountant::start(nats, db).await?;

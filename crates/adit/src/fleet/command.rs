@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::accountant::{Picture, serve};
+use super::accountant::{AccountantPicture, serve};
 use super::bus::{Bus, Settings};
 use super::lease::{self, Holding, LeaseError};
 use super::page;
@@ -33,7 +33,7 @@ pub async fn accountant(
     settings: &config::Settings,
     shutdown: Shutdown,
     say: impl Fn(&str),
-) -> Result<std::sync::Arc<Picture>, Exit> {
+) -> Result<std::sync::Arc<AccountantPicture>, Exit> {
     let nats = nats(settings)?;
     let db = settings.books.db.within(&settings.data);
     if let Db::Off | Db::Sqlite(_) = &db

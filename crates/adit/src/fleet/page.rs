@@ -5,7 +5,7 @@ use std::sync::Arc;
 use adit_net::{Clock, Url};
 use tokio::sync::watch;
 
-use super::accountant::{LanePicture, Picture};
+use super::accountant::{AccountantPicture, LanePicture};
 use super::lane::Place;
 use super::lease::Holding;
 use super::member::Fleet;
@@ -24,7 +24,7 @@ pub(super) fn serve(
     server: Server,
     settings: &Settings,
     db: &Db,
-    picture: watch::Receiver<Arc<Picture>>,
+    picture: watch::Receiver<Arc<AccountantPicture>>,
     shutdown: Shutdown,
 ) -> Result<(), Exit> {
     let books = Books::start(db.clone());
@@ -75,7 +75,7 @@ struct Page {
 impl Page {
     async fn run(
         mut self,
-        mut picture: watch::Receiver<Arc<Picture>>,
+        mut picture: watch::Receiver<Arc<AccountantPicture>>,
         tell: watch::Sender<Arc<Status>>,
         mut shutdown: Shutdown,
     ) {
@@ -93,7 +93,7 @@ impl Page {
         }
     }
 
-    fn paint(&mut self, now: &Picture) {
+    fn paint(&mut self, now: &AccountantPicture) {
         let status = &mut self.status;
         status.taken_at_us = self.clock.now().0;
         status.uptime_ms = (status.taken_at_us - status.started_at_us) / 1000;
@@ -149,7 +149,7 @@ fn endpoint(holder: &Holding) -> Option<Endpoint> {
     })
 }
 
-impl Picture {
+impl AccountantPicture {
     /// Front ends that show signs of life.
     pub fn living(&self) -> impl Iterator<Item = &Holding> {
         let silent = |it: &&Holding| !self.silent.contains(&it.front_end);
@@ -218,7 +218,7 @@ impl Picture {
 mod tests {
     use super::*;
 
-    fn picture() -> Picture {
+    fn picture() -> AccountantPicture {
         let lane = |last, last_us| LanePicture {
             last,
             last_us,
@@ -232,7 +232,7 @@ mod tests {
             channels: 3,
             ..Holding::default()
         };
-        Picture {
+        AccountantPicture {
             connected: true,
             front_ends: [(1, lane(90, 4_000_000)), (2, lane(50, 1_000_000))].into(),
             holders: vec![holder(1, 100), holder(2, 50)],

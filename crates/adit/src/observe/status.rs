@@ -1,6 +1,6 @@
 //! One picture of a running pool.
 
-use crate::fleet::accountant::Picture;
+use crate::fleet::accountant::AccountantPicture;
 use crate::fleet::{Fleet, Sharing, Shipping};
 use std::collections::BTreeMap;
 
@@ -58,7 +58,7 @@ pub struct Status {
     /// The other front ends, and the journal's way to accountants, where this pool is one of several.
     pub fleet: Option<FleetStatus>,
     /// What an accountant counts, in the picture of one.
-    pub accountant: Option<Picture>,
+    pub accountant: Option<AccountantPicture>,
     /// Job negotiation.
     pub negotiation: Negotiation,
     /// Job distribution, where jobs are distributed.

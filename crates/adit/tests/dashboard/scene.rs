@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use adit::fleet::accountant::{LanePicture, Picture};
+use adit::fleet::accountant::{AccountantPicture, LanePicture};
 use adit::fleet::{Fleet, Holding, Place};
 use adit::observe::{
     Averages, BestShare, Block, Blocks, Channel, Channels, Coinbase, Connections, Device, Endpoint, Errors,
@@ -49,7 +49,7 @@ pub(crate) fn accountant_status() -> Status {
         place: Place::Counting,
         ..LanePicture::default()
     };
-    let picture = Picture {
+    let picture = AccountantPicture {
         connected: true,
         front_ends: [(1, lane(1_204_117)), (2, lane(1_204_005)), (7, lane(1_204_117))].into(),
         holders: vec![

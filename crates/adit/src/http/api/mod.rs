@@ -134,6 +134,21 @@ async fn document() -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
+    use utoipa::{PartialSchema, ToSchema};
+
+    /// The document knows types by their names alone: a second one of a name would take the place of the first.
+    #[test]
+    fn no_two_types_of_the_status_have_one_name() {
+        let mut all = vec![(live::Picture::name().into_owned(), live::Picture::schema())];
+        live::Picture::schemas(&mut all);
+        assert!(all.len() > 20, "{}", all.len());
+        let mut known = BTreeMap::new();
+        for (name, schema) in all {
+            let first = known.entry(name.clone()).or_insert_with(|| schema.clone());
+            assert!(*first == schema, "two types are called {name}");
+        }
+    }
 
     #[test]
     fn the_document_names_every_path_and_no_schema_that_is_not_there() {
