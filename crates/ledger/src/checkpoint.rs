@@ -11,6 +11,7 @@ use std::io;
 use crate::book::{AccountBook, BlockLine, Book, Name};
 use crate::disk::{Disk, read_whole, replace};
 use crate::journal::Chain;
+use crate::reader::Reader;
 use crate::record::{Entry, NAME_PARTS_MAX, RECORD_BYTES, Record};
 
 /// Name of the checkpoint's file.
@@ -247,36 +248,4 @@ fn decode_line(from: &mut Reader<'_>) -> Option<BlockLine> {
         line.outcome = Some(note);
     }
     Some(line)
-}
-
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (field, rest) = self.0.split_first_chunk::<N>()?;
-        self.0 = rest;
-        Some(*field)
-    }
-
-    fn slice(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (field, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(field)
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.take().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        self.take().map(u64::from_le_bytes)
-    }
-
-    fn u32s(&mut self) -> Option<usize> {
-        self.u32().map(|number| number as usize)
-    }
-
-    fn u128(&mut self) -> Option<u128> {
-        self.take().map(u128::from_le_bytes)
-    }
 }

@@ -25,6 +25,7 @@ pub mod lock;
 pub mod money;
 mod opened;
 pub mod payout;
+mod reader;
 pub mod record;
 pub mod statement;
 pub mod tail;

@@ -84,6 +84,11 @@ impl Window {
         self.newest.saturating_mul(UNIT_US)
     }
 
+    /// Whoever did work in it; some more than once.
+    pub fn accounts(&self) -> impl Iterator<Item = &AccountId> {
+        self.slices.values().flat_map(|slice| slice.accounts.keys())
+    }
+
     /// Slices that are kept.
     pub fn slices(&self) -> usize {
         self.slices.len()

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::{self, consumer, kv, stream};
 use async_nats::{Client, ConnectOptions};
+use futures::TryStreamExt;
 use percent_encoding::percent_decode_str;
 
 use crate::config::table::NatsKeys;
@@ -233,6 +234,14 @@ impl Bus {
     /// The sheets that these manifests name.
     pub(super) async fn sheets(&self) -> Result<kv::Store, BusError> {
         self.bucket("sheets").await
+    }
+
+    /// The front ends that a table has an entry of. `what` says which table that is.
+    pub(super) async fn numbers(store: &kv::Store, what: &str) -> Result<Vec<u16>, BusError> {
+        let keys = store.keys().await.map_err(|error| failed(what, error))?;
+        let keys: Vec<String> = keys.try_collect().await.map_err(|error| failed(what, error))?;
+        // Other keys have other meanings.
+        Ok(keys.iter().filter_map(|key| key.parse().ok()).collect())
     }
 
     async fn bucket(&self, name: &str) -> Result<kv::Store, BusError> {

@@ -12,6 +12,7 @@ use crate::books::Db;
 use crate::cli::FleetAction;
 use crate::config;
 use crate::exit::Exit;
+use crate::http;
 use crate::observe::text::{clean, hash_rate};
 use crate::shutdown::Shutdown;
 
@@ -55,7 +56,7 @@ pub async fn accountant(
         Err(error) => tracing::warn!(%error, "waiting for the database"),
         Ok(()) => {}
     }
-    let server = page::bind(settings).await?;
+    let server = http::bind_if_asked(&settings.http).await?;
     serve(nats, db.clone(), shutdown.clone(), |accountant| {
         say(&format!("counting what comes over {from} into {place}"));
         let Some(server) = server else { return Ok(()) };

@@ -15,7 +15,6 @@ use std::time::Duration;
 use adit_ledger::AccountId;
 use adit_ledger::statement::{Garbled, MANIFEST_BYTES_MAX, Manifest, Mirror, Publisher, Statement};
 use async_nats::jetstream::kv;
-use futures::TryStreamExt;
 use serde::Serialize;
 use tokio::sync::watch;
 use utoipa::ToSchema;
@@ -259,12 +258,9 @@ impl Exchange {
 
     async fn look(&mut self) -> Result<(), BusError> {
         let stores = self.stores().await?;
-        let about = |error: &dyn std::fmt::Display| failed("the statements of front ends", error);
-        let keys = stores.manifests.keys().await.map_err(|error| about(&error))?;
-        let keys: Vec<String> = keys.try_collect().await.map_err(|error| about(&error))?;
+        let numbers = Bus::numbers(&stores.manifests, "the statements of front ends").await?;
         let own = self.front_end;
-        let numbers = keys.iter().filter_map(|key| key.parse().ok());
-        for of in numbers.filter(|of| *of != own).take(FRONT_ENDS_MAX) {
+        for of in numbers.into_iter().filter(|of| *of != own).take(FRONT_ENDS_MAX) {
             match self.hear(&stores, of).await? {
                 Ok(()) => {}
                 Err(garbled) => {

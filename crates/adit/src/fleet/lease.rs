@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use adit_net::random;
 use async_nats::jetstream::kv::{self, CreateErrorKind, Operation, UpdateErrorKind};
-use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use utoipa::ToSchema;
@@ -229,17 +228,8 @@ impl Lease {
 /// When the transport does not answer.
 pub async fn all(bus: &Bus) -> Result<Vec<Holding>, BusError> {
     let store = bus.holders().await?;
-    let keys = store
-        .keys()
-        .await
-        .map_err(|error| failed("the table of front ends", error))?;
-    let keys: Vec<String> = keys
-        .try_collect()
-        .await
-        .map_err(|error| failed("the table of front ends", error))?;
     let mut all = Vec::new();
-    for key in keys {
-        let Ok(number) = key.parse() else { continue };
+    for number in Bus::numbers(&store, "the table of front ends").await? {
         if let Some((_, holding)) = entry(&store, number).await? {
             all.push(holding);
         }

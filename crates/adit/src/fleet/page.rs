@@ -8,15 +8,12 @@ use tokio::sync::watch;
 use super::accountant::{AccountantPicture, LanePicture};
 use super::lane::Place;
 use super::lease::Holding;
-use super::member::Fleet;
 use crate::books::{Books, Db};
 use crate::config::Settings;
 use crate::exit::Exit;
-use crate::http::{self, Server, Views};
+use crate::http::{Server, Views};
 use crate::observe::text::count;
-use crate::observe::{
-    BooksState, BooksStatus, Channels, Endpoint, FleetStatus, Health, Light, NodeStatus, Rates, Status,
-};
+use crate::observe::{BooksState, BooksStatus, Channels, Endpoint, Health, Light, NodeStatus, Rates, Status};
 use crate::shutdown::Shutdown;
 
 /// Serves until `shutdown`.
@@ -41,14 +38,6 @@ pub(super) fn serve(
     tokio::spawn(page.run(picture, tell, shutdown.clone()));
     tokio::spawn(server.serve(views, shutdown));
     Ok(())
-}
-
-/// Binds what was asked for.
-pub(super) async fn bind(settings: &Settings) -> Result<Option<Server>, Exit> {
-    match settings.http.listen {
-        crate::config::HttpListen::On(listen) if listen.explicit => http::bind(&settings.http, false).await,
-        _ => Ok(None),
-    }
 }
 
 fn first(settings: &Settings, db: &Db) -> Status {
@@ -126,13 +115,6 @@ impl Page {
             records: counting.map(|lane| lane.counted).sum(),
             ..BooksStatus::default()
         };
-        status.fleet = Some(FleetStatus {
-            fleet: Fleet {
-                front_ends: now.holders.clone(),
-                ..Fleet::default()
-            },
-            ..FleetStatus::default()
-        });
         status.accountant = Some(now.clone());
     }
 }

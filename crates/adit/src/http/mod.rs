@@ -23,5 +23,5 @@ mod routes;
 mod serve;
 mod token;
 
-pub use serve::{Server, Views, bind};
+pub use serve::{Server, Views, bind, bind_if_asked};
 pub use token::{FILE as TOKEN_FILE, Token};

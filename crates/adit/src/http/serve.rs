@@ -110,6 +110,17 @@ pub async fn bind(http: &Http, or_free_port: bool) -> Result<Option<Server>, Exi
     }))
 }
 
+/// As [`bind`], for those beside whom a pool may have the default place: only who asks for a page gets one.
+///
+/// # Errors
+/// As [`bind`].
+pub async fn bind_if_asked(http: &Http) -> Result<Option<Server>, Exit> {
+    match http.listen {
+        HttpListen::On(listen) if listen.explicit => bind(http, false).await,
+        _ => Ok(None),
+    }
+}
+
 impl Server {
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {

@@ -161,8 +161,8 @@ fn hex<'a>(bytes: impl Iterator<Item = &'a u8>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use adit_ledger::Record;
-    use adit_ledger::record::{Credit, Entry, Outcome, OutcomeNote, account_parts};
+    use crate::payout::tests::{name, tell};
+    use adit_ledger::record::{Credit, Entry, Outcome, OutcomeNote};
 
     #[test]
     fn names_are_their_bytes() {
@@ -176,19 +176,8 @@ mod tests {
 
     /// A book that owes an address `sat` of a mature block.
     fn owing(address: &str, sat: u64) -> (Book, AccountId) {
-        let account = adit_proto::mining::server::AccountId::of(address.as_bytes()).0;
         let mut book = Book::default();
-        let mut tell = |entry| {
-            book.apply(&Record {
-                sequence: 1,
-                time_us: 1,
-                front_end: 0,
-                epoch: 1,
-                group_index: 0,
-                entry,
-            });
-        };
-        account_parts(account, address).for_each(|part| tell(Entry::Account(part)));
+        let account = name(&mut book, address);
         let credit = Credit {
             block: [7; 32],
             height: 7,
@@ -198,14 +187,12 @@ mod tests {
             earned_sat: sat,
             received_sat: 0,
         };
-        tell(Entry::Credit(credit));
-        tell(Entry::Outcome(OutcomeNote::new(
-            [7; 32],
-            7,
-            Outcome::Confirmed,
-            100,
-            "",
-        )));
+        tell(&mut book, Entry::Credit(credit));
+        let outcome = Outcome::Confirmed;
+        tell(
+            &mut book,
+            Entry::Outcome(OutcomeNote::new([7; 32], 7, outcome, 100, "")),
+        );
         (book, account)
     }
 

@@ -132,6 +132,29 @@ fn shown(script: &Script, network: Network, text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use adit_ledger::record::{Entry, account_parts};
+    use adit_ledger::{Book, Record};
+
+    /// Adds a record to a book that nobody numbers.
+    pub(super) fn tell(book: &mut Book, entry: Entry) {
+        book.apply(&Record {
+            sequence: 1,
+            time_us: 1,
+            front_end: 0,
+            epoch: 1,
+            group_index: 0,
+            entry,
+        });
+    }
+
+    /// Tells a book whose name that is; gives the account.
+    pub(super) fn name(book: &mut Book, name: &str) -> adit_ledger::AccountId {
+        let account = AccountId::of(name.as_bytes()).0;
+        for part in account_parts(account, name) {
+            tell(book, Entry::Account(part));
+        }
+        account
+    }
 
     #[test]
     fn the_constraints_cover_the_largest_plan() {

@@ -26,7 +26,6 @@ const FIRST_LOOK: Duration = Duration::from_secs(3);
 const AHEAD_MAX_US: u64 = 600_000_000;
 
 /// What makes snapshots.
-#[derive(Clone)]
 pub(crate) struct Treasury {
     pub(crate) book: Arc<Mutex<Book>>,
     pub(crate) names: Arc<Names>,
@@ -52,25 +51,7 @@ pub(crate) struct Looks {
 }
 
 impl Looks {
-    fn publish(&self, next: Option<Snapshot>) {
-        if let Some(next) = next {
-            tracing::debug!(
-                number = next.number,
-                claims = next.claims.len(),
-                "payouts follow from the book anew"
-            );
-            self.to.send_replace(Arc::new(next));
-        }
-    }
-
-    /// Waits for the next look; `false` when whoever tells the work of a block is gone.
-    async fn wait(&mut self) -> bool {
-        tokio::select! {
-            () = tokio::time::sleep(self.every) => true,
-            news = Self::news(&self.wake, &mut self.block_work) => news,
-        }
-    }
-
+    /// Waits for news; `false` when whoever tells the work of a block is gone.
     async fn news(wake: &Notify, block_work: &mut watch::Receiver<u128>) -> bool {
         tokio::select! {
             () = wake.notified() => true,
@@ -83,14 +64,16 @@ impl Treasury {
     /// Runs alone, until whoever tells the work of a block is gone.
     pub(crate) async fn run(mut self, mut looks: Looks) {
         loop {
-            let work = *looks.block_work.borrow_and_update();
-            let last = Arc::clone(&looks.to.borrow());
-            let Some(next) = self.aside(move |it| it.next(&last, work)).await else {
-                return;
-            };
-            looks.publish(next);
-            if !looks.wait().await {
-                return;
+            match self.look(&mut looks, None).await {
+                Some(treasury) => self = treasury,
+                None => return,
+            }
+            let news = Looks::news(&looks.wake, &mut looks.block_work);
+            tokio::select! {
+                () = tokio::time::sleep(looks.every) => {}
+                there = news => if !there {
+                    return;
+                },
             }
         }
     }
@@ -100,8 +83,12 @@ impl Treasury {
     pub(crate) async fn run_together(mut self, common: Common, mut looks: Looks) {
         let clock = self.clock.clone();
         let every = looks.every;
-        let Some(mut said) = self.say(&common).await else {
-            return;
+        let mut said = match self.say(&common).await {
+            Some((treasury, statement)) => {
+                self = treasury;
+                statement
+            }
+            None => return,
         };
         // Without an answer it begins with its own book.
         let _ = tokio::time::timeout(FIRST_LOOK, common.first_look()).await;
@@ -111,16 +98,10 @@ impl Treasury {
             next(&clock, every, Duration::ZERO),
         );
         loop {
-            let work = *looks.block_work.borrow_and_update();
-            let last = Arc::clone(&looks.to.borrow());
-            let statements = Arc::clone(&agreed.statements);
-            let Some(next_one) = self
-                .aside(move |it| it.next_of_all(&last, work, &statements))
-                .await
-            else {
-                return;
-            };
-            looks.publish(next_one);
+            match self.look(&mut looks, Some(&agreed.statements)).await {
+                Some(treasury) => self = treasury,
+                None => return,
+            }
             common.note(agreed.sharing(&looks.to.borrow()));
             loop {
                 let news = Looks::news(&looks.wake, &mut looks.block_work);
@@ -128,7 +109,7 @@ impl Treasury {
                     () = tokio::time::sleep_until(to_say) => {
                         to_say = next(&clock, every, every / 2);
                         match self.say(&common).await {
-                            Some(statement) => said = statement,
+                            Some((treasury, statement)) => (self, said) = (treasury, statement),
                             None => return,
                         }
                     }
@@ -146,67 +127,91 @@ impl Treasury {
         }
     }
 
-    /// Says what is in the book now.
-    async fn say(&mut self, common: &Common) -> Option<Arc<Statement>> {
-        let statement = Arc::new(self.aside(Self::statement).await?);
+    /// Looks at what was said, or at the own book, and tells what is new; `None` when it broke.
+    async fn look(self, looks: &mut Looks, said: Option<&Arc<Vec<Arc<Statement>>>>) -> Option<Self> {
+        let work = *looks.block_work.borrow_and_update();
+        let last = Arc::clone(&looks.to.borrow());
+        let said = said.map(Arc::clone);
+        let next = move |it: &mut Self| it.next(&last, work, said.as_ref().map(|said| said.as_slice()));
+        let (treasury, next) = self.aside(next).await?;
+        if let Some(next) = next {
+            tracing::debug!(
+                number = next.number,
+                claims = next.claims.len(),
+                "payouts follow from the book anew"
+            );
+            looks.to.send_replace(Arc::new(next));
+        }
+        Some(treasury)
+    }
+
+    /// Says what is in the book now; `None` when it broke.
+    async fn say(self, common: &Common) -> Option<(Self, Arc<Statement>)> {
+        let (treasury, statement) = self.aside(Self::statement).await?;
+        let statement = Arc::new(statement);
         common.say(Arc::clone(&statement));
-        Some(statement)
+        Some((treasury, statement))
     }
 
     /// Does what takes long beside everything else; `None` when it broke.
     async fn aside<T: Send + 'static>(
-        &mut self,
+        mut self,
         work: impl FnOnce(&mut Self) -> T + Send + 'static,
-    ) -> Option<T> {
-        let mut treasury = self.clone();
+    ) -> Option<(Self, T)> {
         let done = tokio::task::spawn_blocking(move || {
-            let done = work(&mut treasury);
-            (treasury, done)
+            let done = work(&mut self);
+            (self, done)
         });
-        let Ok((treasury, done)) = done.await else {
+        let done = done.await;
+        if done.is_err() {
             tracing::error!("the treasury broke: payouts stay as they are");
-            return None;
-        };
-        *self = treasury;
-        Some(done)
+        }
+        done.ok()
     }
 
-    /// The snapshot of now, if it is another than the last.
-    fn next(&mut self, last: &Snapshot, block_work: u128) -> Option<Snapshot> {
-        let window = block_work.saturating_mul(self.window_blocks.into());
-        let number = self.clock.now().0.max(last.number + 1);
-        let next = self.snapshot(number, window);
-        differs(&next, last).then_some(next)
-    }
-
-    /// The same of what several front ends have said.
-    fn next_of_all(
+    /// The snapshot of now, if it is another than the last: of what front ends have said, or of the own book alone.
+    fn next(
         &mut self,
         last: &Snapshot,
         block_work: u128,
-        said: &[Arc<Statement>],
+        said: Option<&[Arc<Statement>]>,
     ) -> Option<Snapshot> {
         let window = block_work.saturating_mul(self.window_blocks.into());
         let number = self.clock.now().0.max(last.number + 1);
-        let next = self.snapshot_of_all(number, window, said);
-        differs(&next, last).then_some(next)
+        // As it is at the start, before any template: nothing is forgotten, nothing claimed.
+        if window > 0 {
+            self.lock().keep_window(window.saturating_mul(KEPT_WINDOWS));
+        }
+        let next = match said {
+            Some(said) => self.snapshot_of(number, window, said),
+            None => self.snapshot(number, window),
+        };
+        let of = |it: &Snapshot| (it.window, it.work);
+        let same = of(&next) == of(last) && next.rules == last.rules && next.claims == last.claims;
+        (!same || last.number == 0).then_some(next)
     }
 
-    fn snapshot_of_all(&mut self, number: u64, window: u128, said: &[Arc<Statement>]) -> Snapshot {
-        self.forget(window);
+    /// What follows from the book.
+    pub(crate) fn snapshot(&mut self, number: u64, window: u128) -> Snapshot {
+        if !self.pools {
+            return Snapshot::new(number, self.rules.borrow().clone(), Vec::new(), window, 0);
+        }
+        self.snapshot_of(number, window, &[Arc::new(self.sums())])
+    }
+
+    /// What follows from what was said.
+    fn snapshot_of(&mut self, number: u64, window: u128, said: &[Arc<Statement>]) -> Snapshot {
         let rules = self.rules.borrow().clone();
         let mut windows: Vec<Window> = said.iter().map(|it| it.window.clone()).collect();
         let weights = Window::weights_of(&mut windows, window);
-        let carries = said.iter().flat_map(|it| it.carries.iter());
-        let carries: Vec<_> = carries.map(|(account, sat)| (*account, 0, *sat)).collect();
         let work = weights.work;
-        let weights = weights
-            .accounts
-            .into_iter()
-            .map(|(account, weight)| (account, weight, 0));
+        let weights = weights.accounts.into_iter();
+        let weights = weights.map(|(account, weight)| (account, weight, 0));
+        let carries = said.iter().flat_map(|it| it.carries.iter());
+        let carries = carries.map(|(account, carry)| (*account, 0, *carry));
         let claims = weights.chain(carries).filter_map(|(account, weight, carry_sat)| {
             Some(Claim {
-                payee: self.payee_of_all(account, said)?,
+                payee: self.payee(account, said)?,
                 weight,
                 carry_sat,
             })
@@ -215,71 +220,37 @@ impl Treasury {
         Snapshot::new(number, rules, claims, window, work)
     }
 
-    /// What others have to know of the book.
-    fn statement(&mut self) -> Statement {
-        let (window, carries) = {
-            let book = self.lock();
-            (book.window().clone(), book.money().carries())
-        };
-        let pool = self.rules.borrow().pool.id;
-        let working = window
-            .weights(u128::MAX)
-            .accounts
-            .into_iter()
-            .map(|(account, _)| account);
-        let named: HashSet<AccountId> = working.chain(carries.keys().copied()).collect();
-        let scripts = named.into_iter().filter(|account| *account != pool);
-        let scripts = scripts
-            .filter_map(|account| Some((account, self.payee(account)?.script)))
-            .collect();
+    /// Window and carries of the book.
+    fn sums(&self) -> Statement {
+        let book = self.lock();
         Statement {
             number: self.clock.now().0,
-            window,
-            carries: Arc::new(carries),
-            scripts: Arc::new(scripts),
+            window: book.window().clone(),
+            carries: Arc::new(book.money().carries()),
+            ..Statement::default()
         }
     }
 
-    /// Forgets what no window can need.
-    fn forget(&self, window: u128) {
-        // As it is at the start, before any template: nothing is forgotten, nothing claimed.
-        if window > 0 {
-            self.lock().keep_window(window.saturating_mul(KEPT_WINDOWS));
-        }
-    }
-
-    /// What follows from the book.
-    pub(crate) fn snapshot(&mut self, number: u64, window: u128) -> Snapshot {
-        self.forget(window);
-        let (kept, carries) = {
-            let book = self.lock();
-            (book.window().clone(), book.money().carries())
-        };
-        let rules = self.rules.borrow().clone();
-        if !self.pools {
-            return Snapshot::new(number, rules, Vec::new(), window, 0);
-        }
-        let weights = kept.weights(window);
-        let work = weights.work;
-        let weights = weights
-            .accounts
-            .into_iter()
-            .map(|(account, weight)| (account, weight, 0));
-        let carries = carries.into_iter().map(|(account, carry)| (account, 0, carry));
-        let claims: Vec<Claim> = weights
-            .chain(carries)
-            .filter_map(|(account, weight, carry_sat)| {
-                Some(Claim {
-                    payee: self.payee(account)?,
-                    weight,
-                    carry_sat,
-                })
-            })
+    /// The same with what others have to know of whom that is.
+    fn statement(&mut self) -> Statement {
+        let sums = self.sums();
+        let pool = self.rules.borrow().pool.id;
+        let named: HashSet<AccountId> = sums
+            .window
+            .accounts()
+            .chain(sums.carries.keys())
+            .copied()
             .collect();
-        Snapshot::new(number, rules, claims, window, work)
+        let scripts = named.into_iter().filter(|account| *account != pool);
+        let scripts = scripts.filter_map(|account| Some((account, self.payee(account, &[])?.script)));
+        Statement {
+            scripts: Arc::new(scripts.collect()),
+            ..sums
+        }
     }
 
-    fn payee(&mut self, account: AccountId) -> Option<Payee> {
+    /// Whom an account pays: by its name in the book, or else by what another front end has said.
+    fn payee(&mut self, account: AccountId, said: &[Arc<Statement>]) -> Option<Payee> {
         let pool = self.rules.borrow().pool.clone();
         if account == pool.id {
             return Some(pool);
@@ -288,23 +259,16 @@ impl Treasury {
             return known.clone();
         }
         // A name of several records may not be whole yet.
-        let name = self.lock().account(&account).and_then(AccountBook::name)?;
-        let payee = self.names.payee(&name).ok().map(|(payee, _)| payee);
+        let name = self.lock().account(&account).and_then(AccountBook::name);
+        let payee = match name {
+            Some(name) => self.names.payee(&name).ok().map(|(payee, _)| payee),
+            None => {
+                let script = said.iter().find_map(|it| it.scripts.get(&account))?;
+                Some(self.names.payee_of(Script::from_bytes(script))?)
+            }
+        };
         self.known.insert(account, payee.clone());
         payee
-    }
-
-    /// The same where the account may be known to another front end only.
-    fn payee_of_all(&mut self, account: AccountId, said: &[Arc<Statement>]) -> Option<Payee> {
-        if let Some(payee) = self.payee(account) {
-            return Some(payee);
-        }
-        let script = said
-            .iter()
-            .find_map(|statement| statement.scripts.get(&account))?;
-        let payee = self.names.payee_of(Script::from_bytes(script))?;
-        self.known.insert(account, Some(payee.clone()));
-        Some(payee)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Book> {
@@ -312,16 +276,9 @@ impl Treasury {
     }
 }
 
-/// Whether anything in it is another, or nothing was told yet.
-fn differs(next: &Snapshot, last: &Snapshot) -> bool {
-    let of = |it: &Snapshot| (it.window, it.work);
-    let same = of(next) == of(last) && next.rules == last.rules && next.claims == last.claims;
-    !same || last.number == 0
-}
-
 /// When the wall clock, counted in steps of `every`, is `phase` past a step the next time.
 fn next(clock: &Clock, every: Duration, phase: Duration) -> tokio::time::Instant {
-    let micros = |of: Duration| u64::try_from(of.as_micros()).unwrap_or(u64::MAX).max(1);
+    let micros = |of: Duration| u64::try_from(of.as_micros()).unwrap_or(u64::MAX);
     let (now, every) = (clock.now().0, micros(every));
     let past = now.wrapping_sub(micros(phase)) % every;
     tokio::time::Instant::now() + Duration::from_micros(every - past)
@@ -382,29 +339,10 @@ mod tests {
     use super::*;
     use crate::config::Settings;
     use crate::payout;
-    use adit_ledger::Record;
-    use adit_ledger::record::{Credit, Entry, Share, account_parts};
+    use crate::payout::tests::{name, tell};
+    use adit_ledger::record::{Credit, Entry, Share};
 
     const A: &str = "bcrt1qft5p2uhsdcdc3l2ua4ap5qqfg4pjaqlp250x7us7a8qqhrxrxfsqseac85";
-
-    fn tell(book: &mut Book, entry: Entry) {
-        book.apply(&Record {
-            sequence: 1,
-            time_us: 1,
-            front_end: 0,
-            epoch: 1,
-            group_index: 0,
-            entry,
-        });
-    }
-
-    fn name(book: &mut Book, name: &str) -> AccountId {
-        let account = adit_proto::mining::server::AccountId::of(name.as_bytes()).0;
-        for part in account_parts(account, name) {
-            tell(book, Entry::Account(part));
-        }
-        account
-    }
 
     fn work(book: &mut Book, of: &str, work: u64, solo: bool) {
         let share = Share {
@@ -482,11 +420,11 @@ mod tests {
         assert_eq!((expected.claims.len(), expected.work), (3, 190));
         for treasury in &mut treasuries {
             let mut both = said.clone();
-            assert_eq!(treasury.snapshot_of_all(5, 1_000, &both), expected);
+            assert_eq!(treasury.snapshot_of(5, 1_000, &both), expected);
             both.reverse();
-            assert_eq!(treasury.snapshot_of_all(5, 1_000, &both), expected);
+            assert_eq!(treasury.snapshot_of(5, 1_000, &both), expected);
             // A window that ends inside of the work, too.
-            let part = treasury.snapshot_of_all(5, 95, &both);
+            let part = treasury.snapshot_of(5, 95, &both);
             let weights: u128 = part.claims.iter().map(|claim| claim.weight).sum();
             assert!(part.work == 95 && (93..=95).contains(&weights));
         }
@@ -537,12 +475,12 @@ mod tests {
         work(&mut book, "somebody", 9, false);
         let mut treasury = treasury(&settings, book);
         let none = Snapshot::new(0, payout::rules(&settings), Vec::new(), 0, 0);
-        let first = treasury.next(&none, 100).unwrap();
+        let first = treasury.next(&none, 100, None).unwrap();
         assert_eq!((first.claims.len(), first.claims[0].weight), (1, 18));
         assert_eq!((first.window, first.work), (800, 27));
         // Nothing happened: it is the same one.
-        assert_eq!(treasury.next(&first, 100), None);
-        let shorter = treasury.next(&first, 1).unwrap();
+        assert_eq!(treasury.next(&first, 100, None), None);
+        let shorter = treasury.next(&first, 1, None).unwrap();
         assert!(shorter.number > first.number && shorter.work == 8);
         assert_eq!(treasury.lock().window().work(), 27, "four windows are kept");
     }

@@ -27,7 +27,7 @@ use adit_proto::{setup, template};
 use adit_wire::common::protocol;
 use tokio::sync::{mpsc, watch};
 
-use crate::config::{HttpListen, NodeSpec, Settings};
+use crate::config::{NodeSpec, Settings};
 use crate::exit::Exit;
 use crate::http;
 use crate::observe::Status;
@@ -76,11 +76,7 @@ impl Provider {
             key: Some(opened.ring.authority().draft2022.into()),
             ..url.clone()
         };
-        // Beside a pool the default place is taken: only who asks for a page gets one.
-        let http = match settings.http.listen {
-            HttpListen::On(wanted) if wanted.explicit => http::bind(&settings.http, false).await?,
-            _ => None,
-        };
+        let http = http::bind_if_asked(&settings.http).await?;
         let (stop, shutdown) = Shutdown::new();
         let constraints = adit_node::Constraints::default();
         let node = crate::source::spawn(settings, &opened.folder, constraints, &clock)?;

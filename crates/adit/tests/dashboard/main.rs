@@ -28,6 +28,19 @@ async fn site(status: Status) -> Site {
     site
 }
 
+async fn draws_a_curve(browser: &Browser) {
+    let drawn = "document.querySelector('.chart img')?.naturalWidth > 0";
+    browser.until("a curve", drawn).await;
+}
+
+/// Everything that is to be read is there.
+async fn reads(browser: &Browser, facts: &[&str]) {
+    let text = browser.text().await;
+    for fact in facts {
+        assert!(text.contains(fact), "{fact:?}:\n{text}");
+    }
+}
+
 /// The first screen says whether all is well, and shows every fact that an operator looks for.
 #[tokio::test]
 async fn the_first_screen_shows_how_it_is() {
@@ -43,12 +56,7 @@ async fn the_first_screen_shows_how_it_is() {
         browser
             .until("workers", "document.querySelectorAll('tbody tr').length > 5")
             .await;
-        browser
-            .until(
-                "a curve",
-                "document.querySelector('.chart img')?.naturalWidth > 0",
-            )
-            .await;
+        draws_a_curve(&browser).await;
         browser
             .until("rejects", "document.body.innerText.includes('stale-share')")
             .await;
@@ -112,21 +120,17 @@ async fn a_proxy_shows_its_upstream_and_who_is_silent() {
         browser
             .until("workers", "document.querySelectorAll('tbody tr').length > 5")
             .await;
-        browser
-            .until(
-                "a curve",
-                "document.querySelector('.chart img')?.naturalWidth > 0",
-            )
-            .await;
-        let text = browser.text().await;
-        for fact in [
-            "1 device is connected but no share comes: bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq.attic",
-            "pool.example.org:3333",
-            "Upstream, choice 1",
-            "41,190",
-        ] {
-            assert!(text.contains(fact), "{fact:?}:\n{text}");
-        }
+        draws_a_curve(&browser).await;
+        reads(
+            &browser,
+            &[
+                "1 device is connected but no share comes: bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq.attic",
+                "pool.example.org:3333",
+                "Upstream, choice 1",
+                "41,190",
+            ],
+        )
+        .await;
         browser.check("proxy", screen).await;
     }
     let page = "/worker/bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq.attic";
@@ -154,24 +158,20 @@ async fn an_accountant_shows_its_front_ends() {
                 "document.querySelectorAll('[aria-label=\"Front ends of this pool\"] tbody tr').length === 3",
             )
             .await;
-        browser
-            .until(
-                "a curve",
-                "document.querySelector('.chart img')?.naturalWidth > 0",
-            )
-            .await;
-        let text = browser.text().await;
-        for fact in [
-            "Front end 7 shows no sign of life",
-            "rack-1",
-            "21.4 TH/s",
-            "No sign of life",
-            "<b>attic</b>",
-            "Each front end has its own. The highest block that one builds on is 915,230.",
-            "Devices are at the front ends; what they have done is in History.",
-        ] {
-            assert!(text.contains(fact), "{fact:?}:\n{text}");
-        }
+        draws_a_curve(&browser).await;
+        reads(
+            &browser,
+            &[
+                "Front end 7 shows no sign of life",
+                "rack-1",
+                "21.4 TH/s",
+                "No sign of life",
+                "<b>attic</b>",
+                "Each front end has its own. The highest block that one builds on is 915,230.",
+                "Devices are at the front ends; what they have done is in History.",
+            ],
+        )
+        .await;
         browser.check("accountant", screen).await;
     }
     browser.close().await;
@@ -357,15 +357,16 @@ async fn an_empty_pool_says_what_to_do() {
                 "document.querySelector('.chart img')?.naturalWidth > 0",
             )
             .await;
-        let text = browser.text().await;
-        for fact in [
-            "No miner is connected",
-            "Nobody mines here yet",
-            "No share yet",
-            "None. Every share that came was good.",
-        ] {
-            assert!(text.contains(fact), "{fact:?}:\n{text}");
-        }
+        reads(
+            &browser,
+            &[
+                "No miner is connected",
+                "Nobody mines here yet",
+                "No share yet",
+                "None. Every share that came was good.",
+            ],
+        )
+        .await;
         browser.check("empty", screen).await;
     }
     browser.close().await;

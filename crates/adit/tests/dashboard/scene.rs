@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use adit::fleet::accountant::{AccountantPicture, LanePicture};
-use adit::fleet::{Fleet, Holding, Place};
+use adit::fleet::{Holding, Place};
 use adit::observe::{
     Averages, BestShare, Block, Blocks, Channel, Channels, Coinbase, Connections, Device, Endpoint, Errors,
-    Estimate, Fate, Figures, FleetStatus, History, LastBlock, Latency, Name, NodeState, NodeStatus, Payment,
-    Peer, Rates, Recent, Roster, Slot, State, Status, Uplink,
+    Estimate, Fate, Figures, History, LastBlock, Latency, Name, NodeState, NodeStatus, Payment, Peer, Rates,
+    Recent, Roster, Slot, State, Status, Uplink,
 };
 
 /// A name that would like to be more than one.
@@ -66,13 +66,6 @@ pub(crate) fn accountant_status() -> Status {
         height: 915_230,
         ..NodeStatus::default()
     };
-    status.fleet = Some(FleetStatus {
-        fleet: Fleet {
-            front_ends: picture.holders.clone(),
-            ..Fleet::default()
-        },
-        ..FleetStatus::default()
-    });
     status.accountant = Some(picture);
     status
 }

@@ -25,22 +25,24 @@ const BETWEEN: u32 = 400;
 /// Shares that the four devices may have sent and not seen answered when they stop.
 const LAST_WORDS_MAX: u64 = 16;
 
-struct FrontEnd {
-    home: TempDir,
+pub(crate) struct FrontEnd {
+    pub(crate) home: TempDir,
     number: u16,
-    process: Process,
-    url: Url,
+    pub(crate) process: Process,
+    pub(crate) url: Url,
     /// The next share of its device.
     nonce: u32,
 }
 
 impl FrontEnd {
     fn start(number: u16, nats: &str) -> Self {
-        Self::start_in(tempfile::tempdir().unwrap(), number, nats)
+        Self::start_in(tempfile::tempdir().unwrap(), number, nats, "")
     }
 
-    fn start_in(home: TempDir, number: u16, nats: &str) -> Self {
-        let (process, url) = Self::launch(home.path(), number, nats);
+    pub(crate) fn start_in(home: TempDir, number: u16, nats: &str, more: &str) -> Self {
+        let flags = format!("--node embedded:40 --nats {nats} --set pool.front_end={number} {more}");
+        let process = Process::pool(home.path(), &flags);
+        let url = process.url();
         Self {
             home,
             number,
@@ -50,29 +52,11 @@ impl FrontEnd {
         }
     }
 
-    fn launch(home: &Path, number: u16, nats: &str) -> (Process, Url) {
-        let more = format!("--node embedded:40 --nats {nats} --set pool.front_end={number}");
-        let process = Process::pool(home, &more);
-        let url = process.url();
-        (process, url)
-    }
-
     fn kill_and_start(self, nats: &str) -> Self {
-        let Self {
-            home,
-            number,
-            process,
-            nonce,
-            ..
-        } = self;
-        process.kill();
-        let (process, url) = Self::launch(home.path(), number, nats);
+        self.process.kill();
         Self {
-            home,
-            number,
-            process,
-            url,
-            nonce,
+            nonce: self.nonce,
+            ..Self::start_in(self.home, self.number, nats, "")
         }
     }
 
@@ -136,6 +120,8 @@ async fn shows_all(page: SocketAddr, numbers: &[u16]) {
         let line = format!("adit_accountant_position{{front_end=\"{number}\"}}");
         assert!(metrics.contains(&line), "{metrics}");
     }
+    // It has no number of its own that somebody could take for one that is lost.
+    assert!(!metrics.contains("adit_fleet_"), "{metrics}");
     let people = super::http::get(page, "/").await;
     assert_eq!(people.code, 200);
 }
@@ -347,7 +333,7 @@ async fn a_front_end_is_added_drained_and_removed_under_load() {
     // Added.
     let second = tempfile::tempdir().unwrap();
     copy_keys(&one.data(), &second.path().join("data"));
-    let mut all = vec![one, FrontEnd::start_in(second, 2, &url)];
+    let mut all = vec![one, FrontEnd::start_in(second, 2, &url, "")];
     until("both are listed", || listed(home.path(), &url).len() == 2).await;
 
     // Drained: everybody goes over, while they mine.

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use adit::config::Payout;
-use adit_net::Url;
 use adit_testkit::NatsServer;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::processes::FrontEnd;
 use super::support::miner::{How, Miner};
-use super::support::process::{Process, run};
+use super::support::process::run;
 use super::transport::until;
 
 fn scheme() -> String {
@@ -49,34 +49,25 @@ fn by_work(done: &[(&str, u32)]) -> Vec<(String, String, i64)> {
     lines
 }
 
-struct FrontEnd {
-    home: TempDir,
-    process: Process,
-    url: Url,
-}
+/// One that shares blocks out.
+struct Sharer(FrontEnd);
 
-impl FrontEnd {
+impl Sharer {
     fn start(number: u16, nats: &str) -> Self {
         Self::start_in(tempfile::tempdir().unwrap(), number, nats)
     }
 
     fn start_in(home: TempDir, number: u16, nats: &str) -> Self {
-        let more = format!(
-            "--node embedded:40 --nats {nats} --set pool.front_end={number} {}",
-            scheme()
-        );
-        let process = Process::pool(home.path(), &more);
-        let url = process.url();
-        Self { home, process, url }
+        Self(FrontEnd::start_in(home, number, nats, &scheme()))
     }
 
     async fn mine(&self, name: &str, nonces: std::ops::Range<u32>) {
-        let mut miner = Miner::start(&self.url, How::Extended, name).await;
+        let mut miner = Miner::start(&self.0.url, How::Extended, name).await;
         miner.mine(nonces).await;
     }
 
     async fn pays(&self, what: &str, expected: &[(&str, u32)]) {
-        until(what, || split(self.home.path()) == by_work(expected)).await;
+        until(what, || split(self.0.home.path()) == by_work(expected)).await;
     }
 }
 
@@ -87,7 +78,7 @@ async fn every_front_end_pays_for_the_work_of_all() {
     };
     let url = nats.url();
     let [a, b, c] = [1, 2, 3].map(|n| Payout::throw_away(1_000 + n).text);
-    let (first, second) = (FrontEnd::start(1, &url), FrontEnd::start(2, &url));
+    let (first, second) = (Sharer::start(1, &url), Sharer::start(2, &url));
     first.mine(&a, 0..60).await;
     second.mine(&b, 0..40).await;
     second.mine(&format!("{a}.elsewhere"), 100..110).await;
@@ -96,12 +87,12 @@ async fn every_front_end_pays_for_the_work_of_all() {
     second.pays("the second pays all", &all).await;
 
     // One that dies is paid for by the others, and knows all when it comes back.
-    let home = second.home;
-    second.process.kill();
+    let FrontEnd { home, process, .. } = second.0;
+    process.kill();
     first.mine(&a, 1_000..1_005).await;
     let all = [(&*a, 75), (&*b, 40)];
     first.pays("the first pays for one that is gone", &all).await;
-    let second = FrontEnd::start_in(home, 2, &url);
+    let second = Sharer::start_in(home, 2, &url);
     second.pays("the second knows all again", &all).await;
 
     // Without the transport everybody goes on with what was said last, and with its own work.
@@ -115,7 +106,7 @@ async fn every_front_end_pays_for_the_work_of_all() {
     nats.wipe();
     nats.launch();
     second.pays("the second hears again", &alone).await;
-    let third = FrontEnd::start(3, &url);
+    let third = Sharer::start(3, &url);
     third.pays("the third pays for all from the start", &alone).await;
     third.mine(&b, 0..9).await;
     let all = [(&*a, 75), (&*b, 49), (&*c, 7)];

@@ -11,6 +11,7 @@
 //! A part is entries one after the other: an account (16 bytes), and its work (16), what it is owed (8, signed), or the length of its
 //! script (1) and that.
 
+use crate::reader::Reader;
 use crate::record::AccountId;
 
 const MAGIC: [u8; 8] = *b"ADITSTM1";
@@ -119,7 +120,7 @@ impl Manifest {
         if bytes.len() > MANIFEST_BYTES_MAX || crc32c::crc32c(body) != u32::from_le_bytes(*crc) {
             return None;
         }
-        let mut from = Cursor(body);
+        let mut from = Reader(body);
         (from.take::<8>()? == MAGIC).then_some(())?;
         let (number, newest) = (from.u64()?, from.u64()?);
         let count = from.u32().filter(|count| *count <= SHEETS_MAX)?;
@@ -139,7 +140,7 @@ impl Manifest {
     }
 }
 
-fn sheet(from: &mut Cursor<'_>) -> Option<Sheet> {
+fn sheet(from: &mut Reader<'_>) -> Option<Sheet> {
     let [kind, level] = from.take()?;
     let kind = match kind {
         0 => Kind::Slice,
@@ -182,29 +183,4 @@ pub(super) fn parts<V>(
         }
     }
     parts
-}
-
-/// What is left to read.
-pub(super) struct Cursor<'a>(pub(super) &'a [u8]);
-
-impl<'a> Cursor<'a> {
-    pub(super) fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (taken, rest) = self.0.split_first_chunk::<N>()?;
-        self.0 = rest;
-        Some(*taken)
-    }
-
-    pub(super) fn slice(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(count)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.take().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        self.take().map(u64::from_le_bytes)
-    }
 }

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::format::{Cursor, Key, Kind, Manifest, Part, Sheet};
+use super::format::{Key, Kind, Manifest, Part, Sheet};
 use super::{Garbled, Statement};
+use crate::reader::Reader;
 use crate::record::AccountId;
 use crate::window::{Slice, Window};
 
@@ -108,7 +109,7 @@ fn read(sheet: &Sheet, fetched: &HashMap<u32, Vec<u8>>) -> Result<Held, Garbled>
             Content::Carries(Arc::new(carries.ok_or(Garbled::Malformed)?))
         }
         Kind::Scripts => {
-            let script = |from: &mut Cursor<'_>| {
+            let script = |from: &mut Reader<'_>| {
                 let [length] = from.take()?;
                 from.slice(length.into()).map(Arc::from)
             };
@@ -122,8 +123,8 @@ fn read(sheet: &Sheet, fetched: &HashMap<u32, Vec<u8>>) -> Result<Held, Garbled>
     })
 }
 
-fn entries<V>(bytes: &[u8], value: impl Fn(&mut Cursor<'_>) -> Option<V>) -> Option<HashMap<AccountId, V>> {
-    let mut from = Cursor(bytes);
+fn entries<V>(bytes: &[u8], value: impl Fn(&mut Reader<'_>) -> Option<V>) -> Option<HashMap<AccountId, V>> {
+    let mut from = Reader(bytes);
     let mut entries = HashMap::new();
     while !from.0.is_empty() {
         let account = from.take()?;

@@ -176,9 +176,9 @@ impl B0_32 {
         let mut inline = [0; Self::MAX];
         if let ([first, more @ ..], _) = inline.as_chunks_mut::<8>() {
             *first = word(bytes).to_le_bytes();
-            if let Some(rest) = bytes.get(9..).and(bytes.get(8..)) {
+            if bytes.len() > 8 {
                 for (n, to) in more.iter_mut().enumerate() {
-                    *to = word(rest.get(8 * n..).unwrap_or_default()).to_le_bytes();
+                    *to = word(bytes.get(8 * (n + 1)..).unwrap_or_default()).to_le_bytes();
                 }
             }
         }

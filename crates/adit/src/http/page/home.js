@@ -120,7 +120,7 @@ export function home(main, signal) {
   }
 
   function showFleet(s) {
-    const all = s.fleet?.front_ends ?? [];
+    const all = s.accountant?.holders ?? s.fleet?.front_ends ?? [];
     parts.fleet.hidden = !all.length;
     if (!all.length) return;
     const lanes = s.accountant?.front_ends;
