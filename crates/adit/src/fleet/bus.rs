@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use async_nats::jetstream::{self, consumer, kv, stream};
+use async_nats::jetstream::kv::{self, CreateErrorKind, UpdateErrorKind};
+use async_nats::jetstream::{self, consumer, stream};
 use async_nats::{Client, ConnectOptions};
 use futures::TryStreamExt;
 use percent_encoding::percent_decode_str;
@@ -242,6 +243,28 @@ impl Bus {
         let keys: Vec<String> = keys.try_collect().await.map_err(|error| failed(what, error))?;
         // Other keys have other meanings.
         Ok(keys.iter().filter_map(|key| key.parse().ok()).collect())
+    }
+
+    /// Writes what stands on `revision` of a key, 0 where there is none. The new revision; `None` when somebody was faster.
+    pub(super) async fn swap(
+        store: &kv::Store,
+        key: &str,
+        value: Vec<u8>,
+        revision: u64,
+        what: &str,
+    ) -> Result<Option<u64>, BusError> {
+        if revision == 0 {
+            return match store.create(key, value.into()).await {
+                Ok(revision) => Ok(Some(revision)),
+                Err(error) if error.kind() == CreateErrorKind::AlreadyExists => Ok(None),
+                Err(error) => Err(failed(what, error)),
+            };
+        }
+        match store.update(key, value.into(), revision).await {
+            Ok(revision) => Ok(Some(revision)),
+            Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => Ok(None),
+            Err(error) => Err(failed(what, error)),
+        }
     }
 
     async fn bucket(&self, name: &str) -> Result<kv::Store, BusError> {

@@ -14,18 +14,28 @@ use std::time::Duration;
 
 use adit_ledger::AccountId;
 use adit_ledger::statement::{Garbled, MANIFEST_BYTES_MAX, Manifest, Mirror, Publisher, Statement};
+use adit_net::Clock;
 use async_nats::jetstream::kv;
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::bus::{Bus, BusError, failed};
+use super::lease;
+use super::turn::Turn;
 use crate::shutdown::Shutdown;
 
 /// Front ends whose statements are read; there are 65,536 numbers.
 const FRONT_ENDS_MAX: usize = 1_024;
 /// Looks at the others per time that a statement holds.
 const LOOKS: u32 = 4;
+/// Longest wait for what others have to say before a payment.
+const WAIT_MAX: Duration = Duration::from_secs(25);
+/// The same in times that a statement holds: whoever speaks at all has spoken then.
+const WAIT: u32 = 3;
+/// Orders that may wait to be told.
+const ASKS_MAX: usize = 4;
 
 /// What was heard of the others.
 #[derive(Clone, Debug, Default)]
@@ -51,12 +61,32 @@ pub struct Sharing {
     pub trouble: String,
 }
 
-/// The treasury's side.
+/// The side of the treasury and of the cashier.
 #[derive(Clone, Debug)]
 pub struct Common {
     say: watch::Sender<Option<Arc<Statement>>>,
     heard: watch::Receiver<Heard>,
     sharing: watch::Sender<Sharing>,
+    asks: mpsc::Sender<Ask>,
+}
+
+/// What a cashier has to know, or says.
+#[derive(Debug)]
+enum Ask {
+    /// Are all others heard, and is it our turn where `turn` says that it has to be?
+    Pay {
+        turn: bool,
+        answer: oneshot::Sender<Result<(), String>>,
+    },
+    /// Our turn is over.
+    Paid,
+}
+
+/// A cashier that waits.
+struct Waiting {
+    turn: bool,
+    answer: oneshot::Sender<Result<(), String>>,
+    until: Instant,
 }
 
 /// The side of whoever carries it.
@@ -65,19 +95,30 @@ pub struct Carrier {
     said: watch::Receiver<Option<Arc<Statement>>>,
     tell: watch::Sender<Heard>,
     sharing: watch::Receiver<Sharing>,
+    asked: mpsc::Receiver<Ask>,
+    clock: Clock,
 }
 
-/// Both sides.
-pub fn pair() -> (Common, Carrier) {
+/// Both sides. Statements are numbered by `clock`.
+pub fn pair(clock: &Clock) -> (Common, Carrier) {
     let (say, said) = watch::channel(None);
     let (tell, heard) = watch::channel(Heard::default());
     let (note, sharing) = watch::channel(Sharing::default());
+    let (asks, asked) = mpsc::channel(ASKS_MAX);
     let common = Common {
         say,
         heard,
         sharing: note,
+        asks,
     };
-    (common, Carrier { said, tell, sharing })
+    let carrier = Carrier {
+        said,
+        tell,
+        sharing,
+        asked,
+        clock: clock.clone(),
+    };
+    (common, carrier)
 }
 
 impl Common {
@@ -100,6 +141,37 @@ impl Common {
     /// Says by what blocks are shared out from now on.
     pub fn note(&self, sharing: Sharing) {
         self.sharing.send_replace(sharing);
+    }
+
+    /// Makes sure that what the others owe is known: each that lives was heard, and hears us.
+    ///
+    /// # Errors
+    /// In words, when that is not so within some steps.
+    pub async fn know(&self) -> Result<(), String> {
+        self.ask(false).await
+    }
+
+    /// The same, and takes the turn: until [`Self::paid`] no other front end makes a batch, and what the last one that did
+    /// has booked is known.
+    ///
+    /// # Errors
+    /// In words, when that is not so within some steps.
+    pub async fn turn(&self) -> Result<(), String> {
+        self.ask(true).await
+    }
+
+    /// Ends the turn: what was made is in the book.
+    pub async fn paid(&self) {
+        // Without a carrier the turn ends by itself.
+        let _ = self.asks.send(Ask::Paid).await;
+    }
+
+    async fn ask(&self, turn: bool) -> Result<(), String> {
+        let nobody = "nobody hears what other front ends say any more: this one is stopping";
+        let (answer, answered) = oneshot::channel();
+        let asked = self.asks.send(Ask::Pay { turn, answer }).await;
+        asked.map_err(|_| nobody.to_owned())?;
+        answered.await.unwrap_or_else(|_| Err(nobody.into()))
     }
 
     /// What blocks of the others have left unpaid, satoshis by account; negative where they paid too much.
@@ -128,11 +200,19 @@ impl Carrier {
     }
 
     /// Carries what `front_end` says and hears until `shutdown`. A statement holds for `every`.
-    pub(crate) async fn run(self, bus: Bus, front_end: u16, every: Duration, mut shutdown: Shutdown) {
-        let Self { mut said, tell, .. } = self;
+    pub async fn run(self, bus: Bus, front_end: u16, every: Duration, mut shutdown: Shutdown) {
+        let Self {
+            mut said,
+            tell,
+            mut asked,
+            clock,
+            ..
+        } = self;
+        let mut waiting: Option<Waiting> = None;
         let mut exchange = Exchange {
             bus,
             front_end,
+            clock,
             stores: None,
             publisher: Publisher::default(),
             written: None,
@@ -149,9 +229,28 @@ impl Carrier {
                 heard.trouble = trouble.unwrap_or_default();
                 heard.statements = exchange.statements();
             });
+            if let Some(waits) = waiting.take() {
+                let trouble = tell.borrow().trouble.clone();
+                waiting = tokio::select! {
+                    () = shutdown.requested() => return,
+                    waits = exchange.serve(waits, &trouble) => waits,
+                };
+            }
             let news = tokio::select! {
                 () = shutdown.requested() => return,
                 () = tokio::time::sleep(every / LOOKS) => continue,
+                ask = asked.recv() => match ask {
+                    Some(Ask::Pay { turn, answer }) => {
+                        let until = Instant::now() + (every * WAIT).min(WAIT_MAX);
+                        waiting = Some(Waiting { turn, answer, until });
+                        continue;
+                    }
+                    Some(Ask::Paid) => {
+                        exchange.paid().await;
+                        continue;
+                    }
+                    None => return,
+                },
                 news = said.changed() => news,
             };
             if news.is_err() {
@@ -178,6 +277,7 @@ impl Carrier {
 struct Exchange {
     bus: Bus,
     front_end: u16,
+    clock: Clock,
     stores: Option<Stores>,
     publisher: Publisher,
     /// The number of the manifest that was written last.
@@ -220,6 +320,77 @@ impl Exchange {
         };
         self.stores = Some(stores.clone());
         Ok(stores)
+    }
+
+    /// Answers a cashier, or gives it back where it has to wait. `trouble` is what the last look met with.
+    async fn serve(&mut self, waits: Waiting, trouble: &str) -> Option<Waiting> {
+        if waits.answer.is_closed() {
+            return None;
+        }
+        let unknown = |reason: &str| {
+            format!(
+                "what other front ends have paid already cannot be known now, and nothing is paid twice: {reason}; ask again \
+                 when that is mended"
+            )
+        };
+        let answer = match trouble {
+            "" => self
+                .may_pay(waits.turn)
+                .await
+                .map_err(|error| unknown(&error.to_string())),
+            trouble => Err(unknown(trouble)),
+        };
+        let answer = match answer {
+            Ok(Err(_)) if Instant::now() < waits.until => return Some(waits),
+            Ok(Err(reason)) => Err(reason),
+            Ok(Ok(())) => Ok(()),
+            Err(reason) => Err(reason),
+        };
+        // Who does not listen any more has not paid either.
+        let _ = waits.answer.send(answer);
+        None
+    }
+
+    /// Whether everybody was heard whose blocks may have paid, and takes the turn if asked for; the reason if not, in words.
+    async fn may_pay(&mut self, turn: bool) -> Result<Result<(), String>, BusError> {
+        let said = self.statements();
+        let lives =
+            |it: &lease::Holding| !it.stopped && !it.split.is_empty() && it.front_end != self.front_end;
+        let all = lease::all(&self.bus).await?;
+        if let Some(silent) = all
+            .iter()
+            .find(|it| lives(it) && !said.contains_key(&it.front_end))
+        {
+            return Ok(Err(format!(
+                "front end {number} ({}) has not said yet what its blocks have paid: ask again in a minute, or free its number \
+                 (`adit fleet release {number}`) if it is gone for good",
+                silent.host,
+                number = silent.front_end,
+            )));
+        }
+        if !turn {
+            return Ok(Ok(()));
+        }
+        let stores = self.stores().await?;
+        let heard = |of| said.get(&of).map(|statement| statement.number);
+        let taken = Turn::take(&stores.manifests, self.front_end, self.clock.now().0, heard).await?;
+        Ok(taken.map_err(|by| {
+            format!(
+                "front end {by} has made a batch just now, and was not heard of since: ask again in a minute, or in an hour \
+                 if it is gone for good"
+            )
+        }))
+    }
+
+    async fn paid(&mut self) {
+        let now_us = self.clock.now().0;
+        let ended = match self.stores().await {
+            Ok(stores) => Turn::end(&stores.manifests, self.front_end, now_us).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "the others are not told that a batch is booked: they wait for it half a minute");
+        }
     }
 
     async fn speak(&mut self, statement: Arc<Statement>) -> Result<(), BusError> {

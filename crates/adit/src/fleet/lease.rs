@@ -10,7 +10,7 @@ use std::fmt;
 use std::time::Duration;
 
 use adit_net::random;
-use async_nats::jetstream::kv::{self, CreateErrorKind, Operation, UpdateErrorKind};
+use async_nats::jetstream::kv::{self, Operation};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use utoipa::ToSchema;
@@ -141,7 +141,7 @@ impl Lease {
         settled(&store).await?;
         for _ in 0..TRIES_MAX {
             let revision = match entry(&store, mine.front_end).await? {
-                None => create(&store, &mine).await?,
+                None => write(&store, &mine, 0).await?,
                 Some((_, holder)) if holder.ledger != mine.ledger => {
                     return Err(LeaseError::Taken(Box::new(holder)));
                 }
@@ -149,7 +149,7 @@ impl Lease {
                     if !holder.stopped && lives(&store, mine.front_end, revision).await? {
                         return Err(LeaseError::Running(Box::new(holder)));
                     }
-                    update(&store, &mine, revision).await?
+                    write(&store, &mine, revision).await?
                 }
             };
             if let Some(revision) = revision {
@@ -213,10 +213,7 @@ impl Lease {
 
     /// Whether we have written.
     async fn write(&mut self, store: &kv::Store) -> Result<bool, BusError> {
-        let revision = match self.revision {
-            0 => create(store, &self.mine).await?,
-            revision => update(store, &self.mine, revision).await?,
-        };
+        let revision = write(store, &self.mine, self.revision).await?;
         self.revision = revision.unwrap_or(self.revision);
         Ok(revision.is_some())
     }
@@ -298,26 +295,12 @@ async fn entry(store: &kv::Store, front_end: u16) -> Result<Option<(u64, Holding
     Ok(Some((entry.revision, holding)))
 }
 
-/// The new revision; `None` when somebody was faster.
-async fn create(store: &kv::Store, mine: &Holding) -> Result<Option<u64>, BusError> {
-    match store.create(mine.front_end.to_string(), json(mine).into()).await {
-        Ok(revision) => Ok(Some(revision)),
-        Err(error) if error.kind() == CreateErrorKind::AlreadyExists => Ok(None),
-        Err(error) => Err(failed("the number was not taken", error)),
-    }
-}
-
-async fn update(store: &kv::Store, mine: &Holding, revision: u64) -> Result<Option<u64>, BusError> {
-    match store
-        .update(mine.front_end.to_string(), json(mine).into(), revision)
-        .await
-    {
-        Ok(revision) => Ok(Some(revision)),
-        Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => Ok(None),
-        Err(error) => Err(failed("no sign of life", error)),
-    }
-}
-
-fn json(holding: &Holding) -> Vec<u8> {
-    serde_json::to_vec(holding).unwrap_or_default()
+/// The new revision; `None` when somebody was faster. 0 stands for no revision.
+async fn write(store: &kv::Store, mine: &Holding, revision: u64) -> Result<Option<u64>, BusError> {
+    let what = match revision {
+        0 => "the number was not taken",
+        _ => "no sign of life",
+    };
+    let json = serde_json::to_vec(mine).unwrap_or_default();
+    Bus::swap(store, &mine.front_end.to_string(), json, revision, what).await
 }

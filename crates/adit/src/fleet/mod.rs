@@ -22,6 +22,7 @@ pub mod member;
 mod page;
 pub mod sequencer;
 pub mod ship;
+pub mod turn;
 
 pub use accountant::Accountant;
 pub use bus::{Bus, BusError, Settings};

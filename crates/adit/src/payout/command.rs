@@ -61,8 +61,8 @@ pub fn run(settings: &Settings, action: &PayoutAction, as_json: bool) -> Result<
                 Some(name) => ordered(data, &format!("batch {} {minimum}", named(name)?))?,
                 None => match pool::ask(data, &format!("due {minimum}"))? {
                     Some(lines) => payments(&lines)?,
+                    None if settings.nats.url.0.is_some() => return Err(only_running(data)),
                     None => {
-                        // What other front ends have paid of it is known to a running pool alone.
                         let (pool, alone) = (super::rules(settings).pool.id, HashMap::new());
                         Payments::of_due(due::due(&book(data)?, &alone, &pool, minimum, settings.network))
                     }
@@ -290,6 +290,12 @@ fn ordered(data: &Path, order: &str) -> Result<Payments, Exit> {
             .help("batches are booked by the pool that owns the ledger: start it, or name its data folder with --data DIR")
     })?;
     payments(&lines)
+}
+
+fn only_running(data: &Path) -> Exit {
+    Exit::failed(format!("no pool runs on {}", data.display())).help(
+        "what other front ends have paid already is known to a running pool alone: start it, or name its data folder with --data DIR",
+    )
 }
 
 fn payments(lines: &[String]) -> Result<Payments, Exit> {

@@ -453,7 +453,7 @@ mod tests {
                 ..Statement::default()
             })
         };
-        let (common, carrier) = crate::fleet::exchange::pair();
+        let (common, carrier) = crate::fleet::exchange::pair(&Clock::system());
         carrier.tell(|heard| {
             heard.statements.insert(4, said(1_000 + AHEAD_MAX_US));
             heard.statements.insert(5, said(1_001 + AHEAD_MAX_US));

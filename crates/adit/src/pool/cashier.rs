@@ -15,10 +15,11 @@ use bitcoin::Network;
 use tokio::sync::{Notify, watch};
 
 use crate::fleet::Common;
+use crate::fleet::turn::BOOKED_WITHIN;
 use crate::payout::due::{Due, Payments, due, id_of};
 
 /// How long the ledger may take to have a batch on disk.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = BOOKED_WITHIN;
 /// Batches of a data folder: one a day for 270 years.
 const BATCHES_MAX: usize = 100_000;
 /// Stands where the output's place in its transaction is not known.
@@ -93,11 +94,38 @@ impl Cashier {
     /// Does what was asked, one after the other; gives the batch as it stands in the ledger then.
     pub(super) async fn serve(&self, order: &Order) -> Result<Payments, String> {
         if let Order::Show { minimum_sat } = order {
+            if let Some(others) = &self.common {
+                others.know().await?;
+            }
             return Ok(Payments::of_due(self.due(&self.book(), *minimum_sat)));
         }
         let mut till = self.till.lock().await;
         // Whatever was begun before is seen first, so that nothing is written twice.
         self.durable(&till.sent).await?;
+        let turn = self.common.as_ref().filter(|_| self.is_new(order));
+        if let Some(others) = turn {
+            others.turn().await?;
+        }
+        let booked = self.book_it(order, &mut till).await;
+        if let Some(others) = turn
+            && !matches!(&booked, Err(error) if error == BEHIND)
+        {
+            others.paid().await;
+        }
+        booked
+    }
+
+    /// Whether it takes from the balances what was not taken before.
+    fn is_new(&self, order: &Order) -> bool {
+        match order {
+            Order::Make { name, .. } => {
+                id_of(name).is_ok_and(|id| self.book().money().batches().find(&id).is_none())
+            }
+            _ => false,
+        }
+    }
+
+    async fn book_it(&self, order: &Order, till: &mut Till) -> Result<Payments, String> {
         let (id, steps) = self.steps(order)?;
         till.sent.clear();
         for step in steps {

@@ -288,8 +288,9 @@ impl Pool {
         let (roster_tx, roster) = watch::channel(Arc::new(Roster::default()));
         let refused = listener.refusals();
         let live = Live::new(settings, node.handle.clone());
-        let (common, carrier) = fleet::exchange::pair();
-        let common = joined.is_some().then_some(common);
+        let (common, carrier) = fleet::exchange::pair(&clock);
+        let together = joined.is_some() && settings.payouts.shares_out();
+        let common = together.then_some(common);
         let paying = pay(settings, &clock, &opened.writer, names, common.clone(), purses);
         let wake = Arc::clone(&paying.wake);
         let rules = paying.rules.subscribe();

@@ -12,3 +12,4 @@ mod shipping;
 mod support;
 mod together;
 mod transport;
+mod turns;

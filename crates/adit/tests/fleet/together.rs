@@ -49,6 +49,12 @@ fn by_work(done: &[(&str, u32)]) -> Vec<(String, String, i64)> {
     lines
 }
 
+/// What an order to pay prints in that data folder.
+fn pay(home: &Path, data: &Path, line: &str) -> String {
+    let output = run(home, &format!("{line} --data {} {}", data.display(), scheme()));
+    String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+}
+
 /// One that shares blocks out.
 struct Sharer(FrontEnd);
 
@@ -64,6 +70,12 @@ impl Sharer {
     async fn mine(&self, name: &str, nonces: std::ops::Range<u32>) {
         let mut miner = Miner::start(&self.0.url, How::Extended, name).await;
         miner.mine(nonces).await;
+    }
+
+    /// What that says of who can be paid, or why it does not.
+    fn pay(&self, line: &str) -> String {
+        let home = self.0.home.path();
+        pay(home, &home.join("data"), line)
     }
 
     async fn pays(&self, what: &str, expected: &[(&str, u32)]) {
@@ -97,6 +109,8 @@ async fn every_front_end_pays_for_the_work_of_all() {
 
     // Without the transport everybody goes on with what was said last, and with its own work.
     nats.kill();
+    let refused = first.pay("payout export");
+    assert!(refused.contains("nothing is paid twice"), "{refused}");
     first.mine(&c, 0..7).await;
     let alone = [(&*a, 75), (&*b, 40), (&*c, 7)];
     first.pays("the first goes on alone", &alone).await;
@@ -112,5 +126,17 @@ async fn every_front_end_pays_for_the_work_of_all() {
     let all = [(&*a, 75), (&*b, 49), (&*c, 7)];
     for front_end in [&first, &second, &third] {
         front_end.pays("all pay all", &all).await;
+        // All have their turn, and have nobody to pay.
+        assert_eq!(front_end.pay("payout export"), "address,sat\n");
+        let nobody = front_end.pay("payout export --batch may");
+        assert!(nobody.contains("nothing is booked"), "{nobody}");
     }
+    let data = third.0.home.path().join("data");
+    third.0.process.kill();
+    let stopped = pay(
+        third.0.home.path(),
+        &data,
+        &format!("payout export --set nats.url={url}"),
+    );
+    assert!(stopped.contains("start it"), "{stopped}");
 }
