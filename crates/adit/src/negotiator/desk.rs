@@ -20,7 +20,7 @@ use crate::shutdown::Shutdown;
 use crate::uplink::lines::News;
 use crate::uplink::mining::{self, Told};
 use crate::uplink::supervisor::{self, Choice, Supervisor};
-use crate::uplink::{Cause, Lines, Report, Said, declaring};
+use crate::uplink::{Cause, FAREWELL, Lines, Report, Said, declaring};
 
 /// Between two looks at the hash rate below and the picture.
 const BEAT: Duration = Duration::from_secs(1);
@@ -114,7 +114,7 @@ impl Desk {
         loop {
             let wake = self.wake();
             tokio::select! {
-                () = shutdown.requested() => return,
+                () = shutdown.requested() => break,
                 Some(event) = events.recv() => self.node(event),
                 Some(solved) = solutions.recv() => self.solved(&solved),
                 Some(report) = reports.recv() => self.report(&report),
@@ -133,6 +133,35 @@ impl Desk {
                     }
                     self.show();
                 }
+            }
+        }
+        // The pool below has stopped: what it has acknowledged is to be paid for above.
+        while let Ok(batch) = mined.try_recv() {
+            self.mined(batch);
+        }
+        if tokio::time::timeout(FAREWELL, self.farewell(&mut reports))
+            .await
+            .is_err()
+        {
+            tracing::warn!("stopped without the pool's answer to every last share");
+        }
+        self.show();
+    }
+
+    /// Waits until every share is answered that can be.
+    async fn farewell(&mut self, reports: &mut mpsc::Receiver<Report>) {
+        while self
+            .negotiation
+            .as_ref()
+            .is_some_and(|(_, it)| it.is_owed_answers())
+        {
+            let wake = self.wake();
+            tokio::select! {
+                report = reports.recv() => match report {
+                    Some(report) => self.report(&report),
+                    None => return,
+                },
+                () = tokio::time::sleep(wake) => self.expire(),
             }
         }
     }

@@ -378,6 +378,7 @@ impl Worker {
             while self.seats.borrow().len() > 0 {
                 self.left.notified().await;
             }
+            self.hand_up_last().await;
         };
         if tokio::time::timeout(STOP_PATIENCE, last).await.is_err() {
             tracing::warn!(
@@ -466,6 +467,16 @@ impl Worker {
         }
         if let Ok(place) = uplink.try_reserve() {
             place.send(std::mem::take(&mut *self.mined.borrow_mut()));
+        }
+    }
+
+    /// The same at the end, when there is no next turn: waits for room.
+    async fn hand_up_last(&self) {
+        let Some(uplink) = &self.plan.mined else { return };
+        let mined = std::mem::take(&mut *self.mined.borrow_mut());
+        if !mined.is_empty() {
+            // Without an uplink there is nobody who wants them.
+            let _ = uplink.send(mined).await;
         }
     }
 

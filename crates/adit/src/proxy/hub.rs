@@ -22,7 +22,7 @@ use crate::receiver::Todo;
 use crate::uplink::lines::News;
 use crate::uplink::mining::{Channel, Command, Told};
 use crate::uplink::supervisor::{Choice, Input, Output, Supervisor};
-use crate::uplink::{Cause, Lines, Report, Said, Speech};
+use crate::uplink::{Cause, FAREWELL, Lines, Report, Said, Speech};
 
 /// Between two looks at who mines here, and how fast; an upstream is told of changes at most that often (spec 5.3.7).
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -63,6 +63,8 @@ struct Place {
     distributed: Option<Distributed>,
     health: Health,
     claim: Claim,
+    /// Shares that were sent and not answered.
+    unanswered: u64,
 }
 
 impl Place {
@@ -71,6 +73,10 @@ impl Place {
             distributed,
             ..Self::default()
         }
+    }
+
+    fn answered(&mut self, count: u64) {
+        self.unanswered = self.unanswered.saturating_sub(count);
     }
 
     /// Whether the distributor says what is mined.
@@ -151,11 +157,27 @@ impl Hub {
                 batch = mined.recv() => match batch {
                     Some(batch) => batch.iter().for_each(|mined| self.mined(mined)),
                     // The pool has stopped.
-                    None => return,
+                    None => break,
                 },
                 () = poll_fn(|cx| poll_distributed(&self.places, cx)) => self.look_at_distributors(),
                 () = deadline => self.expire(),
                 _ = look.tick() => self.look(),
+            }
+        }
+        if tokio::time::timeout(FAREWELL, self.farewell(&mut reports))
+            .await
+            .is_err()
+        {
+            tracing::warn!("stopped without the upstream's answer to every last share");
+        }
+    }
+
+    /// What the farm has acknowledged is to be paid for above: waits until every share that was sent is answered.
+    async fn farewell(&mut self, reports: &mut mpsc::Receiver<Report>) {
+        while self.places.iter().any(|place| place.unanswered > 0) {
+            match reports.recv().await {
+                Some(report) => self.report(report),
+                None => return,
             }
         }
     }
@@ -234,7 +256,7 @@ impl Hub {
 
     fn forget(&mut self, upstream: usize) {
         if let Some(place) = self.places.get_mut(upstream) {
-            (place.work, place.assigned) = (None, None);
+            (place.work, place.assigned, place.unanswered) = (None, None, 0);
         }
         self.distributed(upstream, |it| it.turn_to(None));
         self.show(upstream, |shown| shown.ready = false);
@@ -294,6 +316,7 @@ impl Hub {
                     shown.share_latency_us = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
                 });
                 if let Some(place) = self.places.get_mut(upstream) {
+                    place.answered(count.into());
                     place.health.accepted(count);
                 }
             }
@@ -301,6 +324,9 @@ impl Hub {
             Told::ShareWithheld(why) => {
                 tracing::debug!(?why, "a share was not sent up");
                 self.figure(|figures| figures.shares_stale += 1);
+                if let Some(place) = self.places.get_mut(upstream) {
+                    place.answered(1);
+                }
             }
             // Facts that `Lines` keeps, and answers about jobs of a distributor.
             _ => {}
@@ -507,6 +533,9 @@ impl Hub {
             shown.shares_sent += 1;
             shown.work = shown.work.saturating_add(work);
         });
+        if let Some(place) = self.places.get_mut(upstream) {
+            place.unanswered += 1;
+        }
         self.split(split::Input::Sent { lane: upstream, work });
     }
 
@@ -525,6 +554,7 @@ impl Hub {
         let Some(place) = self.places.get_mut(upstream) else {
             return;
         };
+        place.answered(1);
         if place.health.refused() {
             self.lines.disconnect(upstream);
             self.down(upstream, Cause::SharesRefused);

@@ -33,7 +33,9 @@ use crate::observe::{Status, Uplink};
 use crate::pool::branch::{Branch, Orders};
 use crate::pool::{self, Pool};
 use crate::shutdown::Shutdown;
-use crate::uplink::{BRANCH_BYTES, Lines, Speech, Upstream, lines, mining, quiet, stratum_v1, supervisor};
+use crate::uplink::{
+    BRANCH_BYTES, FAREWELL, Lines, Speech, Upstream, lines, mining, quiet, stratum_v1, supervisor,
+};
 use distributed::Distributed;
 use hub::Hub;
 
@@ -145,8 +147,16 @@ impl Proxy {
     /// As [`Pool::stop`].
     pub async fn stop(self) -> Result<Arc<Status>, Exit> {
         let last = self.pool.stop().await;
-        self.task.abort();
+        ended(self.task).await;
         last
+    }
+}
+
+/// Waits for what faces the upstreams: it ends of itself when the pool has, with the answers to the last shares.
+async fn ended(mut task: tokio::task::JoinHandle<()>) {
+    // A pool that broke may have left a part that holds the other end.
+    if tokio::time::timeout(2 * FAREWELL, &mut task).await.is_err() {
+        task.abort();
     }
 }
 
@@ -166,7 +176,7 @@ pub async fn run(
     started(&proxy);
     let Proxy { pool, task, .. } = proxy;
     let last = pool::serve(pool, settings, drain, shutdown).await;
-    task.abort();
+    ended(task).await;
     hangups.abort();
     last
 }

@@ -18,5 +18,7 @@ pub use lines::{Facts, Lines, Report, Said};
 pub use supervisor::Cause;
 pub use upstream::{Speech, Upstream};
 
+/// How long whoever stops in order waits for the answers of upstreams to the last shares.
+pub const FAREWELL: std::time::Duration = std::time::Duration::from_secs(2);
 /// Bytes of the upstream's extranonce that are shared out below, where it leaves as many.
 pub const BRANCH_BYTES: usize = 8;

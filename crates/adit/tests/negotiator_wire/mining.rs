@@ -35,7 +35,14 @@ async fn custom_jobs_are_declared_paid_for_and_mined() {
         .await;
     assert_eq!((picture.place, picture.mode), (Some(0), "full-template"));
     assert_eq!((picture.figures.shares_refused, picture.causes.len()), (0, 0));
+    // Whoever stops has sent everything up, and has heard the answers.
+    let picture = farm.negotiator.picture();
     farm.close(2).await;
+    let figures = picture.borrow().figures;
+    assert_eq!(
+        (upstream.seen().good, figures.shares_accepted),
+        (figures.shares_sent, figures.shares_sent)
+    );
 }
 
 /// REQ-JD-031, REQ-JD-037: the server learns no transaction.

@@ -47,6 +47,32 @@ async fn every_kind_of_miner_is_one_channel_of_the_pool() {
     pool.close().await;
 }
 
+/// A proxy that stops in order has sent up what it has acknowledged below, and has waited for the answers.
+#[tokio::test]
+async fn whoever_stops_has_sent_everything_up() {
+    // The answers come in large lots, and late.
+    let keys = [EASY, &[("shares.ack_delay_max_ms", "900")]].concat();
+    let pool = House::open(&keys).await;
+    let between = Between::open(&[pool.pool.url().to_string()]).await;
+    between.state("an upstream", |state| state.place == Some(0)).await;
+    let mut miner = between.miner(How::Extended, "alice").await;
+    miner.mine(0..3_000).await;
+    let (acknowledged, picture) = (miner.acknowledged.len() as u64, between.proxy.picture());
+    between.proxy.stop().await.unwrap();
+    let figures = picture.borrow().figures;
+    assert_eq!(figures.shares_sent + figures.shares_too_easy, acknowledged);
+    assert_eq!(
+        (
+            figures.shares_accepted,
+            figures.shares_refused,
+            figures.shares_stale
+        ),
+        (figures.shares_sent, 0, 0)
+    );
+    assert_eq!(shares(pool.data.path()).len() as u64, figures.shares_sent);
+    pool.close().await;
+}
+
 /// The pool in use dies: the next one is mined on, with every socket below as it was; and back again.
 #[tokio::test]
 async fn a_dead_upstream_is_replaced_and_no_miner_notices() {

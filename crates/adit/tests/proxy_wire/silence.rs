@@ -105,11 +105,12 @@ async fn fifty_rounds_over_three_upstreams() {
     }
     all_answered(&between).await;
     let acknowledged: usize = miners.iter().map(|miner| miner.acknowledged.len()).sum();
-    let picture = between.proxy.picture().borrow().clone();
+    let picture = between.proxy.picture();
+    let last = between.proxy.stop().await.unwrap();
+    let picture = picture.borrow().clone();
     assert!(picture.causes[&Cause::Silent] >= 10, "{:?}", picture.causes);
     assert!(picture.causes[&Cause::Lost] >= 40, "{:?}", picture.causes);
     assert_eq!(picture.figures.shares_refused, 0);
-    let last = between.proxy.stop().await.unwrap();
     assert_eq!(last.shares.accepted, acknowledged as u64, "the farm's own books");
     assert_eq!(
         (last.connections.accepted, last.connections.faulted),

@@ -6,7 +6,8 @@ use adit_wire::U256;
 
 use super::Negotiation;
 use super::door::{Mined, Output, UpShare};
-use super::record::{self, Pending, State};
+use super::record::{self, Pending, Record, State};
+use crate::observe::Figures;
 use crate::uplink::Cause;
 
 /// Shares kept for one job until the pool's answer; the oldest gives way.
@@ -79,6 +80,19 @@ impl Negotiation {
                 self.begin(now, template, out);
             }
         }
+    }
+
+    /// Whether the pool has still to answer for a share, or to take the job of one.
+    #[must_use]
+    pub fn is_owed_answers(&self) -> bool {
+        let Figures {
+            shares_sent,
+            shares_accepted,
+            shares_refused,
+            ..
+        } = self.figures;
+        let waits = |record: &Record| !record.stale && !record.pending.is_empty();
+        shares_sent > shares_accepted + shares_refused || self.records.values().any(waits)
     }
 
     pub(super) fn share_refused(&mut self, now: Time, job_id: Option<u32>) {
