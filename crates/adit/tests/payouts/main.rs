@@ -142,15 +142,23 @@ pub(crate) async fn find_block(house: &House, miner: &mut Miner) -> Mined {
     mined(&data).pop().unwrap()
 }
 
-/// Credits of the ledger: name, height, earned, and the note.
-pub(crate) fn credits(data: &Path) -> Vec<(String, u64, u64, String)> {
+/// A block's credits, once the ledger has so many: name, earned, and the note.
+pub(crate) async fn credits(data: &Path, block: &Mined, lines: usize) -> Vec<(String, u64, String)> {
+    until("the credits are in the ledger", || {
+        booked(data, block).len() >= lines
+    })
+    .await;
+    booked(data, block)
+}
+
+fn booked(data: &Path, block: &Mined) -> Vec<(String, u64, String)> {
     let records = support::records(data);
     let credits = records.iter().filter(|record| record["kind"] == "credit");
+    let credits = credits.filter(|record| record["height"].as_u64() == Some(block.height.into()));
     credits
         .map(|record| {
             (
                 record["name"].as_str().unwrap().to_owned(),
-                record["height"].as_u64().unwrap(),
                 record["value"].as_u64().unwrap(),
                 record["note"].as_str().unwrap().to_owned(),
             )

@@ -96,9 +96,10 @@ async fn a_block_pays_everybody_by_work() {
         (script(&pool), value - part(500) - part(200) - part(100)),
     ];
     assert_eq!(block.outputs(), expected);
-    let booked: Vec<(String, u64)> = credits(house.data.path())
+    let booked: Vec<(String, u64)> = credits(house.data.path(), &block, expected.len())
+        .await
         .into_iter()
-        .map(|(name, _, sat, _)| (name, sat))
+        .map(|(name, sat, _)| (name, sat))
         .collect();
     let names = [&c.text, &b.text, &a.text, &pool.text];
     let expected: Vec<(String, u64)> = names

@@ -44,11 +44,7 @@ async fn each_miner_is_paid_by_its_own_blocks() {
         let block = find_block(&house, &mut miner).await;
         assert!(block.is_of(&name));
         assert_eq!(block.outputs(), expected, "the chain has what it saw");
-        let lines: Vec<_> = credits(house.data.path())
-            .into_iter()
-            .filter(|(_, height, ..)| *height == u64::from(block.height))
-            .map(|(name, _, earned, note)| (name, earned, note))
-            .collect();
+        let lines = credits(house.data.path(), &block, 2).await;
         let (earned, fee) = (expected[0].1, expected[1].1);
         assert_eq!(
             lines,
