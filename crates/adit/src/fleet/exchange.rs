@@ -143,7 +143,7 @@ impl Common {
         self.sharing.send_replace(sharing);
     }
 
-    /// Makes sure that what the others owe is known: each that lives was heard, and hears us.
+    /// Makes sure that what the others owe is known: each of them that lives was heard.
     ///
     /// # Errors
     /// In words, when that is not so within some steps.
@@ -208,7 +208,7 @@ impl Carrier {
             clock,
             ..
         } = self;
-        let mut waiting: Option<Waiting> = None;
+        let mut waiting: Vec<Waiting> = Vec::new();
         let mut exchange = Exchange {
             bus,
             front_end,
@@ -229,11 +229,11 @@ impl Carrier {
                 heard.trouble = trouble.unwrap_or_default();
                 heard.statements = exchange.statements();
             });
-            if let Some(waits) = waiting.take() {
+            if !waiting.is_empty() {
                 let trouble = tell.borrow().trouble.clone();
                 waiting = tokio::select! {
                     () = shutdown.requested() => return,
-                    waits = exchange.serve(waits, &trouble) => waits,
+                    waiting = exchange.serve(waiting, &trouble) => waiting,
                 };
             }
             let news = tokio::select! {
@@ -242,7 +242,7 @@ impl Carrier {
                 ask = asked.recv() => match ask {
                     Some(Ask::Pay { turn, answer }) => {
                         let until = Instant::now() + (every * WAIT).min(WAIT_MAX);
-                        waiting = Some(Waiting { turn, answer, until });
+                        waiting.push(Waiting { turn, answer, until });
                         continue;
                     }
                     Some(Ask::Paid) => {
@@ -322,33 +322,32 @@ impl Exchange {
         Ok(stores)
     }
 
-    /// Answers a cashier, or gives it back where it has to wait. `trouble` is what the last look met with.
-    async fn serve(&mut self, waits: Waiting, trouble: &str) -> Option<Waiting> {
-        if waits.answer.is_closed() {
-            return None;
+    /// Answers those that ask before a payment; gives back who has to wait. `trouble` is what the last look met with.
+    async fn serve(&mut self, waiting: Vec<Waiting>, trouble: &str) -> Vec<Waiting> {
+        let mut later = Vec::new();
+        for waits in waiting.into_iter().filter(|it| !it.answer.is_closed()) {
+            let known = match trouble {
+                "" => self.may_pay(waits.turn).await,
+                trouble => Err(BusError(trouble.to_owned())),
+            };
+            let answer = match known {
+                Ok(Err(_)) if Instant::now() < waits.until => {
+                    later.push(waits);
+                    continue;
+                }
+                Ok(answer) => answer,
+                Err(reason) => Err(format!(
+                    "what other front ends have paid already cannot be known now, and nothing is paid twice: {reason}; ask \
+                     again when that is mended"
+                )),
+            };
+            let takes_turn = waits.turn && answer.is_ok();
+            if waits.answer.send(answer).is_err() && takes_turn {
+                // Who has gone meanwhile books nothing.
+                self.paid().await;
+            }
         }
-        let unknown = |reason: &str| {
-            format!(
-                "what other front ends have paid already cannot be known now, and nothing is paid twice: {reason}; ask again \
-                 when that is mended"
-            )
-        };
-        let answer = match trouble {
-            "" => self
-                .may_pay(waits.turn)
-                .await
-                .map_err(|error| unknown(&error.to_string())),
-            trouble => Err(unknown(trouble)),
-        };
-        let answer = match answer {
-            Ok(Err(_)) if Instant::now() < waits.until => return Some(waits),
-            Ok(Err(reason)) => Err(reason),
-            Ok(Ok(())) => Ok(()),
-            Err(reason) => Err(reason),
-        };
-        // Who does not listen any more has not paid either.
-        let _ = waits.answer.send(answer);
-        None
+        later
     }
 
     /// Whether everybody was heard whose blocks may have paid, and takes the turn if asked for; the reason if not, in words.

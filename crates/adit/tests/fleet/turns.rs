@@ -115,7 +115,9 @@ async fn nobody_pays_before_everybody_was_heard() {
     };
     let lease = Lease::take(&bus, silent).await.unwrap();
     let speaker = Speaker::start(&url, 1).await;
-    for answer in [speaker.common.know().await, speaker.common.turn().await] {
+    // Both ask at once, and each has its answer.
+    let (know, turn) = tokio::join!(speaker.common.know(), speaker.common.turn());
+    for answer in [know, turn] {
         let reason = answer.unwrap_err();
         assert!(
             reason.contains("front end 9 (here)") && reason.contains("adit fleet release 9"),
