@@ -364,14 +364,7 @@ mod tests {
     use crate::record::account_parts;
 
     fn record(entry: Entry) -> Record {
-        Record {
-            sequence: 1,
-            time_us: 5,
-            front_end: 0,
-            epoch: 1,
-            group_index: 0,
-            entry,
-        }
+        Record::alone(5, entry)
     }
 
     #[test]

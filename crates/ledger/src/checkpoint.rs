@@ -217,16 +217,8 @@ fn encode_line(line: &BlockLine, out: &mut Vec<u8>) {
 
 /// As the record that it came from.
 fn encode_entry(time_us: u64, entry: Entry, out: &mut Vec<u8>) {
-    let record = Record {
-        sequence: 1,
-        time_us,
-        front_end: 0,
-        epoch: 0,
-        group_index: 0,
-        entry,
-    };
     let mut bytes = [0; RECORD_BYTES];
-    record.encode(&mut bytes);
+    Record::alone(time_us, entry).encode(&mut bytes);
     out.extend_from_slice(&bytes);
 }
 

@@ -84,6 +84,19 @@ impl std::fmt::Display for RecordError {
 impl std::error::Error for RecordError {}
 
 impl Record {
+    /// An entry by itself, where nobody counts records: first of its sequence, at a time in Unix microseconds.
+    #[must_use]
+    pub const fn alone(time_us: u64, entry: Entry) -> Self {
+        Self {
+            sequence: 1,
+            time_us,
+            front_end: 0,
+            epoch: 0,
+            group_index: 0,
+            entry,
+        }
+    }
+
     /// The first sequence of the commit group that this record belongs to.
     pub fn group_start(&self) -> u64 {
         self.sequence.saturating_sub(u64::from(self.group_index))

@@ -24,14 +24,7 @@ fn shares() -> impl Strategy<Value = Vec<Share>> {
 }
 
 fn record(entry: Entry) -> Record {
-    Record {
-        sequence: 1,
-        time_us: 9,
-        front_end: 0,
-        epoch: 1,
-        group_index: 0,
-        entry,
-    }
+    Record::alone(9, entry)
 }
 
 fn sum<'a>(shares: impl IntoIterator<Item = &'a Share>) -> Book {

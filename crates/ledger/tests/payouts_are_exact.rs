@@ -178,14 +178,7 @@ struct World {
 
 impl World {
     fn tell(&mut self, entry: Entry) {
-        self.book.apply(&Record {
-            sequence: 1,
-            time_us: 1,
-            front_end: 0,
-            epoch: 1,
-            group_index: 0,
-            entry,
-        });
+        self.book.apply(&Record::alone(1, entry));
     }
 
     fn found(&mut self, height: u32, split: &Split, outcome: Outcome) {

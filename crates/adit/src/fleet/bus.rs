@@ -245,6 +245,16 @@ impl Bus {
         Ok(keys.iter().filter_map(|key| key.parse().ok()).collect())
     }
 
+    /// What a table has under a key, if it has something.
+    pub(super) async fn entry(
+        store: &kv::Store,
+        key: &str,
+        what: &str,
+    ) -> Result<Option<kv::Entry>, BusError> {
+        let entry = store.entry(key).await.map_err(|error| failed(what, error))?;
+        Ok(entry.filter(|entry| entry.operation == kv::Operation::Put))
+    }
+
     /// Writes what stands on `revision` of a key, 0 where there is none. The new revision; `None` when somebody was faster.
     pub(super) async fn swap(
         store: &kv::Store,

@@ -73,20 +73,17 @@ pub struct Common {
 /// What a cashier has to know, or says.
 #[derive(Debug)]
 enum Ask {
-    /// Are all others heard, and is it our turn where `turn` says that it has to be?
-    Pay {
-        turn: bool,
-        answer: oneshot::Sender<Result<(), String>>,
-    },
+    /// May it pay?
+    Pay(Payer),
     /// Our turn is over.
     Paid,
 }
 
-/// A cashier that waits.
-struct Waiting {
+/// A cashier that waits until all others are heard, and until it is our turn where `turn` says that it has to be.
+#[derive(Debug)]
+struct Payer {
     turn: bool,
     answer: oneshot::Sender<Result<(), String>>,
-    until: Instant,
 }
 
 /// The side of whoever carries it.
@@ -169,7 +166,7 @@ impl Common {
     async fn ask(&self, turn: bool) -> Result<(), String> {
         let nobody = "nobody hears what other front ends say any more: this one is stopping";
         let (answer, answered) = oneshot::channel();
-        let asked = self.asks.send(Ask::Pay { turn, answer }).await;
+        let asked = self.asks.send(Ask::Pay(Payer { turn, answer })).await;
         asked.map_err(|_| nobody.to_owned())?;
         answered.await.unwrap_or_else(|_| Err(nobody.into()))
     }
@@ -208,7 +205,7 @@ impl Carrier {
             clock,
             ..
         } = self;
-        let mut waiting: Vec<Waiting> = Vec::new();
+        let mut waiting: Vec<(Payer, Instant)> = Vec::new();
         let mut exchange = Exchange {
             bus,
             front_end,
@@ -240,9 +237,8 @@ impl Carrier {
                 () = shutdown.requested() => return,
                 () = tokio::time::sleep(every / LOOKS) => continue,
                 ask = asked.recv() => match ask {
-                    Some(Ask::Pay { turn, answer }) => {
-                        let until = Instant::now() + (every * WAIT).min(WAIT_MAX);
-                        waiting.push(Waiting { turn, answer, until });
+                    Some(Ask::Pay(payer)) => {
+                        waiting.push((payer, Instant::now() + (every * WAIT).min(WAIT_MAX)));
                         continue;
                     }
                     Some(Ask::Paid) => {
@@ -322,17 +318,21 @@ impl Exchange {
         Ok(stores)
     }
 
-    /// Answers those that ask before a payment; gives back who has to wait. `trouble` is what the last look met with.
-    async fn serve(&mut self, waiting: Vec<Waiting>, trouble: &str) -> Vec<Waiting> {
+    /// Answers those that ask before a payment; gives back who has to wait, and until when. `trouble` is what the last look
+    /// met with.
+    async fn serve(&mut self, waiting: Vec<(Payer, Instant)>, trouble: &str) -> Vec<(Payer, Instant)> {
         let mut later = Vec::new();
-        for waits in waiting.into_iter().filter(|it| !it.answer.is_closed()) {
+        for (payer, until) in waiting {
+            if payer.answer.is_closed() {
+                continue;
+            }
             let known = match trouble {
-                "" => self.may_pay(waits.turn).await,
+                "" => self.may_pay(payer.turn).await,
                 trouble => Err(BusError(trouble.to_owned())),
             };
             let answer = match known {
-                Ok(Err(_)) if Instant::now() < waits.until => {
-                    later.push(waits);
+                Ok(Err(_)) if Instant::now() < until => {
+                    later.push((payer, until));
                     continue;
                 }
                 Ok(answer) => answer,
@@ -341,8 +341,8 @@ impl Exchange {
                      again when that is mended"
                 )),
             };
-            let takes_turn = waits.turn && answer.is_ok();
-            if waits.answer.send(answer).is_err() && takes_turn {
+            let takes_turn = payer.turn && answer.is_ok();
+            if payer.answer.send(answer).is_err() && takes_turn {
                 // Who has gone meanwhile books nothing.
                 self.paid().await;
             }

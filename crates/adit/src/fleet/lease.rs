@@ -10,7 +10,7 @@ use std::fmt;
 use std::time::Duration;
 
 use adit_net::random;
-use async_nats::jetstream::kv::{self, Operation};
+use async_nats::jetstream::kv;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use utoipa::ToSchema;
@@ -285,11 +285,8 @@ async fn lives(store: &kv::Store, front_end: u16, revision: u64) -> Result<bool,
 }
 
 async fn entry(store: &kv::Store, front_end: u16) -> Result<Option<(u64, Holding)>, BusError> {
-    let entry = store.entry(front_end.to_string()).await;
-    let entry = entry.map_err(|error| failed("the table of front ends", error))?;
-    let Some(entry) = entry.filter(|entry| entry.operation == Operation::Put) else {
-        return Ok(None);
-    };
+    let entry = Bus::entry(store, &front_end.to_string(), "the table of front ends").await?;
+    let Some(entry) = entry else { return Ok(None) };
     let holding = serde_json::from_slice(&entry.value)
         .map_err(|error| failed("an entry of the table of front ends cannot be read", error))?;
     Ok(Some((entry.revision, holding)))

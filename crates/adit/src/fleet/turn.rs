@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
+use adit_proto::Time;
 use async_nats::jetstream::kv;
 use serde::{Deserialize, Serialize};
 
-use super::bus::{Bus, BusError, failed};
+use super::bus::{Bus, BusError};
 
 /// Stands in the table of statements, beside the numbers.
 const KEY: &str = "turn";
@@ -29,11 +30,10 @@ pub(super) struct Turn {
 impl Turn {
     /// Whether `own` has to wait, who has heard what that front end said at `heard_us` by its clock.
     fn keeps_waiting(&self, own: u16, heard_us: Option<u64>, now_us: u64) -> bool {
-        let micros = |of: Duration| u64::try_from(of.as_micros()).unwrap_or(u64::MAX);
-        let more = if self.ended { 0 } else { micros(BOOKED_WITHIN) };
-        let heard = heard_us.is_some_and(|heard_us| heard_us > self.at_us.saturating_add(more));
-        let forgotten = now_us.saturating_sub(self.at_us) > micros(FORGOTTEN);
-        self.front_end != own && !heard && !forgotten
+        let (at, now) = (Time(self.at_us), Time(now_us));
+        let booked = if self.ended { at } else { at + BOOKED_WITHIN };
+        let heard = heard_us.is_some_and(|heard_us| Time(heard_us) > booked);
+        self.front_end != own && !heard && now - at <= FORGOTTEN
     }
 
     /// Takes the turn for `front_end`, or says which one has to be heard of before.
@@ -84,14 +84,9 @@ impl Turn {
 
 /// The last turn and its revision; what nobody can read is nobody's.
 async fn last(store: &kv::Store) -> Result<(u64, Option<Turn>), BusError> {
-    let entry = store.entry(KEY).await;
-    let entry = entry.map_err(|error| failed("whose turn it is to pay", error))?;
-    Ok(match entry {
-        Some(entry) if entry.operation == kv::Operation::Put => {
-            (entry.revision, serde_json::from_slice(&entry.value).ok())
-        }
-        _ => (0, None),
-    })
+    let entry = Bus::entry(store, KEY, "whose turn it is to pay").await?;
+    let read = |entry: kv::Entry| (entry.revision, serde_json::from_slice(&entry.value).ok());
+    Ok(entry.map_or((0, None), read))
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use crate::shutdown::Shutdown;
 use crate::uplink::lines::News;
 use crate::uplink::mining::{self, Told};
 use crate::uplink::supervisor::{self, Choice, Supervisor};
-use crate::uplink::{Cause, FAREWELL, Lines, Report, Said, declaring};
+use crate::uplink::{Cause, Lines, Report, Said, declaring, farewell};
 
 /// Between two looks at the hash rate below and the picture.
 const BEAT: Duration = Duration::from_secs(1);
@@ -139,17 +139,12 @@ impl Desk {
         while let Ok(batch) = mined.try_recv() {
             self.mined(batch);
         }
-        if tokio::time::timeout(FAREWELL, self.farewell(&mut reports))
-            .await
-            .is_err()
-        {
-            tracing::warn!("stopped without the pool's answer to every last share");
-        }
+        farewell(self.last_answers(&mut reports)).await;
         self.show();
     }
 
     /// Waits until every share is answered that can be.
-    async fn farewell(&mut self, reports: &mut mpsc::Receiver<Report>) {
+    async fn last_answers(&mut self, reports: &mut mpsc::Receiver<Report>) {
         while self
             .negotiation
             .as_ref()

@@ -61,7 +61,13 @@ pub fn run(settings: &Settings, action: &PayoutAction, as_json: bool) -> Result<
                 Some(name) => ordered(data, &format!("batch {} {minimum}", named(name)?))?,
                 None => match pool::ask(data, &format!("due {minimum}"))? {
                     Some(lines) => payments(&lines)?,
-                    None if settings.nats.url.0.is_some() => return Err(only_running(data)),
+                    None if settings.nats.url.0.is_some() => {
+                        return Err(nobody(
+                            data,
+                            "what other front ends have paid already is known to a running pool alone: start it, or name its \
+                             data folder with --data DIR",
+                        ));
+                    }
                     None => {
                         let (pool, alone) = (super::rules(settings).pool.id, HashMap::new());
                         Payments::of_due(due::due(&book(data)?, &alone, &pool, minimum, settings.network))
@@ -174,10 +180,7 @@ fn preview_text(preview: &Value) -> String {
 }
 
 fn proof(data: &Path, channel: Option<&str>, as_json: bool) -> Result<String, Exit> {
-    let nobody = || {
-        Exit::failed(format!("no pool runs on {}", data.display()))
-            .help("name the data folder of the running pool with --data DIR")
-    };
+    let nobody = || nobody(data, "name the data folder of the running pool with --data DIR");
     let question = channel.map_or("channels".to_owned(), |channel| format!("coinbase {channel}"));
     let lines = pool::ask(data, &question)?.ok_or_else(nobody)?;
     if channel.is_some() {
@@ -285,17 +288,13 @@ fn balances(all: &[(AccountId, Owed)], as_json: bool) -> String {
 
 /// Has the pool that runs do something with a batch.
 fn ordered(data: &Path, order: &str) -> Result<Payments, Exit> {
-    let lines = pool::ask(data, order)?.ok_or_else(|| {
-        Exit::failed(format!("no pool runs on {}", data.display()))
-            .help("batches are booked by the pool that owns the ledger: start it, or name its data folder with --data DIR")
-    })?;
+    let owner = "batches are booked by the pool that owns the ledger: start it, or name its data folder with --data DIR";
+    let lines = pool::ask(data, order)?.ok_or_else(|| nobody(data, owner))?;
     payments(&lines)
 }
 
-fn only_running(data: &Path) -> Exit {
-    Exit::failed(format!("no pool runs on {}", data.display())).help(
-        "what other front ends have paid already is known to a running pool alone: start it, or name its data folder with --data DIR",
-    )
+fn nobody(data: &Path, help: &str) -> Exit {
+    Exit::failed(format!("no pool runs on {}", data.display())).help(help)
 }
 
 fn payments(lines: &[String]) -> Result<Payments, Exit> {

@@ -137,14 +137,7 @@ mod tests {
 
     /// Adds a record to a book that nobody numbers.
     pub(super) fn tell(book: &mut Book, entry: Entry) {
-        book.apply(&Record {
-            sequence: 1,
-            time_us: 1,
-            front_end: 0,
-            epoch: 1,
-            group_index: 0,
-            entry,
-        });
+        book.apply(&Record::alone(1, entry));
     }
 
     /// Tells a book whose name that is; gives the account.

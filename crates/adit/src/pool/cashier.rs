@@ -108,7 +108,7 @@ impl Cashier {
         }
         let booked = self.book_it(order, &mut till).await;
         if let Some(others) = turn
-            && !matches!(&booked, Err(error) if error == BEHIND)
+            && self.has(&till.sent)
         {
             others.paid().await;
         }

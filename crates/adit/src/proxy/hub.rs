@@ -22,7 +22,7 @@ use crate::receiver::Todo;
 use crate::uplink::lines::News;
 use crate::uplink::mining::{Channel, Command, Told};
 use crate::uplink::supervisor::{Choice, Input, Output, Supervisor};
-use crate::uplink::{Cause, FAREWELL, Lines, Report, Said, Speech};
+use crate::uplink::{Cause, Lines, Report, Said, Speech, farewell};
 
 /// Between two looks at who mines here, and how fast; an upstream is told of changes at most that often (spec 5.3.7).
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -164,16 +164,11 @@ impl Hub {
                 _ = look.tick() => self.look(),
             }
         }
-        if tokio::time::timeout(FAREWELL, self.farewell(&mut reports))
-            .await
-            .is_err()
-        {
-            tracing::warn!("stopped without the upstream's answer to every last share");
-        }
+        farewell(self.last_answers(&mut reports)).await;
     }
 
     /// What the farm has acknowledged is to be paid for above: waits until every share that was sent is answered.
-    async fn farewell(&mut self, reports: &mut mpsc::Receiver<Report>) {
+    async fn last_answers(&mut self, reports: &mut mpsc::Receiver<Report>) {
         while self.places.iter().any(|place| place.unanswered > 0) {
             match reports.recv().await {
                 Some(report) => self.report(report),

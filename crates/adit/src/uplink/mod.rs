@@ -14,11 +14,20 @@ pub mod stratum_v1;
 pub mod supervisor;
 pub mod upstream;
 
+use std::time::Duration;
+
 pub use lines::{Facts, Lines, Report, Said};
 pub use supervisor::Cause;
 pub use upstream::{Speech, Upstream};
 
 /// How long whoever stops in order waits for the answers of upstreams to the last shares.
-pub const FAREWELL: std::time::Duration = std::time::Duration::from_secs(2);
+pub const FAREWELL: Duration = Duration::from_secs(2);
 /// Bytes of the upstream's extranonce that are shared out below, where it leaves as many.
 pub const BRANCH_BYTES: usize = 8;
+
+/// Waits for the last answers, but not for ever.
+pub async fn farewell(answers: impl Future<Output = ()>) {
+    if tokio::time::timeout(FAREWELL, answers).await.is_err() {
+        tracing::warn!("stopped without the upstream's answer to every last share");
+    }
+}
